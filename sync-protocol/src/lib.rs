@@ -1,0 +1,33 @@
+//! The wire protocols between LiveStore clients and a sync backend, as types and codecs.
+//!
+//! Three generations are in use, and one server speaks them all:
+//!
+//! | generation | clients | envelope | module |
+//! |---|---|---|---|
+//! | 0.3 | `@livestore/sync-cf` 0.3.x | `WSMessage.*` JSON over WebSocket | [`v03`] |
+//! | 0.4 | `@livestore/sync-cf` 0.4.x | Effect 3 RPC: causes are a tree, request ids are strings | [`rpc`] |
+//! | next | LiveStore's main branch | Effect 4 RPC: causes are an array, request ids are numbers | [`rpc`] |
+//!
+//! An event's `args` are raw JSON from end to end ([`Args`]): byte for byte what a client pushed is
+//! what every puller gets. Servers do not build values per event to answer a pull; they render rows
+//! into [`Chunk`]s with a [`ChunkBuilder`] and wrap each chunk once per receiver.
+//!
+//! This crate does no I/O: no sockets, clock, randomness, async or storage. Protocol facts were
+//! recorded from the published packages; see PROTOCOL.md and `tests/vectors`.
+
+mod chunk;
+mod event;
+pub mod limits;
+mod message;
+mod request_id;
+pub mod rpc;
+mod seq_num;
+pub mod target;
+pub mod v03;
+mod wire;
+
+pub use chunk::{Chunk, ChunkBuilder, EventRow, ItemFormat};
+pub use event::{Args, Event, PulledEvent};
+pub use message::{Cursor, Generation, PageInfo, PullResponse};
+pub use request_id::RequestId;
+pub use seq_num::{InvalidSeqNum, SeqNum};

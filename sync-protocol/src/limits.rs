@@ -1,0 +1,28 @@
+//! The limits of the wire. Sizes are in bytes of UTF-8 JSON.
+
+/// Events in one chunk of a pull or a broadcast, and in one push of a published client
+/// (`MAX_PULL_EVENTS_PER_MESSAGE` and `MAX_PUSH_EVENTS_PER_REQUEST` of sync-cf 0.4.0).
+pub const CHUNK_EVENTS_MAX: usize = 100;
+
+/// Size of one pull response without its RPC envelope (`MAX_WS_MESSAGE_BYTES` of sync-cf 0.4.0).
+/// A single event may exceed it, up to [`EVENT_BYTES_MAX`]; it then travels in a chunk of its own.
+pub const CHUNK_BYTES_MAX: usize = 900_000;
+
+/// What a pull response holds beside its events: page info, backend id and punctuation.
+pub const CHUNK_ENVELOPE_BYTES_MAX: usize = 256;
+
+/// Size of one encoded event. The published clients refuse a push whose payload is over 900,000
+/// bytes, so each event that they can send fits.
+pub const EVENT_BYTES_MAX: usize = 900_000;
+
+/// Events in one push. Published clients send at most [`CHUNK_EVENTS_MAX`].
+pub const BATCH_EVENTS_MAX: usize = 5_000;
+
+/// Length of a store id. The longest that the reference was seen to accept had 3,000 characters.
+pub const STORE_ID_BYTES_MAX: usize = 4_096;
+
+/// Length of a request id on the wire. Published clients send decimal counters and 21-character ids.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Size of the connection payload (decoded JSON), which servers keep for as long as the connection.
+pub const PAYLOAD_BYTES_MAX: usize = 8_192;
