@@ -1,0 +1,25 @@
+/// A new log's identity: 21 characters of nanoid's alphabet, as the reference makes them.
+///
+/// # Panics
+///
+/// When the platform has no randomness, without which nothing on it is safe.
+#[must_use]
+pub fn new_backend_id() -> String {
+    const ALPHABET: &[u8; 64] = b"useandom-26T198340PX75pxJACKVERYMINDBUSHWOLF_GQZbfghjklqvwyzrict";
+    let mut bytes = [0; 21];
+    getrandom::fill(&mut bytes).expect("the platform has randomness");
+    bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::new_backend_id;
+
+    #[test]
+    fn ids_look_like_nanoids_and_differ() {
+        let id = new_backend_id();
+        assert_eq!(id.len(), 21);
+        assert!(id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-'), "{id}");
+        assert_ne!(id, new_backend_id());
+    }
+}

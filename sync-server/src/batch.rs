@@ -1,0 +1,77 @@
+use std::sync::{Arc, OnceLock};
+
+use livestore_sync_protocol::{Chunk, ChunkBuilder, Event, EventRow, ItemFormat, PulledEvent, SeqNum};
+
+/// The events of one push, with the time at which the server took them.
+#[derive(Debug)]
+pub struct Batch {
+    events: Arc<[Event]>,
+    created_at: String,
+    v03: OnceLock<Vec<Chunk>>,
+    rpc: OnceLock<Vec<Chunk>>,
+}
+
+impl Batch {
+    /// `events` holds at least one event, ascending; `created_at` as [`crate::iso_timestamp`] writes it.
+    #[must_use]
+    pub fn new(events: Arc<[Event]>, created_at: String) -> Self {
+        debug_assert!(!events.is_empty(), "an empty push is answered before it gets here");
+        Self { events, created_at, v03: OnceLock::new(), rpc: OnceLock::new() }
+    }
+
+    /// Groups events that were read from a log into the pushes that they came with, as far as their
+    /// times tell.
+    #[must_use]
+    pub fn from_log(events: &[PulledEvent]) -> Vec<Self> {
+        events
+            .chunk_by(|left, right| left.created_at == right.created_at)
+            .map(|push| {
+                let events = push.iter().map(|pulled| pulled.event.clone()).collect();
+                Self::new(events, push[0].created_at.clone().unwrap_or_default())
+            })
+            .collect()
+    }
+
+    /// The events, ascending, at least one.
+    #[must_use]
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// When the server took them.
+    #[must_use]
+    pub fn created_at(&self) -> &str {
+        &self.created_at
+    }
+
+    /// The rows that event logs store.
+    pub fn rows(&self) -> impl Iterator<Item = EventRow<'_>> {
+        self.events.iter().map(|event| EventRow::new(event, &self.created_at))
+    }
+
+    /// The parent of the first event.
+    #[must_use]
+    pub fn parent(&self) -> SeqNum {
+        self.events[0].parent_seq_num
+    }
+
+    /// The last event's number.
+    #[must_use]
+    pub fn last(&self) -> SeqNum {
+        self.events[self.events.len() - 1].seq_num
+    }
+
+    /// The batch as chunks for the wire; rendered once, however many receive it.
+    #[must_use]
+    pub fn chunks(&self, format: ItemFormat) -> &[Chunk] {
+        let cell = match format {
+            ItemFormat::V03 => &self.v03,
+            ItemFormat::Rpc => &self.rpc,
+        };
+        cell.get_or_init(|| {
+            let mut builder = ChunkBuilder::new(format);
+            self.rows().for_each(|row| builder.push(&row));
+            builder.finish()
+        })
+    }
+}

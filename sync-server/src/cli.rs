@@ -1,0 +1,119 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use livestore_sync_server::event_log::Synchronous;
+use livestore_sync_server::native::Limits;
+
+/// The sync server for LiveStore apps.
+///
+/// Without a command it serves. Point a LiveStore app at it: `makeWsSync({ url: 'http://localhost:8787' })`
+/// (0.4) or `makeCfSync({ url: 'ws://localhost:8787' })` (0.3).
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve LiveStore clients
+    Serve(Serve),
+}
+
+#[derive(Args)]
+pub(crate) struct Serve {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, env = "LIVESTORE_SYNC_LISTEN", default_value = "127.0.0.1:8787")]
+    pub(crate) listen: String,
+
+    /// Folder for the data file; made if it does not exist
+    #[arg(long, env = "LIVESTORE_SYNC_DATA", default_value = "./data")]
+    pub(crate) data: PathBuf,
+
+    /// When a push is acknowledged: `full` once the disk has it; `normal` survives a crash of the
+    /// server, but a loss of power may undo acknowledged pushes; `off` may also corrupt the file then
+    #[arg(long, env = "LIVESTORE_SYNC_SYNCHRONOUS", default_value = "full")]
+    pub(crate) synchronous: SynchronousArg,
+
+    /// Let browsers on other origins use the http transport
+    #[arg(long, env = "LIVESTORE_SYNC_CORS")]
+    pub(crate) cors: bool,
+
+    /// Largest WebSocket frame or HTTP body, in bytes
+    #[arg(long, env = "LIVESTORE_SYNC_MAX_FRAME_BYTES", default_value_t = Limits::default().frame_bytes_max)]
+    max_frame_bytes: usize,
+
+    /// Most connections at once
+    #[arg(long, env = "LIVESTORE_SYNC_MAX_CONNECTIONS", default_value_t = Limits::default().connections_max)]
+    max_connections: usize,
+
+    /// Most stores in the data file
+    #[arg(long, env = "LIVESTORE_SYNC_MAX_STORES", default_value_t = Limits::default().stores_max)]
+    max_stores: u32,
+
+    /// Bytes that may wait for one WebSocket before it is closed as too slow
+    #[arg(long, env = "LIVESTORE_SYNC_MAX_QUEUE_BYTES", default_value_t = Limits::default().queue_bytes_max)]
+    max_queue_bytes: usize,
+
+    /// What to log to stderr: error, warn, info, debug or trace
+    #[arg(long, env = "LIVESTORE_SYNC_LOG_LEVEL", default_value = "info")]
+    log_level: tracing::Level,
+
+    /// How to log: `pretty` for people, `json` for machines
+    #[arg(long, env = "LIVESTORE_SYNC_LOG_FORMAT", default_value = "pretty")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum SynchronousArg {
+    Full,
+    Normal,
+    Off,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Pretty,
+    Json,
+}
+
+impl From<SynchronousArg> for Synchronous {
+    fn from(arg: SynchronousArg) -> Self {
+        match arg {
+            SynchronousArg::Full => Self::Full,
+            SynchronousArg::Normal => Self::Normal,
+            SynchronousArg::Off => Self::Off,
+        }
+    }
+}
+
+impl Cli {
+    pub(crate) fn serve(self) -> Serve {
+        match self.command {
+            Some(Command::Serve(serve)) => serve,
+            None => self.serve,
+        }
+    }
+}
+
+impl Serve {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            frame_bytes_max: self.max_frame_bytes,
+            connections_max: self.max_connections,
+            stores_max: self.max_stores,
+            queue_bytes_max: self.max_queue_bytes,
+        }
+    }
+}
+
+pub(crate) fn start_logging(serve: &Serve) {
+    let logging = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(serve.log_level);
+    match serve.log_format {
+        LogFormat::Pretty => logging.init(),
+        LogFormat::Json => logging.json().init(),
+    }
+}

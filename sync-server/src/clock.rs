@@ -1,0 +1,37 @@
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::maybe_send::{MaybeSend, MaybeSync};
+
+/// Where the engine gets the time from: the platforms differ, and tests set their own.
+pub trait Clock: MaybeSend + MaybeSync + 'static {
+    /// Milliseconds since 1970 in UTC.
+    fn now_ms(&self) -> u64;
+}
+
+impl<F: Fn() -> u64 + MaybeSend + MaybeSync + 'static> Clock for F {
+    fn now_ms(&self) -> u64 {
+        self()
+    }
+}
+
+/// A time as JavaScript's `toISOString` writes it: `2026-11-21T00:14:31.259Z`.
+#[must_use]
+pub fn iso_timestamp(ms: u64) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)
+        .ok()
+        .and_then(|time| time.format(format).ok())
+        .expect("clocks are before the year 9999")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::iso_timestamp;
+
+    #[test]
+    fn writes_times_like_javascript() {
+        assert_eq!(iso_timestamp(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(iso_timestamp(1_795_220_071_259), "2026-11-21T00:14:31.259Z");
+    }
+}

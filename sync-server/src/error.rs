@@ -1,0 +1,117 @@
+//! Why a push or a pull fails, and how each protocol says it.
+
+use livestore_sync_protocol::rpc::{Cause, ServerMessage, SyncError};
+use livestore_sync_protocol::{RequestId, SeqNum, v03};
+
+use crate::admission::InvalidBatch;
+use crate::event_log::LogError;
+use crate::hooks::HookError;
+
+/// Why a push is refused. Nothing of its batch is stored, except where [`LogError`] says otherwise.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// The log has events that the pusher does not know yet.
+    #[error("the server is ahead: the head is {head}, the batch starts after {provided}")]
+    ServerAhead {
+        /// The head of the log.
+        head: SeqNum,
+        /// The parent of the batch's first event.
+        provided: SeqNum,
+    },
+    /// The client talks about another log.
+    #[error(transparent)]
+    BackendIdMismatch(#[from] BackendIdMismatch),
+    /// The batch breaks a rule.
+    #[error(transparent)]
+    InvalidBatch(#[from] InvalidBatch),
+    /// The app's hook says no.
+    #[error(transparent)]
+    Rejected(HookError),
+    /// The database failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// Why a pull fails.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PullError {
+    /// The client talks about another log.
+    #[error(transparent)]
+    BackendIdMismatch(#[from] BackendIdMismatch),
+    /// The app's hook says no.
+    #[error(transparent)]
+    Rejected(HookError),
+    /// The database failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The client interrupted the pull or went away.
+    #[error("the puller is gone")]
+    Gone,
+}
+
+/// The store was reset or replaced since the client last saw it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store's backend id is {expected}, the client has {received}")]
+pub struct BackendIdMismatch {
+    /// The log's id.
+    pub expected: String,
+    /// The client's.
+    pub received: String,
+}
+
+/// What clients learn of our own failures; the rest is in the server's log.
+const INTERNAL: &str = "the server could not reach its event log; the request may be repeated";
+
+impl From<&BackendIdMismatch> for SyncError {
+    fn from(mismatch: &BackendIdMismatch) -> Self {
+        Self::BackendIdMismatch { expected: mismatch.expected.clone(), received: mismatch.received.clone() }
+    }
+}
+
+impl From<&PushError> for SyncError {
+    fn from(error: &PushError) -> Self {
+        match error {
+            PushError::ServerAhead { head, provided } => {
+                Self::ServerAhead { minimum_expected_num: *head, provided_num: *provided }
+            }
+            PushError::BackendIdMismatch(mismatch) => mismatch.into(),
+            PushError::InvalidBatch(invalid) => Self::unknown("InvalidBatch", &invalid.to_string()),
+            PushError::Rejected(hook) => Self::unknown("Error", &hook.to_string()),
+            PushError::Log(_) => Self::unknown("EventLogError", INTERNAL),
+        }
+    }
+}
+
+impl From<&PullError> for SyncError {
+    fn from(error: &PullError) -> Self {
+        match error {
+            PullError::BackendIdMismatch(mismatch) => mismatch.into(),
+            PullError::Rejected(hook) => Self::unknown("Error", &hook.to_string()),
+            PullError::Log(_) => Self::unknown("EventLogError", INTERNAL),
+            PullError::Gone => Self::unknown("Error", "the pull has ended"),
+        }
+    }
+}
+
+/// The RPC frame that ends a call with an error.
+pub(crate) fn rpc_failure(id: RequestId, error: impl Into<SyncError>) -> String {
+    ServerMessage::failure(id, Cause::Fail { error: error.into() }).encode()
+}
+
+/// The 0.3 frame that refuses a request. 0.3 has text only; the reference's words for a stale parent.
+pub(crate) fn v03_failure(request_id: String, error: &SyncError) -> String {
+    let message = match error {
+        SyncError::ServerAhead { minimum_expected_num, provided_num } => {
+            format!("Invalid parent event number. Received e{provided_num} but expected e{minimum_expected_num}")
+        }
+        SyncError::BackendIdMismatch { expected, received } => {
+            format!("the store's backend id is {expected}, the client has {received}")
+        }
+        SyncError::Unknown { cause, .. } => {
+            cause.get("message").and_then(|message| message.as_str()).unwrap_or_default().to_owned()
+        }
+    };
+    v03::ServerMessage::Error(v03::Refusal { request_id, message }).encode()
+}

@@ -1,0 +1,138 @@
+//! Where a store's events are kept.
+
+mod memory;
+#[cfg(feature = "native")]
+mod sqlite;
+
+use std::sync::Arc;
+
+use livestore_sync_protocol::{Chunk, ItemFormat, PulledEvent, SeqNum};
+
+pub use self::memory::MemoryLog;
+#[cfg(feature = "native")]
+pub use self::sqlite::{OpenError, SqliteFile, SqliteLog, StoreError, Synchronous};
+use crate::Batch;
+use crate::maybe_send::{MaybeSend, MaybeSync};
+
+/// Where a log stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// The last event's number; [`SeqNum::ROOT`] for an empty log.
+    pub head: SeqNum,
+    /// How many numbers up to the head have no event. With none, events are counted by subtraction.
+    pub gaps: u64,
+}
+
+/// Events read at once.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The events, rendered for the wire.
+    pub chunks: Vec<Chunk>,
+    /// Whether the log may hold more above the last one.
+    pub more: bool,
+}
+
+/// The database failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct LogError {
+    /// What failed. For the server's own log; never sent to clients.
+    pub message: Arc<str>,
+    /// For appends: whether it is certain that nothing was stored.
+    pub nothing_stored: bool,
+}
+
+impl LogError {
+    /// A failure that certainly stored nothing.
+    #[must_use]
+    pub fn nothing_stored(message: impl std::fmt::Display) -> Self {
+        Self { message: message.to_string().into(), nothing_stored: true }
+    }
+
+    /// A failure of an append that may have been stored all the same.
+    #[must_use]
+    pub fn unknown_outcome(message: impl std::fmt::Display) -> Self {
+        Self { message: message.to_string().into(), nothing_stored: false }
+    }
+}
+
+/// Why an append did not happen.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The head is not where the caller thinks; nothing was stored.
+    #[error("the head of the log moved")]
+    HeadMoved,
+    /// The database failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// The ordered, append-only history of one store.
+///
+/// The log is what makes one history: [`append`](Self::append) compares the head and appends in one
+/// atomic, durable step, whoever else writes. [`conformance`] is the executable form of this contract.
+pub trait EventLog: MaybeSend + MaybeSync + 'static {
+    /// The identity of this log. Created with the log and never changed.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] when the database fails.
+    fn backend_id(&self) -> impl Future<Output = Result<Arc<str>, LogError>> + MaybeSend;
+
+    /// Where the log stands. Costs no more on a longer log.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] when the database fails.
+    fn tip(&self) -> impl Future<Output = Result<Tip, LogError>> + MaybeSend;
+
+    /// Appends all events of all batches, or none, if the head still is `expected.head`. When it
+    /// returns, they are as durable as the database makes them. The batches form one chain from that head.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::HeadMoved`] when another writer was faster; [`AppendError::Log`] when the
+    /// database fails, which says whether it may have stored the batches.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the outcome unknown.
+    fn append(
+        &self,
+        expected: Tip,
+        batches: Vec<Arc<Batch>>,
+    ) -> impl Future<Output = Result<(), AppendError>> + MaybeSend;
+
+    /// Reads events above `after`, ascending, as many as make a good page (at least one if there is one).
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] when the database fails.
+    fn read(&self, after: SeqNum, format: ItemFormat) -> impl Future<Output = Result<Page, LogError>> + MaybeSend;
+
+    /// Reads the events above `after` up to and including `last`, at most `limit` of them, as values.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] when the database fails.
+    fn events(
+        &self,
+        after: SeqNum,
+        last: SeqNum,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<PulledEvent>, LogError>> + MaybeSend;
+
+    /// Counts the events above `after`. Costs as much as there are; the engine asks only where the
+    /// log has gaps.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] when the database fails.
+    fn count(&self, after: SeqNum) -> impl Future<Output = Result<u64, LogError>> + MaybeSend;
+}
+
+/// A page ends after so many events ...
+pub const PAGE_EVENTS_MAX: u32 = 1_000;
+/// ... or once it holds so many bytes.
+pub const PAGE_BYTES_MAX: usize = 2_000_000;

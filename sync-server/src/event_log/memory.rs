@@ -1,0 +1,84 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use livestore_sync_protocol::{ChunkBuilder, Event, EventRow, ItemFormat, PulledEvent, SeqNum};
+
+use super::{AppendError, EventLog, LogError, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, Page, Tip};
+use crate::{Batch, admission};
+
+/// A log that is gone with the process: for tests and trials.
+#[derive(Debug)]
+pub struct MemoryLog {
+    backend_id: Arc<str>,
+    rows: Mutex<Vec<(Event, Arc<Batch>)>>,
+}
+
+impl MemoryLog {
+    /// An empty log.
+    #[must_use]
+    pub fn new(backend_id: &str) -> Self {
+        Self { backend_id: backend_id.into(), rows: Mutex::default() }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Vec<(Event, Arc<Batch>)>> {
+        // Rows are only ever added whole, so a panic elsewhere leaves them usable.
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn above(rows: &[(Event, Arc<Batch>)], after: SeqNum) -> &[(Event, Arc<Batch>)] {
+    &rows[rows.partition_point(|(event, _)| event.seq_num <= after)..]
+}
+
+fn tip(rows: &[(Event, Arc<Batch>)]) -> Tip {
+    let head = rows.last().map_or(SeqNum::ROOT, |(event, _)| event.seq_num);
+    Tip { head, gaps: head.get().unsigned_abs() - rows.len() as u64 }
+}
+
+impl EventLog for MemoryLog {
+    async fn backend_id(&self) -> Result<Arc<str>, LogError> {
+        Ok(Arc::clone(&self.backend_id))
+    }
+
+    async fn tip(&self) -> Result<Tip, LogError> {
+        Ok(tip(&self.rows()))
+    }
+
+    async fn append(&self, expected: Tip, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
+        let mut rows = self.rows();
+        if tip(&rows).head != expected.head {
+            return Err(AppendError::HeadMoved);
+        }
+        debug_assert!(batches.iter().all(|batch| admission::check_batch(batch.events()).is_ok()));
+        for batch in batches {
+            rows.extend(batch.events().iter().map(|event| (event.clone(), Arc::clone(&batch))));
+        }
+        Ok(())
+    }
+
+    async fn read(&self, after: SeqNum, format: ItemFormat) -> Result<Page, LogError> {
+        let rows = self.rows();
+        let rows = above(&rows, after);
+        let mut builder = ChunkBuilder::new(format);
+        let mut read = 0;
+        for (event, batch) in rows.iter().take(PAGE_EVENTS_MAX as usize) {
+            if builder.bytes() >= PAGE_BYTES_MAX {
+                break;
+            }
+            builder.push(&EventRow::new(event, batch.created_at()));
+            read += 1;
+        }
+        Ok(Page { chunks: builder.finish(), more: read < rows.len() })
+    }
+
+    async fn events(&self, after: SeqNum, last: SeqNum, limit: u32) -> Result<Vec<PulledEvent>, LogError> {
+        let rows = self.rows();
+        let events = above(&rows, after).iter().take_while(|(event, _)| event.seq_num <= last).take(limit as usize);
+        Ok(events
+            .map(|(event, batch)| PulledEvent { event: event.clone(), created_at: Some(batch.created_at().into()) })
+            .collect())
+    }
+
+    async fn count(&self, after: SeqNum) -> Result<u64, LogError> {
+        Ok(above(&self.rows(), after).len() as u64)
+    }
+}

@@ -1,0 +1,93 @@
+use std::sync::Arc;
+
+use livestore_sync_protocol::SeqNum;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::super::Tip;
+use crate::new_backend_id;
+use crate::table_name::{self, Identifier};
+
+/// Where a store's events are.
+pub(super) struct StoreTable {
+    pub(super) store_id: String,
+    pub(super) table: Identifier,
+    pub(super) backend_id: Arc<str>,
+}
+
+/// A sequence number in a column.
+pub(super) struct Column(pub(super) SeqNum);
+
+impl ToSql for Column {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.0.get().into())
+    }
+}
+
+impl FromSql for Column {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        SeqNum::new(i64::column_result(value)?).map(Self).map_err(FromSqlError::other)
+    }
+}
+
+/// The store's registration, if there is one.
+fn find(connection: &Connection, store_id: &str) -> rusqlite::Result<Option<StoreTable>> {
+    connection
+        .prepare_cached("SELECT table_name, backend_id FROM livestore_stores WHERE store_id = ?1")?
+        .query_row([store_id], |row| {
+            let name: String = row.get(0)?;
+            let table = Identifier::new(name).map_err(|error| {
+                rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
+            })?;
+            Ok(StoreTable { store_id: store_id.to_owned(), table, backend_id: row.get::<_, String>(1)?.into() })
+        })
+        .optional()
+}
+
+/// Finds a store or registers it. `None` when the file holds `stores_max` stores. Runs in a transaction.
+pub(super) fn open(
+    connection: &Connection,
+    store_id: &str,
+    created_at: &str,
+    stores_max: u32,
+) -> rusqlite::Result<Option<StoreTable>> {
+    if let Some(store) = find(connection, store_id)? {
+        return Ok(Some(store));
+    }
+    let stores: u32 = connection.query_row("SELECT count(*) FROM livestore_stores", [], |row| row.get(0))?;
+    if stores >= stores_max {
+        return Ok(None);
+    }
+    let mut is_taken = connection.prepare_cached("SELECT 1 FROM livestore_stores WHERE table_name = ?1")?;
+    let mut candidates = table_name::candidates(store_id);
+    let table = loop {
+        let candidate = candidates.next().expect("there is always another candidate");
+        if !is_taken.exists([candidate.as_str()])? {
+            break candidate;
+        }
+    };
+    // A table of that name may be there: the file of a reference deployment is served as it stands.
+    connection.execute_batch(&format!(
+        r#"CREATE TABLE IF NOT EXISTS {table} ("seqNum" integer primary key, "parentSeqNum" integer not null, "name" text not null, "args" text, "createdAt" text not null, "clientId" text not null, "sessionId" text not null) strict"#
+    ))?;
+    let gaps: i64 =
+        connection.query_row(&format!(r#"SELECT COALESCE(MAX("seqNum"), 0) - COUNT(*) FROM {table}"#), [], |row| {
+            row.get(0)
+        })?;
+    let backend_id = new_backend_id();
+    connection.execute(
+        "INSERT INTO livestore_stores (store_id, table_name, backend_id, created_at, gaps) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![store_id, table.as_str(), backend_id, created_at, gaps.max(0)],
+    )?;
+    Ok(Some(StoreTable { store_id: store_id.to_owned(), table, backend_id: backend_id.into() }))
+}
+
+pub(super) fn tip(connection: &Connection, store: &StoreTable) -> rusqlite::Result<Tip> {
+    let table = &store.table;
+    let sql = format!(
+        r#"SELECT (SELECT COALESCE(MAX("seqNum"), 0) FROM {table}), gaps FROM livestore_stores WHERE store_id = ?1"#
+    );
+    connection.prepare_cached(&sql)?.query_row([&store.store_id], |row| {
+        Ok(Tip { head: row.get::<_, Column>(0)?.0, gaps: row.get::<_, i64>(1)?.unsigned_abs() })
+    })
+}

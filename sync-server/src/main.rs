@@ -1,0 +1,60 @@
+//! `livestore-sync`: the sync server as one binary.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use livestore_sync_server::native::Server;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use cli::{Cli, Serve};
+
+fn main() -> ExitCode {
+    let serve = Cli::parse().serve();
+    cli::start_logging(&serve);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start: {error}")),
+    };
+    match runtime.block_on(run(serve)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(text: &str) -> ExitCode {
+    eprintln!("livestore-sync: {text}");
+    ExitCode::FAILURE
+}
+
+async fn run(serve: Serve) -> Result<(), String> {
+    let server = Server::builder(&serve.data)
+        .synchronous(serve.synchronous.into())
+        .limits(serve.limits())
+        .cors(serve.cors)
+        .build()
+        .map_err(|error| error.to_string())?;
+    let listener = TcpListener::bind(&serve.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", serve.listen))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let stop = stop_signal().map_err(|error| format!("cannot handle signals: {error}"))?;
+    println!("listening on http://{address}");
+    tracing::info!(%address, data = %serve.data.display(), "serving");
+    server.serve(listener, stop).await.map_err(|error| format!("cannot serve: {error}"))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

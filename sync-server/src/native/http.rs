@@ -1,0 +1,165 @@
+//! The HTTP transport: one body in, a stream of frames out.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use livestore_sync_protocol::{Chunk, SeqNum};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
+use tokio_util::task::TaskTracker;
+
+use super::socket::guarded;
+use super::stores::NativeStore;
+use crate::{
+    Clock, Connection, Delivery, HookContext, Hooks, Input, Pull, PullError, PullSink, Push, PushError, Session,
+};
+
+/// Frames of an answer that may wait for the client to read.
+const FRAMES_WAITING_MAX: usize = 4;
+
+/// How the frames of an answer are put into one body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// A JSON array, what Effect's `RpcSerialization.json` reads.
+    Json,
+    /// A line each, what `RpcSerialization.ndjson` reads.
+    Ndjson,
+}
+
+impl Framing {
+    /// Answers come as the question did.
+    pub(super) fn from_content_type(content_type: Option<&str>) -> Self {
+        if content_type.is_some_and(|value| value.contains("ndjson")) { Self::Ndjson } else { Self::Json }
+    }
+
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+        }
+    }
+}
+
+/// Answers a body. The work goes on in a task of its own: a client that goes away cannot stop a push
+/// between its commit and its publication.
+pub(super) fn answer<H: Hooks>(
+    store: Arc<NativeStore<H>>,
+    clock: &dyn Clock,
+    connection: Arc<Connection>,
+    body: String,
+    framing: Framing,
+    held: OwnedSemaphorePermit,
+    pushes: &TaskTracker,
+) -> Body {
+    let (frames, receiver) = mpsc::channel(FRAMES_WAITING_MAX);
+    let now_ms = clock.now_ms();
+    pushes.spawn(async move {
+        let mut session = Session::http(connection.id, now_ms);
+        let mut out = Writer { frames, framing, written: 0 };
+        let inputs = match framing {
+            Framing::Json => session.handle_frame(&body, now_ms),
+            Framing::Ndjson => body
+                .lines()
+                .filter(|line| !line.trim().is_empty())
+                .flat_map(|line| session.handle_frame(line, now_ms))
+                .collect(),
+        };
+        for input in inputs {
+            // Pushes are made whoever listens.
+            let _ = run(&store, &connection, &mut session, input, &mut out).await;
+        }
+        let _ = out.finish().await;
+        drop(held);
+    });
+    let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
+        receiver.recv().await.map(|frame| (Ok::<_, std::convert::Infallible>(frame), receiver))
+    });
+    Body::from_stream(stream)
+}
+
+async fn run<H: Hooks>(
+    store: &Arc<NativeStore<H>>,
+    connection: &Arc<Connection>,
+    session: &mut Session,
+    input: Input,
+    out: &mut Writer,
+) -> Result<(), PullError> {
+    match input {
+        Input::Reply(frame) => out.write(frame).await,
+        // For sockets only.
+        Input::Close(..) | Input::Progress => Ok(()),
+        Input::Push { request_id, batch, backend_id, generation } => {
+            let context = HookContext { connection: Arc::clone(connection), generation };
+            let push = Push { batch: batch.into() };
+            let result = guarded(async {
+                let admitted = store.admit(push, backend_id.as_deref(), None, context).await?;
+                store.complete(admitted).await
+            });
+            let result = result.await.unwrap_or_else(|panic| Err(PushError::Rejected(panic)));
+            out.write(match result {
+                Ok(_) => session.push_repeated(&request_id),
+                Err(error) => session.push_failed(&request_id, &error),
+            })
+            .await
+        }
+        Input::Pull { delivery, cursor, live, generation } => {
+            let context = HookContext { connection: Arc::clone(connection), generation };
+            let sink = BodySink { state: Mutex::new((session, out)), delivery: &delivery };
+            let result = guarded(store.pull(Pull { cursor, live }, &delivery, context, &sink)).await;
+            let (session, out) = sink.state.into_inner();
+            let end = match result.unwrap_or_else(|panic| Err(PullError::Rejected(panic))) {
+                Ok(_) => session.handle_caught_up(&delivery, false, SeqNum::ROOT),
+                Err(error) => session.handle_pull_failed(&delivery, &error),
+            };
+            match end {
+                Some(frame) => out.write(frame).await,
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+struct BodySink<'a> {
+    state: Mutex<(&'a mut Session, &'a mut Writer)>,
+    delivery: &'a Delivery,
+}
+
+impl PullSink for BodySink<'_> {
+    async fn ready(&self) -> Result<(), PullError> {
+        Ok(())
+    }
+
+    async fn send(&self, chunk: Option<&Chunk>, remaining: u64, backend_id: &str) -> Result<(), PullError> {
+        let mut state = self.state.lock().await;
+        let (session, out) = &mut *state;
+        let frame = session.handle_chunk(self.delivery, chunk, remaining, backend_id).ok_or(PullError::Gone)?;
+        out.write(frame).await
+    }
+
+    fn caught_up(&self, _head: SeqNum) {}
+}
+
+struct Writer {
+    frames: mpsc::Sender<Bytes>,
+    framing: Framing,
+    written: usize,
+}
+
+impl Writer {
+    async fn write(&mut self, frame: String) -> Result<(), PullError> {
+        let text = match (self.framing, self.written) {
+            (Framing::Json, 0) => format!("[{frame}"),
+            (Framing::Json, _) => format!(",{frame}"),
+            (Framing::Ndjson, _) => format!("{frame}\n"),
+        };
+        self.written += 1;
+        self.frames.send(text.into()).await.map_err(|_| PullError::Gone)
+    }
+
+    async fn finish(self) -> Result<(), mpsc::error::SendError<Bytes>> {
+        match (self.framing, self.written) {
+            (Framing::Json, 0) => self.frames.send("[]".into()).await,
+            (Framing::Json, _) => self.frames.send("]".into()).await,
+            (Framing::Ndjson, _) => Ok(()),
+        }
+    }
+}

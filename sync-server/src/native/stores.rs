@@ -1,0 +1,50 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OnceCell};
+
+use super::hub::Hub;
+use crate::event_log::{SqliteFile, SqliteLog, StoreError};
+use crate::{Clock, Hooks, Store, iso_timestamp};
+
+pub(super) type NativeStore<H> = Store<SqliteLog, H, Hub>;
+
+/// Stores that are kept open without a connection; beyond them, idle ones are let go.
+const IDLE_STORES_MAX: usize = 1_000;
+
+/// The open stores: one [`Store`] per id, so that all its connections meet.
+pub(super) struct Stores<H> {
+    file: SqliteFile,
+    hooks: Arc<H>,
+    clock: Arc<dyn Clock>,
+    stores_max: u32,
+    open: Mutex<HashMap<Arc<str>, Arc<OnceCell<Arc<NativeStore<H>>>>>>,
+}
+
+impl<H: Hooks> Stores<H> {
+    pub(super) fn new(file: SqliteFile, hooks: Arc<H>, clock: Arc<dyn Clock>, stores_max: u32) -> Self {
+        Self { file, hooks, clock, stores_max, open: Mutex::default() }
+    }
+
+    pub(super) async fn get(&self, id: &Arc<str>) -> Result<Arc<NativeStore<H>>, StoreError> {
+        let cell = {
+            let mut open = self.open.lock().await;
+            if open.len() >= IDLE_STORES_MAX && !open.contains_key(id) {
+                // Whoever uses a store holds it: an `Arc` that is alone belongs to nobody.
+                open.retain(|_, cell| {
+                    Arc::strong_count(cell) > 1 || cell.get().is_some_and(|store| Arc::strong_count(store) > 1)
+                });
+            }
+            Arc::clone(open.entry(Arc::clone(id)).or_default())
+        };
+        let store = cell
+            .get_or_try_init(|| async {
+                let created_at = iso_timestamp(self.clock.now_ms());
+                let log = self.file.store(id, created_at, self.stores_max).await?;
+                let (hooks, clock) = (Arc::clone(&self.hooks), Arc::clone(&self.clock));
+                Ok::<_, StoreError>(Arc::new(Store::new(log, hooks, Hub::default(), clock)))
+            })
+            .await?;
+        Ok(Arc::clone(store))
+    }
+}

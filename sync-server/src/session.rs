@@ -1,0 +1,215 @@
+//! One client's side of the conversation, free of I/O: frames in become [`Input`]s, what the engine
+//! does becomes frames out. Shells move bytes and run what `Input` asks for.
+
+mod rpc;
+mod v03;
+
+use livestore_sync_protocol::v03::Context;
+use livestore_sync_protocol::{Chunk, Cursor, Event, Generation, ItemFormat, RequestId, SeqNum};
+use uuid::Uuid;
+
+use crate::store::Committed;
+use crate::{PullError, PushError};
+
+/// The server closes a socket whose client waits for something that only a new connection can start.
+/// 0.4 clients then restart their pull from their cursor.
+pub const CLOSE_RESUME: u16 = 4408;
+
+/// What a frame asks for.
+#[derive(Debug)]
+pub enum Input {
+    /// Send this frame.
+    Reply(String),
+    /// Run a push and answer it.
+    Push {
+        /// What to answer.
+        request_id: RequestId,
+        /// The events, at least one.
+        batch: Vec<Event>,
+        /// The log that the client believes to push to.
+        backend_id: Option<String>,
+        /// The protocol it came in.
+        generation: Generation,
+    },
+    /// Run a pull.
+    Pull {
+        /// How its chunks are addressed.
+        delivery: Delivery,
+        /// Where the client is.
+        cursor: Option<Cursor>,
+        /// Whether events that are pushed later follow.
+        live: bool,
+        /// The protocol it came in.
+        generation: Generation,
+    },
+    /// A pull may have room for another chunk, or is over: wake it.
+    Progress,
+    /// Close the connection with this code and reason.
+    Close(u16, &'static str),
+}
+
+/// How the chunks of a pull are addressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// To an RPC request.
+    Rpc(RequestId),
+    /// To a 0.3 request.
+    V03(Context, String),
+}
+
+impl Delivery {
+    /// How the events of this pull are rendered.
+    #[must_use]
+    pub fn format(&self) -> ItemFormat {
+        match self {
+            Self::Rpc(_) => ItemFormat::Rpc,
+            Self::V03(..) => ItemFormat::V03,
+        }
+    }
+}
+
+/// One client's state. All of it is plain data; what it says is decided by what it was told.
+#[derive(Debug)]
+pub struct Session {
+    connection: Uuid,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    V03(v03::V03),
+    Rpc(rpc::Rpc),
+}
+
+impl Session {
+    /// A 0.3 client.
+    #[must_use]
+    pub fn v03(connection: Uuid) -> Self {
+        Self { connection, kind: Kind::V03(v03::V03::default()) }
+    }
+
+    /// A 0.4 or next client on a WebSocket; which of the two, each request tells.
+    #[must_use]
+    pub fn rpc(connection: Uuid, now_ms: u64) -> Self {
+        Self { connection, kind: Kind::Rpc(rpc::Rpc::new(now_ms, rpc::Flow::Acks)) }
+    }
+
+    /// A 0.4 or next client's HTTP request: nobody acknowledges chunks, and no pull is live.
+    #[must_use]
+    pub fn http(connection: Uuid, now_ms: u64) -> Self {
+        Self { connection, kind: Kind::Rpc(rpc::Rpc::new(now_ms, rpc::Flow::Body)) }
+    }
+
+    /// The connection's id.
+    #[must_use]
+    pub fn connection(&self) -> Uuid {
+        self.connection
+    }
+
+    /// Takes a frame from the client. Never fails: what cannot be handled is answered.
+    pub fn handle_frame(&mut self, text: &str, now_ms: u64) -> Vec<Input> {
+        match &mut self.kind {
+            Kind::V03(session) => session.handle_frame(text),
+            Kind::Rpc(session) => session.handle_frame(text, now_ms),
+        }
+    }
+
+    /// Whether a pull may send its next chunk; `None` when it is over.
+    #[must_use]
+    pub fn poll_ready(&self, delivery: &Delivery) -> Option<bool> {
+        match (&self.kind, delivery) {
+            (Kind::Rpc(session), Delivery::Rpc(id)) => session.poll_ready(id),
+            _ => Some(true),
+        }
+    }
+
+    /// The frame of a pull's next chunk (`None` for the empty one that answers an empty pull);
+    /// nothing when the pull is over.
+    pub fn handle_chunk(
+        &mut self,
+        delivery: &Delivery,
+        chunk: Option<&Chunk>,
+        remaining: u64,
+        backend_id: &str,
+    ) -> Option<String> {
+        match (&mut self.kind, delivery) {
+            (Kind::V03(session), Delivery::V03(context, id)) => {
+                Some(session.handle_chunk(*context, id, chunk, remaining))
+            }
+            (Kind::Rpc(session), Delivery::Rpc(id)) => session.handle_chunk(id, chunk, remaining, backend_id),
+            _ => None,
+        }
+    }
+
+    /// A pull has sent its backlog, up to `head`: it is live from here on, or over, which its client gets told.
+    pub fn handle_caught_up(&mut self, delivery: &Delivery, live: bool, head: SeqNum) -> Option<String> {
+        match (&mut self.kind, delivery) {
+            (Kind::V03(session), _) => {
+                session.handle_caught_up(head);
+                None
+            }
+            (Kind::Rpc(session), Delivery::Rpc(id)) => session.handle_caught_up(id, live),
+            _ => None,
+        }
+    }
+
+    /// A pull failed; the frame that says so.
+    pub fn handle_pull_failed(&mut self, delivery: &Delivery, error: &PullError) -> Option<String> {
+        match (&mut self.kind, delivery) {
+            (Kind::V03(session), Delivery::V03(_, id)) => session.handle_pull_failed(id, error),
+            (Kind::Rpc(session), Delivery::Rpc(id)) => session.handle_pull_failed(id, error),
+            _ => None,
+        }
+    }
+
+    /// The frame that refuses a push.
+    #[must_use]
+    pub fn push_failed(&self, request_id: &RequestId, error: &PushError) -> String {
+        match &self.kind {
+            Kind::V03(_) => crate::error::v03_failure(request_id.to_string(), &error.into()),
+            Kind::Rpc(_) => crate::error::rpc_failure(request_id.clone(), error),
+        }
+    }
+
+    /// The frame that acknowledges a push which was in the log already.
+    pub fn push_repeated(&mut self, request_id: &RequestId) -> String {
+        match &mut self.kind {
+            Kind::V03(session) => session.acknowledge(&request_id.to_string()),
+            Kind::Rpc(_) => rpc::acknowledge(request_id),
+        }
+    }
+
+    /// Events are committed. Frames for this client, in the order that its generation knows: 0.3
+    /// acknowledges its own push first and gets the events on every connection, 0.4 gets them on
+    /// its live pulls and then the acknowledgement.
+    pub fn handle_committed(&mut self, committed: &Committed) -> Vec<String> {
+        let own = committed.origin.as_ref().filter(|origin| origin.connection == self.connection);
+        let own = own.map(|origin| &origin.request_id);
+        match &mut self.kind {
+            Kind::V03(session) => session.handle_committed(committed, own),
+            Kind::Rpc(session) => session.handle_committed(committed, own),
+        }
+    }
+
+    /// The 0.3 part, for what only 0.3 needs.
+    pub(crate) fn v03_mut(&mut self) -> Option<&mut v03::V03> {
+        match &mut self.kind {
+            Kind::V03(session) => Some(session),
+            Kind::Rpc(_) => None,
+        }
+    }
+
+    /// Whether a live pull of this client is still sending its backlog.
+    #[must_use]
+    pub fn is_catching_up(&self) -> bool {
+        match &self.kind {
+            Kind::V03(session) => session.is_catching_up(),
+            Kind::Rpc(session) => session.is_catching_up(),
+        }
+    }
+}
+
+/// The text for a 0.3 broadcast: whose push it was, where that is known.
+fn pusher(committed: &Committed) -> String {
+    committed.origin.as_ref().map(|origin| origin.request_id.to_string()).unwrap_or_default()
+}

@@ -1,0 +1,189 @@
+use std::collections::HashMap;
+
+use livestore_sync_protocol::rpc::{self, Cause, ClientMessage, Request, ServerMessage};
+use livestore_sync_protocol::{Chunk, ItemFormat, PageInfo, RequestId};
+
+use super::{CLOSE_RESUME, Delivery, Input};
+use crate::PullError;
+use crate::store::Committed;
+
+/// Chunks of one pull that may be on the way without an `Ack`. Clients take them into a buffer of 16.
+pub const WINDOW_CHUNKS_MAX: usize = 8;
+
+/// Pulls that may run on one connection. LiveStore clients have one.
+pub const PULLS_MAX: usize = 1_000;
+
+/// A connection that lives longer than this (ms), pings, and never asked for a pull, belongs to a
+/// client that waits on a pull of an earlier connection: every LiveStore client pulls first.
+pub const PARKED_CLIENT_MS: u64 = 15_000;
+
+/// How chunks flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// A WebSocket client acknowledges each chunk.
+    Acks,
+    /// An HTTP body is read at the client's pace.
+    Body,
+}
+
+#[derive(Debug)]
+pub(super) struct Rpc {
+    flow: Flow,
+    opened_ms: u64,
+    /// Whether any call was made on this connection.
+    called: bool,
+    /// Whether a pull was asked for on this connection.
+    pulled: bool,
+    pulls: HashMap<RequestId, Pull>,
+}
+
+#[derive(Debug)]
+struct Pull {
+    phase: Phase,
+    live: bool,
+    unacked: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    CatchingUp,
+    Live,
+}
+
+pub(super) fn acknowledge(id: &RequestId) -> String {
+    ServerMessage::push_success(id.clone()).encode()
+}
+
+impl Rpc {
+    pub(super) fn new(now_ms: u64, flow: Flow) -> Self {
+        Self { flow, opened_ms: now_ms, called: false, pulled: false, pulls: HashMap::new() }
+    }
+
+    pub(super) fn handle_frame(&mut self, text: &str, now_ms: u64) -> Vec<Input> {
+        if text == rpc::PING {
+            return vec![self.handle_ping(now_ms)];
+        }
+        ClientMessage::decode(text)
+            .into_iter()
+            .filter_map(|message| match message {
+                Ok(message) => self.handle_message(message, now_ms),
+                Err(error) => Some(Input::Reply(ServerMessage::from_decode_error(error).encode())),
+            })
+            .collect()
+    }
+
+    fn handle_message(&mut self, message: ClientMessage, now_ms: u64) -> Option<Input> {
+        match message {
+            ClientMessage::Ping => Some(self.handle_ping(now_ms)),
+            ClientMessage::Eof => None,
+            ClientMessage::Request(request) => {
+                self.called = true;
+                Some(self.handle_request(request))
+            }
+            ClientMessage::Ack { request_id } => match self.pulls.get_mut(&request_id) {
+                Some(pull) => {
+                    pull.unacked = pull.unacked.saturating_sub(1);
+                    Some(Input::Progress)
+                }
+                None => self.handle_unknown_pull(),
+            },
+            ClientMessage::Interrupt { request_id } => match self.pulls.remove(&request_id) {
+                Some(_) => {
+                    let cause = Cause::interrupted(request_id.generation());
+                    Some(Input::Reply(ServerMessage::failure(request_id, cause).encode()))
+                }
+                None => self.handle_unknown_pull(),
+            },
+        }
+    }
+
+    fn handle_ping(&self, now_ms: u64) -> Input {
+        if !self.pulled && now_ms.saturating_sub(self.opened_ms) >= PARKED_CLIENT_MS {
+            return Input::Close(CLOSE_RESUME, "no pull on this connection: reconnect and pull");
+        }
+        Input::Reply(rpc::PONG.to_owned())
+    }
+
+    /// Acks and interrupts for calls that are over are normal. As the first thing on a connection
+    /// they come from a client whose pull belongs to an earlier connection, and which waits for it
+    /// for ever: the 0.4 client only starts again when the socket closes.
+    fn handle_unknown_pull(&self) -> Option<Input> {
+        (self.flow == Flow::Acks && !self.called)
+            .then_some(Input::Close(CLOSE_RESUME, "that pull belongs to an earlier connection: pull again"))
+    }
+
+    fn handle_request(&mut self, request: Request) -> Input {
+        let Request { id, rpc, .. } = request;
+        let generation = id.generation();
+        match rpc {
+            rpc::Rpc::Ping(_) => Input::Reply(ServerMessage::ping_success(id).encode()),
+            rpc::Rpc::Push(_, push) if push.batch.is_empty() => Input::Reply(acknowledge(&id)),
+            rpc::Rpc::Push(_, push) => {
+                Input::Push { request_id: id, batch: push.batch, backend_id: push.backend_id, generation }
+            }
+            rpc::Rpc::Pull(_, pull) => {
+                if self.pulls.contains_key(&id) {
+                    return Input::Reply(defect(format!("the request {id} is still running")));
+                }
+                if self.pulls.len() >= PULLS_MAX {
+                    return Input::Reply(defect(format!("more than {PULLS_MAX} pulls on one connection")));
+                }
+                let live = self.flow == Flow::Acks && pull.live.unwrap_or(false);
+                self.pulled = true;
+                self.pulls.insert(id.clone(), Pull { phase: Phase::CatchingUp, live, unacked: 0 });
+                Input::Pull { delivery: Delivery::Rpc(id), cursor: pull.cursor, live, generation }
+            }
+        }
+    }
+
+    pub(super) fn poll_ready(&self, id: &RequestId) -> Option<bool> {
+        self.pulls.get(id).map(|pull| self.flow == Flow::Body || pull.unacked < WINDOW_CHUNKS_MAX)
+    }
+
+    pub(super) fn handle_chunk(
+        &mut self,
+        id: &RequestId,
+        chunk: Option<&Chunk>,
+        remaining: u64,
+        backend_id: &str,
+    ) -> Option<String> {
+        self.pulls.get_mut(id)?.unacked += 1;
+        Some(rpc::encode_chunk(id, chunk, PageInfo::from_remaining(remaining), backend_id))
+    }
+
+    pub(super) fn handle_caught_up(&mut self, id: &RequestId, live: bool) -> Option<String> {
+        if live {
+            if let Some(pull) = self.pulls.get_mut(id) {
+                pull.phase = Phase::Live;
+            }
+            return None;
+        }
+        self.pulls.remove(id)?;
+        Some(ServerMessage::pull_end(id.clone()).encode())
+    }
+
+    pub(super) fn handle_pull_failed(&mut self, id: &RequestId, error: &PullError) -> Option<String> {
+        self.pulls.remove(id)?;
+        Some(crate::error::rpc_failure(id.clone(), error))
+    }
+
+    pub(super) fn handle_committed(&mut self, committed: &Committed, own: Option<&RequestId>) -> Vec<String> {
+        let mut frames = Vec::new();
+        for (id, pull) in self.pulls.iter_mut().filter(|(_, pull)| pull.phase == Phase::Live) {
+            for chunk in committed.batch.chunks(ItemFormat::Rpc) {
+                pull.unacked += 1;
+                frames.push(rpc::encode_chunk(id, Some(chunk), PageInfo::NoMore, &committed.backend_id));
+            }
+        }
+        frames.extend(own.map(acknowledge));
+        frames
+    }
+
+    pub(super) fn is_catching_up(&self) -> bool {
+        self.pulls.values().any(|pull| pull.live && pull.phase == Phase::CatchingUp)
+    }
+}
+
+fn defect(text: String) -> String {
+    ServerMessage::Defect { defect: text.into() }.encode()
+}

@@ -1,0 +1,144 @@
+//! One store: the only place that orders I/O. What may happen is decided in `admission` and
+//! `session`; here it is decided when.
+
+mod pull;
+mod push;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use livestore_sync_protocol::{RequestId, SeqNum};
+use tokio::sync::Mutex as FairMutex;
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+pub use self::pull::PullSink;
+use self::push::Queued;
+pub use self::push::{Admitted, Pushed};
+use crate::event_log::{EventLog, LogError, Tip};
+use crate::maybe_send::{MaybeSend, MaybeSync};
+use crate::{BackendIdMismatch, Batch, Clock, Hooks};
+
+/// Who pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The connection.
+    pub connection: Uuid,
+    /// The push, as its client calls it.
+    pub request_id: RequestId,
+}
+
+/// Events that are in the log.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The events.
+    pub batch: Arc<Batch>,
+    /// The log's identity.
+    pub backend_id: Arc<str>,
+    /// Who pushed them, where that is known.
+    pub origin: Option<Origin>,
+}
+
+/// Hands committed events to the connections of the store.
+pub trait Publish: MaybeSend + MaybeSync + 'static {
+    /// Called under the store's lock, in the order of the log, once per batch. Must not block: a
+    /// receiver that cannot take its frames is disconnected, no frame is ever left out.
+    fn publish(&self, committed: &Committed);
+}
+
+/// The engine of one store, over any event log. Cheap to share behind an [`Arc`].
+pub struct Store<L, H, P> {
+    log: L,
+    hooks: Arc<H>,
+    publish: P,
+    clock: Arc<dyn Clock>,
+    backend_id: OnceCell<Arc<str>>,
+    /// Pushes that wait for the next commit, in order.
+    queue: Mutex<VecDeque<Queued>>,
+    /// Covers check, append and publish, in the order of arrival. Holding it, the log's head stands
+    /// still as far as this store decides; the log itself decides for other writers.
+    core: FairMutex<Core>,
+}
+
+#[derive(Default)]
+struct Core {
+    /// `None` before the first look, and from before an append until its definite success.
+    tip: Option<Tip>,
+    /// The last event that live pulls have been given; `None` before the first look.
+    published: Option<SeqNum>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these guard is replaced whole, so a panic elsewhere leaves it usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
+    /// A store over its log.
+    pub fn new(log: L, hooks: Arc<H>, publish: P, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            log,
+            hooks,
+            publish,
+            clock,
+            backend_id: OnceCell::new(),
+            queue: Mutex::default(),
+            core: FairMutex::default(),
+        }
+    }
+
+    /// The receivers of committed events.
+    pub fn publisher(&self) -> &P {
+        &self.publish
+    }
+
+    /// The hooks.
+    pub fn hooks(&self) -> &Arc<H> {
+        &self.hooks
+    }
+
+    /// The log's identity.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] when the database fails.
+    pub async fn backend_id(&self) -> Result<Arc<str>, LogError> {
+        self.backend_id.get_or_try_init(|| self.log.backend_id()).await.cloned()
+    }
+
+    async fn check_backend_id<E>(&self, received: Option<&str>) -> Result<Arc<str>, E>
+    where
+        E: From<LogError> + From<BackendIdMismatch>,
+    {
+        let expected = self.backend_id().await?;
+        match received {
+            Some(received) if received != &*expected => {
+                Err(BackendIdMismatch { expected: expected.to_string(), received: received.to_owned() }.into())
+            }
+            _ => Ok(expected),
+        }
+    }
+
+    /// Where the log stands. Events that somebody else appended (an append of ours whose outcome
+    /// was unknown, another process) are published here, so that no live pull has a gap.
+    async fn tip(&self, core: &mut Core) -> Result<Tip, LogError> {
+        if let Some(tip) = core.tip {
+            return Ok(tip);
+        }
+        let backend_id = self.backend_id().await?;
+        let tip = self.log.tip().await?;
+        let mut published = *core.published.get_or_insert(tip.head);
+        while published < tip.head {
+            let events = self.log.events(published, tip.head, crate::event_log::PAGE_EVENTS_MAX).await?;
+            let Some(last) = events.last() else { break };
+            published = last.event.seq_num;
+            for batch in Batch::from_log(&events) {
+                let committed = Committed { batch: batch.into(), backend_id: Arc::clone(&backend_id), origin: None };
+                self.publish.publish(&committed);
+            }
+            core.published = Some(published);
+        }
+        core.tip = Some(tip);
+        Ok(tip)
+    }
+}

@@ -1,0 +1,149 @@
+use livestore_sync_protocol::{Chunk, SeqNum};
+
+use super::{Publish, Store};
+use crate::PullError;
+use crate::event_log::{EventLog, LogError, Tip};
+use crate::hooks::{HookContext, Hooks, Pull};
+use crate::maybe_send::{MaybeSend, MaybeSync};
+use crate::session::Delivery;
+
+/// Where the chunks of one pull go.
+pub trait PullSink: MaybeSend + MaybeSync {
+    /// Waits until the puller may be sent another chunk.
+    ///
+    /// # Errors
+    ///
+    /// [`PullError::Gone`] when the pull is over.
+    fn ready(&self) -> impl Future<Output = Result<(), PullError>> + MaybeSend;
+
+    /// Sends a chunk; `None` is the empty one.
+    ///
+    /// # Errors
+    ///
+    /// [`PullError::Gone`] when the pull is over.
+    fn send(
+        &self,
+        chunk: Option<&Chunk>,
+        remaining: u64,
+        backend_id: &str,
+    ) -> impl Future<Output = Result<(), PullError>> + MaybeSend;
+
+    /// The puller has everything up to `head`. Called under the store's lock for a live pull, so
+    /// that the next committed batch is the first that it gets as such. Must not block.
+    fn caught_up(&self, head: SeqNum);
+}
+
+impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
+    /// Sends a backlog: all events above the cursor, then, unless the pull is live, no more. A live
+    /// pull is told the moment from which on it gets what is published. Returns the number of events.
+    ///
+    /// # Errors
+    ///
+    /// [`PullError`]; chunks may have been sent before it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the pull stops after the chunk that it sent last and is not live.
+    pub async fn pull(
+        &self,
+        pull: Pull,
+        delivery: &Delivery,
+        context: HookContext,
+        sink: &impl PullSink,
+    ) -> Result<u64, PullError> {
+        let result = self.send_backlog(&pull, delivery, &context, sink).await;
+        if let Err(PullError::Log(error)) = &result {
+            tracing::error!(%error, "pull failed");
+        }
+        self.hooks.on_pull_res(pull, result.clone(), context).await;
+        result
+    }
+
+    async fn send_backlog(
+        &self,
+        pull: &Pull,
+        delivery: &Delivery,
+        context: &HookContext,
+        sink: &impl PullSink,
+    ) -> Result<u64, PullError> {
+        self.hooks.on_pull(pull.clone(), context.clone()).await.map_err(PullError::Rejected)?;
+        let received = pull.cursor.as_ref().and_then(|cursor| cursor.backend_id.as_deref());
+        let backend_id = self.check_backend_id::<PullError>(received).await?;
+        let after = pull.cursor.as_ref().map_or(SeqNum::ROOT, |cursor| cursor.seq_num);
+        let mut backlog = Backlog { after, sent: 0, tip: self.current_tip().await?, counted: None };
+        if backlog.is_done() {
+            sink.ready().await?;
+            sink.send(None, 0, &backend_id).await?;
+        }
+        loop {
+            while !backlog.is_done() {
+                let page = self.log.read(backlog.after, delivery.format()).await?;
+                if page.chunks.is_empty() {
+                    return Err(LogError::nothing_stored("the log ends before its head").into());
+                }
+                for chunk in &page.chunks {
+                    sink.ready().await?;
+                    backlog.after = chunk.last;
+                    backlog.sent += chunk.events as u64;
+                    let remaining = self.remaining(&mut backlog).await?;
+                    sink.send(Some(chunk), remaining, &backend_id).await?;
+                    if !pull.live && backlog.is_done() {
+                        break;
+                    }
+                }
+            }
+            if !pull.live {
+                sink.caught_up(backlog.after);
+                return Ok(backlog.sent);
+            }
+            let mut core = self.core.lock().await;
+            backlog.tip = self.tip(&mut core).await?;
+            if backlog.is_done() {
+                sink.caught_up(backlog.after);
+                return Ok(backlog.sent);
+            }
+            // Somebody pushed meanwhile; what was counted does not hold any more.
+            backlog.counted = None;
+        }
+    }
+
+    /// Where the log stands, at least as new as when this was called.
+    pub(crate) async fn current_tip(&self) -> Result<Tip, LogError> {
+        let mut core = self.core.lock().await;
+        self.tip(&mut core).await
+    }
+
+    /// How many events up to the tip are still to come. A log without gaps is not counted.
+    async fn remaining(&self, backlog: &mut Backlog) -> Result<u64, LogError> {
+        if backlog.is_done() {
+            return Ok(0);
+        }
+        if backlog.tip.gaps == 0 {
+            return Ok(backlog.tip.head.get().abs_diff(backlog.after.get()));
+        }
+        let all = match backlog.counted {
+            Some(all) => all,
+            None => backlog.sent + self.log.count(backlog.after).await?,
+        };
+        backlog.counted = Some(all);
+        // Not done, so there is one at least, whatever was counted before it came.
+        Ok(all.saturating_sub(backlog.sent).max(1))
+    }
+}
+
+/// How far a pull is.
+struct Backlog {
+    after: SeqNum,
+    /// Number of events.
+    sent: u64,
+    /// Where the log stood when the pull last looked; a pull that is not live ends there.
+    tip: Tip,
+    /// All events of this pull, where they had to be counted.
+    counted: Option<u64>,
+}
+
+impl Backlog {
+    fn is_done(&self) -> bool {
+        self.after >= self.tip.head
+    }
+}

@@ -1,0 +1,237 @@
+use std::sync::Arc;
+
+use livestore_sync_protocol::limits::BATCH_EVENTS_MAX;
+use livestore_sync_protocol::{Event, SeqNum};
+use tokio::sync::oneshot;
+
+use super::{Committed, Core, Origin, Publish, Store, lock};
+use crate::event_log::{AppendError, EventLog, LogError, Tip};
+use crate::hooks::{HookContext, Hooks, Push};
+use crate::{Batch, PushError, admission, iso_timestamp};
+
+/// Events that one commit may carry; pushes beyond them wait for the next.
+pub const COMMIT_EVENTS_MAX: usize = 2 * BATCH_EVENTS_MAX;
+
+/// Times that a commit is tried again when somebody else appended first.
+const HEAD_MOVED_RETRIES: usize = 3;
+
+pub(super) struct Queued {
+    batch: Arc<Batch>,
+    origin: Option<Origin>,
+    reply: oneshot::Sender<Result<Pushed, PushError>>,
+}
+
+/// How a push that did not fail went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// Its events were appended, and published with an acknowledgement to the pusher's connection.
+    Committed,
+    /// All its events were in the log already, equal in every field: a client that lost the
+    /// acknowledgement asks again.
+    Repeated,
+}
+
+/// A push that waits for its commit.
+pub struct Admitted {
+    push: Push,
+    context: HookContext,
+    result: oneshot::Receiver<Result<Pushed, PushError>>,
+}
+
+impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
+    /// Asks the hook and puts the push in the queue. Pushes are committed in the order in which
+    /// this returns; give each to [`complete`](Self::complete).
+    ///
+    /// # Errors
+    ///
+    /// [`PushError`] for what is refused before the log is asked.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, the push is not in the queue.
+    pub async fn admit(
+        &self,
+        push: Push,
+        backend_id: Option<&str>,
+        origin: Option<Origin>,
+        context: HookContext,
+    ) -> Result<Admitted, PushError> {
+        match self.enqueue(push.clone(), backend_id, origin, context.clone()).await {
+            Ok(result) => Ok(Admitted { push, context, result }),
+            Err(error) => {
+                self.hooks.on_push_res(push, Err(error.clone()), context).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn enqueue(
+        &self,
+        push: Push,
+        backend_id: Option<&str>,
+        origin: Option<Origin>,
+        context: HookContext,
+    ) -> Result<oneshot::Receiver<Result<Pushed, PushError>>, PushError> {
+        self.hooks.on_push(push.clone(), context).await.map_err(PushError::Rejected)?;
+        self.check_backend_id::<PushError>(backend_id).await?;
+        admission::check_batch(&push.batch)?;
+        let batch = Arc::new(Batch::new(push.batch, iso_timestamp(self.clock.now_ms())));
+        let (reply, result) = oneshot::channel();
+        lock(&self.queue).push_back(Queued { batch, origin, reply });
+        Ok(result)
+    }
+
+    /// Commits a push, together with all that wait, and tells how it went. A push that came over a
+    /// connection has been acknowledged there, by [`Publish`], when this is [`Pushed::Committed`].
+    ///
+    /// # Errors
+    ///
+    /// [`PushError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Must run to its end once it has started, or the outcome of other pushes is unknown to their
+    /// clients. Spawn it.
+    pub async fn complete(&self, admitted: Admitted) -> Result<Pushed, PushError> {
+        let Admitted { push, context, result } = admitted;
+        self.commit().await;
+        let result = result.await.unwrap_or_else(|_| Err(LogError::unknown_outcome("the commit was given up").into()));
+        self.hooks.on_push_res(push, result.clone().map(|_| ()), context).await;
+        result
+    }
+
+    /// Commits what is in the queue: one durable append for all that arrived while the last one was
+    /// under way. Returns when the queue, as it was on entry, is answered.
+    async fn commit(&self) {
+        let mut core = self.core.lock().await;
+        loop {
+            let group = self.next_group();
+            if group.is_empty() {
+                return;
+            }
+            self.commit_group(&mut core, group).await;
+        }
+    }
+
+    fn next_group(&self) -> Vec<Queued> {
+        let mut queue = lock(&self.queue);
+        let mut events = 0;
+        let fits = queue
+            .iter()
+            .take_while(|queued| {
+                events += queued.batch.events().len();
+                events <= COMMIT_EVENTS_MAX
+            })
+            .count();
+        queue.drain(..fits).collect()
+    }
+
+    async fn commit_group(&self, core: &mut Core, mut group: Vec<Queued>) {
+        for _ in 0..HEAD_MOVED_RETRIES {
+            let (tip, backend_id) = match self.tip(core).await {
+                Ok(tip) => match self.backend_id().await {
+                    Ok(backend_id) => (tip, backend_id),
+                    Err(error) => return fail(group, &error),
+                },
+                Err(error) => return fail(group, &error),
+            };
+            let (fitting, stale) = chain(tip.head, group);
+            if fitting.is_empty() {
+                return self.answer_stale(tip, stale).await;
+            }
+            let batches: Vec<_> = fitting.iter().map(|queued| Arc::clone(&queued.batch)).collect();
+            let next = next_tip(tip, &batches);
+            // Until the log says otherwise, what it holds is not known.
+            core.tip = None;
+            match self.log.append(tip, batches).await {
+                Ok(()) => {
+                    core.tip = Some(next);
+                    core.published = Some(next.head);
+                    self.publish_group(&backend_id, fitting);
+                    return self.answer_stale(next, stale).await;
+                }
+                Err(AppendError::HeadMoved) => group = merge(fitting, stale),
+                Err(AppendError::Log(error)) => {
+                    tracing::error!(%error, "append failed");
+                    return self.answer_failed(core, merge(fitting, stale), error).await;
+                }
+            }
+        }
+        fail(group, &LogError::nothing_stored("other writers were faster every time"));
+    }
+
+    /// No await between the commit and the last frame that is queued for it.
+    fn publish_group(&self, backend_id: &Arc<str>, group: Vec<Queued>) {
+        for Queued { batch, origin, reply } in group {
+            self.publish.publish(&Committed { batch, backend_id: Arc::clone(backend_id), origin });
+            // A pusher that went away does not need its answer.
+            let _ = reply.send(Ok(Pushed::Committed));
+        }
+    }
+
+    /// A batch that does not start at the head is acknowledged if the log holds it already.
+    async fn answer_stale(&self, tip: Tip, stale: Vec<Queued>) {
+        for Queued { batch, reply, .. } in stale {
+            let result = match self.is_stored(tip, batch.events()).await {
+                Ok(true) => Ok(Pushed::Repeated),
+                Ok(false) => Err(PushError::ServerAhead { head: tip.head, provided: batch.parent() }),
+                Err(error) => Err(error.into()),
+            };
+            let _ = reply.send(result);
+        }
+    }
+
+    async fn is_stored(&self, tip: Tip, events: &[Event]) -> Result<bool, LogError> {
+        let last = events[events.len() - 1].seq_num;
+        if last > tip.head {
+            return Ok(false);
+        }
+        let limit = u32::try_from(events.len()).unwrap_or(u32::MAX);
+        let stored = self.log.events(events[0].parent_seq_num, last, limit).await?;
+        Ok(stored.len() == events.len() && stored.iter().map(|stored| &stored.event).eq(events))
+    }
+
+    /// The append failed. Where it may have been stored all the same, the log is asked.
+    async fn answer_failed(&self, core: &mut Core, group: Vec<Queued>, error: LogError) {
+        if error.nothing_stored {
+            return fail(group, &error);
+        }
+        // Publishes what was stored, so that live pulls have it before their pushers are answered.
+        let Ok(tip) = self.tip(core).await else { return fail(group, &error) };
+        for Queued { batch, reply, .. } in group {
+            let _ = reply.send(match self.is_stored(tip, batch.events()).await {
+                Ok(true) => Ok(Pushed::Repeated),
+                Ok(false) | Err(_) => Err(error.clone().into()),
+            });
+        }
+    }
+}
+
+fn fail(group: Vec<Queued>, error: &LogError) {
+    for queued in group {
+        let _ = queued.reply.send(Err(error.clone().into()));
+    }
+}
+
+/// Splits pushes into those that continue each other from the head, and the others.
+fn chain(head: SeqNum, group: Vec<Queued>) -> (Vec<Queued>, Vec<Queued>) {
+    let mut head = head;
+    group.into_iter().partition(|queued| {
+        let fits = queued.batch.parent() == head;
+        if fits {
+            head = queued.batch.last();
+        }
+        fits
+    })
+}
+
+fn merge(mut fitting: Vec<Queued>, stale: Vec<Queued>) -> Vec<Queued> {
+    fitting.extend(stale);
+    fitting
+}
+
+fn next_tip(tip: Tip, batches: &[Arc<Batch>]) -> Tip {
+    let head = batches.last().map_or(tip.head, |batch| batch.last());
+    let gaps = batches.iter().map(|batch| admission::gaps(batch.events())).sum::<u64>();
+    Tip { head, gaps: tip.gaps + gaps }
+}

@@ -1,0 +1,90 @@
+//! Names of tables from ids that are any text.
+
+use std::fmt;
+
+/// The version in table names, `PERSISTENCE_FORMAT_VERSION` of sync-cf 0.3.1 and 0.4.0.
+const FORMAT_VERSION: u32 = 7;
+
+/// A table name that is safe inside double quotes, which [`Display`](fmt::Display) puts round it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identifier(String);
+
+/// The name has characters that we never give to a table.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no name of an event log's table")]
+pub(crate) struct InvalidIdentifier(String);
+
+impl Identifier {
+    pub(crate) fn new(name: String) -> Result<Self, InvalidIdentifier> {
+        let safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if !name.is_empty() && name.bytes().all(safe) { Ok(Self(name)) } else { Err(InvalidIdentifier(name)) }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0)
+    }
+}
+
+/// The reference's name for a store's table, then names for when another store owns that: every
+/// character outside `[A-Za-z0-9]` becomes `_`, so that many ids ask for one name.
+pub(crate) fn candidates(store_id: &str) -> impl Iterator<Item = Identifier> {
+    // Counted as JavaScript does: a character beyond the BMP is two.
+    let sanitised: String = store_id
+        .chars()
+        .flat_map(|c| {
+            let (c, times) = if c.is_ascii_alphanumeric() { (c, 1) } else { ('_', c.len_utf16()) };
+            std::iter::repeat_n(c, times)
+        })
+        .collect();
+    let hash = fnv1a(store_id);
+    let suffixes =
+        std::iter::once(String::new()).chain((0u64..).map(move |n| format!("_{:016x}", hash.wrapping_add(n))));
+    suffixes.map(move |suffix| {
+        Identifier::new(format!("eventlog_{FORMAT_VERSION}_{sanitised}{suffix}"))
+            .expect("only safe characters were used")
+    })
+}
+
+/// FNV-1a, 64 bits: spreads ids. It need not be collision-free, the next candidate is.
+fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(store_id: &str) -> String {
+        candidates(store_id).next().expect("a name").as_str().to_owned()
+    }
+
+    #[test]
+    fn names_are_the_references() {
+        assert_eq!(first("acc-args-7hnqceeb"), "eventlog_7_acc_args_7hnqceeb");
+        assert_eq!(first(""), "eventlog_7_");
+        assert_eq!(first("x'; DROP TABLE y; --"), "eventlog_7_x___DROP_TABLE_y____");
+        assert_eq!(first("🚀ü"), "eventlog_7____");
+    }
+
+    #[test]
+    fn ids_that_ask_for_one_name_differ_in_the_next() {
+        assert_eq!(first("a-b"), first("a_b"));
+        let second = |id| candidates(id).nth(1).expect("a name");
+        assert_ne!(second("a-b"), second("a_b"));
+        assert_ne!(candidates("a").nth(1), candidates("a").nth(2));
+    }
+
+    #[test]
+    fn identifiers_cannot_break_out() {
+        for name in ["", "a\"b", "a b", "a;b", "ü"] {
+            assert!(Identifier::new(name.into()).is_err(), "{name}");
+        }
+        assert_eq!(Identifier::new("a_1".into()).expect("safe").to_string(), "\"a_1\"");
+    }
+}
