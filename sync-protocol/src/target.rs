@@ -58,10 +58,11 @@ fn single<'a>(query: &'a str, name: &'static str) -> Result<Option<Cow<'a, str>>
 ///
 /// [`TargetError`] when it occurs twice or is not known.
 pub fn transport(query: &str) -> Result<Option<Transport>, TargetError> {
+    // Effect 4.1 appends a slash to the URL of its HTTP client, behind the query.
     match single(query, "transport")?.as_deref() {
         None => Ok(None),
         Some("ws") => Ok(Some(Transport::Ws)),
-        Some("http") => Ok(Some(Transport::Http)),
+        Some("http" | "http/") => Ok(Some(Transport::Http)),
         Some(_) => Err(TargetError::InvalidTransport),
     }
 }

@@ -16,6 +16,7 @@ mod hooks;
 mod maybe_send;
 #[cfg(feature = "native")]
 pub mod native;
+mod resume;
 pub mod route;
 mod session;
 mod store;
@@ -29,5 +30,6 @@ pub use event_log::EventLog;
 pub use hooks::{Connection, HookContext, HookError, HookFns, Hooks, Pull, Push, Transport};
 pub use livestore_sync_protocol as protocol;
 pub use maybe_send::{BoxFuture, MaybeSend, MaybeSync};
+pub use resume::Position;
 pub use session::{CLOSE_RESUME, Delivery, Input, Session};
 pub use store::{Admitted, Committed, Origin, Publish, PullSink, Pushed, Store};

@@ -4,10 +4,13 @@
 mod rpc;
 mod v03;
 
+pub(crate) use self::v03::V03;
+
 use livestore_sync_protocol::v03::Context;
-use livestore_sync_protocol::{Chunk, Cursor, Event, Generation, ItemFormat, RequestId, SeqNum};
+use livestore_sync_protocol::{Chunk, Cursor, Event, Generation, ItemFormat, RequestId};
 use uuid::Uuid;
 
+use crate::resume::Position;
 use crate::store::Committed;
 use crate::{PullError, PushError};
 
@@ -42,6 +45,10 @@ pub enum Input {
         /// The protocol it came in.
         generation: Generation,
     },
+    /// Continue these pulls of earlier connections, which may be this client's. 0.3 only.
+    Resume(Vec<Position>),
+    /// This client continues nothing: it is a new one. 0.3 only.
+    NewClient,
     /// A pull may have room for another chunk, or is over: wake it.
     Progress,
     /// Close the connection with this code and reason.
@@ -77,7 +84,7 @@ pub struct Session {
 
 #[derive(Debug)]
 enum Kind {
-    V03(v03::V03),
+    V03(V03),
     Rpc(rpc::Rpc),
 }
 
@@ -85,7 +92,7 @@ impl Session {
     /// A 0.3 client.
     #[must_use]
     pub fn v03(connection: Uuid) -> Self {
-        Self { connection, kind: Kind::V03(v03::V03::default()) }
+        Self { connection, kind: Kind::V03(V03::default()) }
     }
 
     /// A 0.4 or next client on a WebSocket; which of the two, each request tells.
@@ -141,11 +148,11 @@ impl Session {
         }
     }
 
-    /// A pull has sent its backlog, up to `head`: it is live from here on, or over, which its client gets told.
-    pub fn handle_caught_up(&mut self, delivery: &Delivery, live: bool, head: SeqNum) -> Option<String> {
+    /// A pull has sent its backlog: it is live from here on, or over, which its client gets told.
+    pub fn handle_caught_up(&mut self, delivery: &Delivery, live: bool) -> Option<String> {
         match (&mut self.kind, delivery) {
             (Kind::V03(session), _) => {
-                session.handle_caught_up(head);
+                session.handle_caught_up();
                 None
             }
             (Kind::Rpc(session), Delivery::Rpc(id)) => session.handle_caught_up(id, live),
@@ -192,10 +199,25 @@ impl Session {
     }
 
     /// The 0.3 part, for what only 0.3 needs.
-    pub(crate) fn v03_mut(&mut self) -> Option<&mut v03::V03> {
+    pub(crate) fn v03_mut(&mut self) -> Option<&mut V03> {
         match &mut self.kind {
             Kind::V03(session) => Some(session),
             Kind::Rpc(_) => None,
+        }
+    }
+
+    /// Whether to send a WebSocket ping now, to learn what has arrived. Ask again after each frame.
+    pub fn poll_ping(&mut self) -> bool {
+        match &mut self.kind {
+            Kind::V03(session) => session.poll_ping(),
+            Kind::Rpc(_) => false,
+        }
+    }
+
+    /// The answer to the last WebSocket ping has come.
+    pub fn handle_pong(&mut self) {
+        if let Kind::V03(session) = &mut self.kind {
+            session.handle_pong();
         }
     }
 

@@ -87,7 +87,7 @@ pub struct SqliteFile {
 }
 
 /// The file's name in the data folder.
-pub const FILE_NAME: &str = "livestore-sync.db";
+const FILE_NAME: &str = "livestore-sync.db";
 
 impl SqliteFile {
     /// Opens the data file in a folder, and makes both where they do not exist. The folder is locked

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use livestore_sync_protocol::{Chunk, SeqNum};
+use livestore_sync_protocol::Chunk;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 use tokio_util::task::TaskTracker;
 
@@ -86,7 +86,7 @@ async fn run<H: Hooks>(
     match input {
         Input::Reply(frame) => out.write(frame).await,
         // For sockets only.
-        Input::Close(..) | Input::Progress => Ok(()),
+        Input::Close(..) | Input::Progress | Input::Resume(_) | Input::NewClient => Ok(()),
         Input::Push { request_id, batch, backend_id, generation } => {
             let context = HookContext { connection: Arc::clone(connection), generation };
             let push = Push { batch: batch.into() };
@@ -107,7 +107,7 @@ async fn run<H: Hooks>(
             let result = guarded(store.pull(Pull { cursor, live }, &delivery, context, &sink)).await;
             let (session, out) = sink.state.into_inner();
             let end = match result.unwrap_or_else(|panic| Err(PullError::Rejected(panic))) {
-                Ok(_) => session.handle_caught_up(&delivery, false, SeqNum::ROOT),
+                Ok(_) => session.handle_caught_up(&delivery, false),
                 Err(error) => session.handle_pull_failed(&delivery, &error),
             };
             match end {
@@ -135,7 +135,7 @@ impl PullSink for BodySink<'_> {
         out.write(frame).await
     }
 
-    fn caught_up(&self, _head: SeqNum) {}
+    fn caught_up(&self) {}
 }
 
 struct Writer {

@@ -1,12 +1,18 @@
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::outbox::Outbox;
+use crate::resume::Resume;
 use crate::store::{Committed, Publish};
 use crate::{Connection, Session};
+
+/// The payload of pings whose pongs prove that what was sent before has arrived.
+pub(super) const ARRIVED: &[u8] = b"arrived";
 
 /// One connected WebSocket.
 pub(super) struct Peer {
@@ -15,11 +21,25 @@ pub(super) struct Peer {
     /// Told when a pull may go on, or is over, or has caught up.
     pub(super) progress: Notify,
     pub(super) connection: Arc<Connection>,
+    /// What connections of one 0.3 client have in common.
+    likeness: String,
 }
 
 impl Peer {
-    pub(super) fn new(session: Session, outbox: Outbox, connection: Arc<Connection>) -> Self {
-        Self { session: Mutex::new(session), outbox, progress: Notify::new(), connection }
+    pub(super) fn new(session: Session, outbox: Outbox, connection: Arc<Connection>, address: IpAddr) -> Self {
+        let payload = connection.payload.as_deref().map(RawValue::get).unwrap_or_default();
+        let agent = connection.header("user-agent").unwrap_or_default();
+        let likeness = format!("{address}\n{agent}\n{payload}");
+        Self { session: Mutex::new(session), outbox, progress: Notify::new(), connection, likeness }
+    }
+
+    /// Queues a frame that the session has just decided on, and, where it wants to know whether that
+    /// arrives, a ping behind it.
+    fn send_now(&self, session: &mut Session, frame: String) {
+        self.outbox.send_now(frame);
+        if session.poll_ping() {
+            self.outbox.ping(ARRIVED);
+        }
     }
 
     pub(super) fn session(&self) -> MutexGuard<'_, Session> {
@@ -32,6 +52,7 @@ impl Peer {
 #[derive(Default)]
 pub(super) struct Hub {
     peers: Mutex<BTreeMap<Uuid, Arc<Peer>>>,
+    resume: Mutex<Resume>,
 }
 
 impl Hub {
@@ -39,24 +60,45 @@ impl Hub {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn join(&self, peer: Arc<Peer>) {
-        self.peers().insert(peer.connection.id, peer);
+    fn resume(&self) -> MutexGuard<'_, Resume> {
+        self.resume.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn leave(&self, connection: Uuid) {
-        self.peers().remove(&connection);
+    pub(super) fn join(&self, peer: Arc<Peer>, now_ms: u64) {
+        let mut peers = self.peers();
+        if let Some(session) = peer.session().v03_mut() {
+            session.expect_resume(self.resume().claim(peer.connection.id, &peer.likeness, now_ms));
+        }
+        peers.insert(peer.connection.id, peer);
+    }
+
+    pub(super) fn leave(&self, peer: &Peer, now_ms: u64) {
+        let mut peers = self.peers();
+        if let Some(session) = peer.session().v03_mut() {
+            self.resume().lose(peer.connection.id, &peer.likeness, session.handle_lost(), now_ms);
+        }
+        peers.remove(&peer.connection.id);
+    }
+
+    /// A 0.3 client turned out to be a new one.
+    pub(super) fn release(&self, connection: Uuid) {
+        self.resume().release(connection);
     }
 }
 
 impl Publish for Hub {
     fn publish(&self, committed: &Committed) {
-        for peer in self.peers().values() {
+        let peers = self.peers();
+        for peer in peers.values() {
             // Frames are queued under the session's lock, so that they keep the order in which the
             // session decided on them.
             let mut session = peer.session();
             for frame in session.handle_committed(committed) {
-                peer.outbox.send_now(frame);
+                peer.send_now(&mut session, frame);
             }
+        }
+        if let Some(origin) = committed.origin.as_ref().filter(|origin| !peers.contains_key(&origin.connection)) {
+            self.resume().acknowledge(origin.connection, &origin.request_id.to_string());
         }
     }
 }

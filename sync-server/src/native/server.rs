@@ -1,3 +1,4 @@
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -5,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{FromRequestParts, Request};
+use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
@@ -186,7 +187,8 @@ impl<H: Hooks> Server<H> {
             // Nobody waits for it once the listener has failed.
             let _ = stopped.send(());
         });
-        let serving = axum::serve(listener, self.router()).with_graceful_shutdown(stopping.cancelled_owned());
+        let serving = axum::serve(listener, self.router().into_make_service_with_connect_info::<SocketAddr>())
+            .with_graceful_shutdown(stopping.cancelled_owned());
         tokio::select! {
             served = serving.into_future() => served?,
             _ = self.linger() => {}
@@ -322,10 +324,13 @@ impl<H: Hooks> Server<H> {
         };
         let session = session(connection.id, inner.clock.now_ms());
         let sockets = inner.sockets.token();
+        // An app that does not tell gets all clients alike, which is safe but less exact.
+        let address =
+            parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.0.ip());
         upgrade.max_message_size(inner.limits.frame_bytes_max).max_frame_size(inner.limits.frame_bytes_max).on_upgrade(
             async move |socket| {
                 let _held = (permit, sockets);
-                socket::serve(socket, home, connection, session).await;
+                socket::serve(socket, home, connection, address, session).await;
             },
         )
     }

@@ -1,23 +1,26 @@
 //! One WebSocket: bytes in, inputs run, frames out.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
-use bytes::Bytes;
 use futures_util::stream::SplitStream;
 use futures_util::{FutureExt, StreamExt};
-use livestore_sync_protocol::{Chunk, Event, Generation, RequestId, SeqNum};
+use livestore_sync_protocol::v03::Context;
+use livestore_sync_protocol::{Chunk, Cursor, Event, Generation, RequestId, SeqNum};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::hub::Peer;
+use super::hub::{ARRIVED, Peer};
 use super::outbox::Outbox;
 use super::stores::NativeStore;
+use crate::resume::Position;
+use crate::session::V03;
 use crate::{
     Clock, Connection, Delivery, HookContext, HookError, Hooks, Input, Origin, Pull, PullError, PullSink, Push,
     PushError, Pushed, Session,
@@ -40,6 +43,7 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Close codes of RFC 6455 and its registry.
 const CLOSE_INVALID_UTF8: u16 = 1007;
 const CLOSE_TOO_LARGE: u16 = 1009;
+const CLOSE_INTERNAL: u16 = 1011;
 const CLOSE_RESTART: u16 = 1012;
 
 /// What a socket needs from its server.
@@ -61,11 +65,17 @@ struct PushCall {
 }
 
 /// Serves a socket until it ends.
-pub(super) async fn serve<H: Hooks>(socket: WebSocket, home: Home<H>, connection: Arc<Connection>, session: Session) {
+pub(super) async fn serve<H: Hooks>(
+    socket: WebSocket,
+    home: Home<H>,
+    connection: Arc<Connection>,
+    address: IpAddr,
+    session: Session,
+) {
     let (sink, mut stream) = socket.split();
     let (outbox, receiver) = Outbox::new(home.queue_bytes_max);
-    let peer = Arc::new(Peer::new(session, outbox, connection));
-    home.store.publisher().join(Arc::clone(&peer));
+    let peer = Arc::new(Peer::new(session, outbox, connection, address));
+    home.store.publisher().join(Arc::clone(&peer), home.clock.now_ms());
     let writer = tokio::spawn(receiver.run(sink));
     let (pushes, waiting) = mpsc::channel(PUSHES_WAITING_MAX);
     home.pushes.spawn(run_pushes(Arc::clone(&home.store), Arc::clone(&peer), waiting, home.pushes.clone()));
@@ -78,7 +88,7 @@ pub(super) async fn serve<H: Hooks>(socket: WebSocket, home: Home<H>, connection
         peer.outbox.close(CLOSE_RESTART, "the server restarts");
         drain(&peer, &mut stream).await;
     }
-    home.store.publisher().leave(peer.connection.id);
+    home.store.publisher().leave(&peer, home.clock.now_ms());
     peer.outbox.abort();
     peer.progress.notify_waiters();
     // It has nothing to say any more, also if it panicked.
@@ -105,7 +115,7 @@ async fn read<H: Hooks>(
                 return;
             }
             Err(_) => {
-                peer.outbox.ping(Bytes::new());
+                peer.outbox.ping(b"");
                 continue;
             }
             Ok(None) => return,
@@ -120,9 +130,18 @@ async fn read<H: Hooks>(
                 Err(_) => peer.outbox.close(CLOSE_INVALID_UTF8, "binary frames must hold UTF-8 JSON"),
             },
             // The library answers pings, and closes when the stream is read on.
+            Ok(Some(Ok(Message::Pong(payload)))) if payload == ARRIVED => handle_arrived(peer),
             Ok(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)))) => {}
         }
         last_seen = Instant::now();
+    }
+}
+
+fn handle_arrived(peer: &Peer) {
+    let mut session = peer.session();
+    session.handle_pong();
+    if session.poll_ping() {
+        peer.outbox.ping(ARRIVED);
     }
 }
 
@@ -153,6 +172,10 @@ async fn handle_text<H: Hooks>(home: &Home<H>, peer: &Arc<Peer>, pushes: &mpsc::
             Input::Reply(frame) => drop(peer.outbox.send(frame).await),
             Input::Close(code, reason) => peer.outbox.close(code, reason),
             Input::Progress => {}
+            Input::NewClient => home.store.publisher().release(peer.connection.id),
+            Input::Resume(pulls) => {
+                tokio::spawn(run_resume(Arc::clone(&home.store), Arc::clone(peer), pulls));
+            }
             Input::Push { request_id, batch, backend_id, generation } => {
                 let call = PushCall { request_id, batch, backend_id, generation };
                 // The receiver runs for as long as there is a sender.
@@ -198,6 +221,34 @@ async fn run_pull<H: Hooks>(
     peer.progress.notify_waiters();
 }
 
+/// Continues pulls of an earlier connection, which may be this client's.
+async fn run_resume<H: Hooks>(store: Arc<NativeStore<H>>, peer: Arc<Peer>, pulls: Vec<Position>) {
+    let context = HookContext { connection: Arc::clone(&peer.connection), generation: Generation::V03 };
+    for Position { after, .. } in &pulls {
+        let pull = Pull { cursor: Some(Cursor { backend_id: None, seq_num: *after }), live: true };
+        if let Ok(Ok(())) = guarded(store.hooks().on_pull(pull, context.clone())).await {
+            continue;
+        }
+        // Whoever may not pull gets no events on this connection; it stays without.
+        return;
+    }
+    let pulls = pulls.into_iter().map(|Position { pull, after }| (Delivery::V03(Context::Pull, pull), after)).collect();
+    catch_up(&store, &peer, pulls).await;
+}
+
+async fn catch_up<H: Hooks>(store: &NativeStore<H>, peer: &Peer, pulls: Vec<(Delivery, SeqNum)>) {
+    let sinks =
+        pulls.iter().map(|(delivery, after)| (delivery.clone(), *after, SocketSink { peer, delivery, live: true }));
+    match store.resume(sinks.collect()).await {
+        Ok(()) | Err(PullError::Gone) => {}
+        Err(error) => {
+            tracing::error!(%error, "could not continue a pull");
+            // With a hole it must not go on; the client comes back.
+            peer.outbox.close(CLOSE_INTERNAL, "the server could not reach its event log");
+        }
+    }
+}
+
 struct SocketSink<'a> {
     peer: &'a Peer,
     delivery: &'a Delivery,
@@ -225,12 +276,16 @@ impl PullSink for SocketSink<'_> {
 
     async fn send(&self, chunk: Option<&Chunk>, remaining: u64, backend_id: &str) -> Result<(), PullError> {
         let frame = self.peer.session().handle_chunk(self.delivery, chunk, remaining, backend_id);
-        self.peer.outbox.send(frame.ok_or(PullError::Gone)?).await.map_err(|_| PullError::Gone)
+        self.peer.outbox.send(frame.ok_or(PullError::Gone)?).await.map_err(|_| PullError::Gone)?;
+        if self.peer.session().poll_ping() {
+            self.peer.outbox.ping(ARRIVED);
+        }
+        Ok(())
     }
 
-    fn caught_up(&self, head: SeqNum) {
+    fn caught_up(&self) {
         let mut session = self.peer.session();
-        if let Some(frame) = session.handle_caught_up(self.delivery, self.live, head) {
+        if let Some(frame) = session.handle_caught_up(self.delivery, self.live) {
             self.peer.outbox.send_now(frame);
         }
         drop(session);
@@ -251,26 +306,36 @@ async fn run_pushes<H: Hooks>(
         let push = Push { batch: batch.into() };
         let admitted = guarded(store.admit(push, backend_id.as_deref(), Some(origin), context)).await;
         match admitted.unwrap_or_else(|panic| Err(PushError::Rejected(panic))) {
-            Err(error) => answer_push(&peer, &request_id, Err(error)).await,
+            Err(error) => answer_push(&store, &peer, &request_id, Err(error)).await,
             Ok(admitted) => {
                 let (store, peer) = (Arc::clone(&store), Arc::clone(&peer));
                 // The next push need not wait for this one's commit: they may share it.
                 tracker.spawn(async move {
                     let result = guarded(store.complete(admitted)).await;
-                    answer_push(&peer, &request_id, result.unwrap_or(Ok(Pushed::Committed))).await;
+                    answer_push(&store, &peer, &request_id, result.unwrap_or(Ok(Pushed::Committed))).await;
                 });
             }
         }
     }
 }
 
-async fn answer_push(peer: &Peer, request_id: &RequestId, result: Result<Pushed, PushError>) {
+async fn answer_push<H: Hooks>(
+    store: &NativeStore<H>,
+    peer: &Peer,
+    request_id: &RequestId,
+    result: Result<Pushed, PushError>,
+) {
     let frame = match result {
         // Acknowledged in the order that the generation wants, when it was published.
         Ok(Pushed::Committed) => return,
         Ok(Pushed::Repeated) => peer.session().push_repeated(request_id),
         Err(error) => {
-            if matches!(error, PushError::ServerAhead { .. }) {
+            if let PushError::ServerAhead { provided, .. } = error {
+                let unknown = peer.session().v03_mut().is_some_and(V03::begin_catch_up);
+                if unknown {
+                    let delivery = Delivery::V03(Context::Push, request_id.to_string());
+                    catch_up(store, peer, vec![(delivery, provided)]).await;
+                }
                 // The client waits for the events that it lacks, and takes the error for their announcement.
                 let _ = timeout(CATCH_UP_TIMEOUT, caught_up(peer)).await;
             }

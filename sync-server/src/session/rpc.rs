@@ -8,14 +8,15 @@ use crate::PullError;
 use crate::store::Committed;
 
 /// Chunks of one pull that may be on the way without an `Ack`. Clients take them into a buffer of 16.
-pub const WINDOW_CHUNKS_MAX: usize = 8;
+pub(super) const WINDOW_CHUNKS_MAX: usize = 8;
 
 /// Pulls that may run on one connection. LiveStore clients have one.
-pub const PULLS_MAX: usize = 1_000;
+pub(super) const PULLS_MAX: usize = 1_000;
 
 /// A connection that lives longer than this (ms), pings, and never asked for a pull, belongs to a
-/// client that waits on a pull of an earlier connection: every LiveStore client pulls first.
-pub const PARKED_CLIENT_MS: u64 = 15_000;
+/// client that waits on a pull of an earlier connection: every
+/// LiveStore client pulls within moments.
+pub(super) const PARKED_CLIENT_MS: u64 = 5_000;
 
 /// How chunks flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

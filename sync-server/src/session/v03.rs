@@ -1,56 +1,64 @@
-use livestore_sync_protocol::v03::{self, ClientMessage, Context, Id, Refusal, ServerMessage};
+use livestore_sync_protocol::v03::{self, ClientMessage, Context, Id, PullReq, Refusal, ServerMessage};
 use livestore_sync_protocol::{Chunk, Cursor, Generation, ItemFormat, RequestId, SeqNum};
 
 use super::{Delivery, Input, pusher};
 use crate::PullError;
+use crate::resume::{Lost, Position};
 use crate::store::Committed;
 
 /// 0.3 has no subscriptions: a connection gets every push. While a pull sends its backlog, pushes
 /// wait in the log, so that nothing overtakes it.
 #[derive(Debug, Default)]
 pub(crate) struct V03 {
-    /// The client's own pull. It asks once in its life, also when it reconnects later.
-    pull: Option<String>,
+    /// The pulls that the client may have: its own, or those that it may continue.
+    pulls: Vec<Known>,
+    own: bool,
+    /// What to continue once the client shows that it listens, and that it is not a new one.
+    claimed: Option<Lost>,
     catching_up: usize,
-    /// The last event that was sent on this connection.
-    sent: Option<SeqNum>,
+    /// Whether any event was sent on this connection.
+    sent: bool,
     /// Acknowledgements that were sent and may not have arrived.
     acknowledged: Vec<String>,
-    /// What the ping on the way covers.
+    /// What the ping that is on its way covers.
     pinged: Option<Mark>,
-    /// The last event that certainly arrived.
-    confirmed: Option<SeqNum>,
 }
 
+/// Where a pull stands.
+#[derive(Debug)]
+struct Known {
+    id: String,
+    sent: SeqNum,
+    confirmed: SeqNum,
+}
+
+/// What had been sent when a ping went out. Its pong proves that all of it arrived.
 #[derive(Debug)]
 struct Mark {
-    sent: Option<SeqNum>,
+    sent: Vec<SeqNum>,
     acknowledged: usize,
 }
 
-/// What the next connection of the same client needs to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Position {
-    /// The last event that certainly arrived.
-    pub(crate) after: SeqNum,
-    /// Pushes whose acknowledgement may not have arrived.
-    pub(crate) acknowledged: Vec<String>,
-}
-
 impl V03 {
+    /// What an earlier connection, perhaps of the same client, has left. Nothing is sent to this
+    /// one until that is continued, or the client turns out to be a new one.
+    pub(crate) fn expect_resume(&mut self, lost: Lost) {
+        if lost != Lost::default() {
+            self.catching_up += 1;
+            self.claimed = Some(lost);
+        }
+    }
+
     pub(super) fn handle_frame(&mut self, text: &str) -> Vec<Input> {
-        let input = match ClientMessage::decode(text) {
+        let message = ClientMessage::decode(text);
+        let mut inputs = Vec::new();
+        match &message {
+            Ok(ClientMessage::Pull(_)) => inputs.extend(self.handle_new_client()),
+            _ => inputs.extend(self.resume()),
+        }
+        inputs.push(match message {
             Ok(ClientMessage::Ping(_)) => Input::Reply(v03::PONG.to_owned()),
-            Ok(ClientMessage::Pull(pull)) => {
-                self.pull = Some(pull.request_id.clone());
-                self.catching_up += 1;
-                Input::Pull {
-                    delivery: Delivery::V03(Context::Pull, pull.request_id),
-                    cursor: pull.cursor.map(|seq_num| Cursor { backend_id: None, seq_num }),
-                    live: true,
-                    generation: Generation::V03,
-                }
-            }
+            Ok(ClientMessage::Pull(pull)) => self.handle_pull(pull),
             Ok(ClientMessage::Push(push)) if push.batch.is_empty() => Input::Reply(self.acknowledge(&push.request_id)),
             Ok(ClientMessage::Push(push)) => Input::Push {
                 request_id: RequestId::Text(push.request_id),
@@ -63,22 +71,74 @@ impl V03 {
                 Input::Reply(refusal(admin.request_id, "Invalid admin secret".to_owned()))
             }
             Err(error) => Input::Reply(refusal(error.request_id, error.message)),
-        };
-        vec![input]
+        });
+        inputs
+    }
+
+    /// The client pulls for the first time in its life: there is nothing that it could continue.
+    fn handle_new_client(&mut self) -> Option<Input> {
+        if self.own {
+            return None;
+        }
+        self.own = true;
+        self.pulls.clear();
+        if self.claimed.take().is_some() {
+            self.catching_up -= 1;
+        }
+        Some(Input::NewClient)
+    }
+
+    /// Continues what was claimed: acknowledgements first, as the client expects them.
+    fn resume(&mut self) -> Vec<Input> {
+        let Some(Lost { pulls, acknowledged }) = self.claimed.take() else { return Vec::new() };
+        let mut inputs: Vec<_> = acknowledged.iter().map(|id| Input::Reply(self.acknowledge(id))).collect();
+        self.pulls.extend(pulls.iter().map(|Position { pull, after }| Known {
+            id: pull.clone(),
+            sent: *after,
+            confirmed: *after,
+        }));
+        inputs.push(Input::Resume(pulls));
+        inputs
+    }
+
+    fn handle_pull(&mut self, pull: PullReq) -> Input {
+        let after = pull.cursor.unwrap_or(SeqNum::ROOT);
+        self.pulls.push(Known { id: pull.request_id.clone(), sent: after, confirmed: after });
+        self.catching_up += 1;
+        Input::Pull {
+            delivery: Delivery::V03(Context::Pull, pull.request_id),
+            cursor: pull.cursor.map(|seq_num| Cursor { backend_id: None, seq_num }),
+            live: true,
+            generation: Generation::V03,
+        }
+    }
+
+    /// A push was refused on a connection that never pulled, so nobody knows what its client lacks;
+    /// the push tells. Returns whether that may be sent now; then nothing else is meanwhile.
+    pub(crate) fn begin_catch_up(&mut self) -> bool {
+        let unknown = self.pulls.is_empty() && self.catching_up == 0 && !self.sent;
+        if unknown {
+            self.catching_up += 1;
+        }
+        unknown
     }
 
     pub(super) fn handle_chunk(&mut self, context: Context, id: &str, chunk: Option<&Chunk>, remaining: u64) -> String {
-        self.sent = chunk.map(|chunk| chunk.last).or(self.sent);
+        if let Some(chunk) = chunk {
+            self.sent = true;
+            for pull in self.pulls.iter_mut().filter(|pull| context == Context::Push || pull.id == id) {
+                pull.sent = pull.sent.max(chunk.last);
+            }
+        }
         v03::encode_pull_res(chunk, context, id, remaining)
     }
 
-    pub(super) fn handle_caught_up(&mut self, head: SeqNum) {
-        self.sent = self.sent.max(Some(head));
+    pub(super) fn handle_caught_up(&mut self) {
         self.catching_up = self.catching_up.saturating_sub(1);
     }
 
     pub(super) fn handle_pull_failed(&mut self, id: &str, error: &PullError) -> Option<String> {
-        self.catching_up = self.catching_up.saturating_sub(1);
+        self.handle_caught_up();
         Some(crate::error::v03_failure(id.to_owned(), &error.into()))
     }
 
@@ -99,6 +159,36 @@ impl V03 {
 
     pub(super) fn is_catching_up(&self) -> bool {
         self.catching_up > 0
+    }
+
+    /// Whether to send a WebSocket ping now: its pong will prove that what was sent has arrived.
+    /// Ask again after each frame; one ping is on its way at a time.
+    pub(super) fn poll_ping(&mut self) -> bool {
+        let unconfirmed = self.pulls.iter().any(|pull| pull.sent > pull.confirmed) || !self.acknowledged.is_empty();
+        if self.pinged.is_some() || self.pulls.is_empty() || !unconfirmed {
+            return false;
+        }
+        let sent = self.pulls.iter().map(|pull| pull.sent).collect();
+        self.pinged = Some(Mark { sent, acknowledged: self.acknowledged.len() });
+        true
+    }
+
+    pub(super) fn handle_pong(&mut self) {
+        let Some(Mark { sent, acknowledged }) = self.pinged.take() else { return };
+        for (pull, sent) in self.pulls.iter_mut().zip(sent) {
+            pull.confirmed = pull.confirmed.max(sent);
+        }
+        self.acknowledged.drain(..acknowledged);
+    }
+
+    /// What the next connection of this client must know.
+    pub(crate) fn handle_lost(&mut self) -> Lost {
+        if let Some(claimed) = self.claimed.take() {
+            return claimed;
+        }
+        let position = |pull: &Known| Position { pull: pull.id.clone(), after: pull.confirmed };
+        let acknowledged = std::mem::take(&mut self.acknowledged);
+        Lost { pulls: self.pulls.iter().map(position).collect(), acknowledged }
     }
 }
 

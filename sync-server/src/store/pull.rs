@@ -28,9 +28,9 @@ pub trait PullSink: MaybeSend + MaybeSync {
         backend_id: &str,
     ) -> impl Future<Output = Result<(), PullError>> + MaybeSend;
 
-    /// The puller has everything up to `head`. Called under the store's lock for a live pull, so
-    /// that the next committed batch is the first that it gets as such. Must not block.
-    fn caught_up(&self, head: SeqNum);
+    /// The puller has everything. Called under the store's lock for a live pull, so that the next
+    /// committed batch is the first that it gets as such. Must not block.
+    fn caught_up(&self);
 }
 
 impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
@@ -76,35 +76,75 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
             sink.send(None, 0, &backend_id).await?;
         }
         loop {
-            while !backlog.is_done() {
-                let page = self.log.read(backlog.after, delivery.format()).await?;
-                if page.chunks.is_empty() {
-                    return Err(LogError::nothing_stored("the log ends before its head").into());
-                }
-                for chunk in &page.chunks {
-                    sink.ready().await?;
-                    backlog.after = chunk.last;
-                    backlog.sent += chunk.events as u64;
-                    let remaining = self.remaining(&mut backlog).await?;
-                    sink.send(Some(chunk), remaining, &backend_id).await?;
-                    if !pull.live && backlog.is_done() {
-                        break;
-                    }
-                }
-            }
+            self.send_until_tip(&mut backlog, &backend_id, delivery, pull.live, sink).await?;
             if !pull.live {
-                sink.caught_up(backlog.after);
+                sink.caught_up();
                 return Ok(backlog.sent);
             }
             let mut core = self.core.lock().await;
-            backlog.tip = self.tip(&mut core).await?;
+            backlog.look(self.tip(&mut core).await?);
             if backlog.is_done() {
-                sink.caught_up(backlog.after);
+                sink.caught_up();
                 return Ok(backlog.sent);
             }
-            // Somebody pushed meanwhile; what was counted does not hold any more.
-            backlog.counted = None;
         }
+    }
+
+    /// Continues several pulls of one connection, each from where it stands: they become live
+    /// together. Nothing is sent to one that has everything. `after` is exclusive.
+    ///
+    /// # Errors
+    ///
+    /// [`PullError`]; chunks may have been sent before it.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`pull`](Self::pull).
+    pub(crate) async fn resume<S: PullSink>(&self, pulls: Vec<(Delivery, SeqNum, S)>) -> Result<(), PullError> {
+        let backend_id = self.backend_id().await?;
+        let tip = self.current_tip().await?;
+        let backlog = |after| Backlog { after, sent: 0, tip, counted: None };
+        let mut pulls: Vec<_> =
+            pulls.into_iter().map(|(delivery, after, sink)| (delivery, backlog(after), sink)).collect();
+        loop {
+            for (delivery, backlog, sink) in &mut pulls {
+                self.send_until_tip(backlog, &backend_id, delivery, true, sink).await?;
+            }
+            let mut core = self.core.lock().await;
+            let tip = self.tip(&mut core).await?;
+            pulls.iter_mut().for_each(|(_, backlog, _)| backlog.look(tip));
+            if pulls.iter().all(|(_, backlog, _)| backlog.is_done()) {
+                pulls.iter().for_each(|(_, _, sink)| sink.caught_up());
+                return Ok(());
+            }
+        }
+    }
+
+    async fn send_until_tip(
+        &self,
+        backlog: &mut Backlog,
+        backend_id: &str,
+        delivery: &Delivery,
+        live: bool,
+        sink: &impl PullSink,
+    ) -> Result<(), PullError> {
+        while !backlog.is_done() {
+            let page = self.log.read(backlog.after, delivery.format()).await?;
+            if page.chunks.is_empty() {
+                return Err(LogError::nothing_stored("the log ends before its head").into());
+            }
+            for chunk in &page.chunks {
+                sink.ready().await?;
+                backlog.after = chunk.last;
+                backlog.sent += chunk.events as u64;
+                let remaining = self.remaining(backlog).await?;
+                sink.send(Some(chunk), remaining, backend_id).await?;
+                if !live && backlog.is_done() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Where the log stands, at least as new as when this was called.
@@ -143,6 +183,14 @@ struct Backlog {
 }
 
 impl Backlog {
+    /// The log was looked at again. What was counted does not hold if it has grown.
+    fn look(&mut self, tip: Tip) {
+        if self.tip != tip {
+            self.counted = None;
+        }
+        self.tip = tip;
+    }
+
     fn is_done(&self) -> bool {
         self.after >= self.tip.head
     }

@@ -10,7 +10,7 @@ use crate::hooks::{HookContext, Hooks, Push};
 use crate::{Batch, PushError, admission, iso_timestamp};
 
 /// Events that one commit may carry; pushes beyond them wait for the next.
-pub const COMMIT_EVENTS_MAX: usize = 2 * BATCH_EVENTS_MAX;
+pub(super) const COMMIT_EVENTS_MAX: usize = 2 * BATCH_EVENTS_MAX;
 
 /// Times that a commit is tried again when somebody else appended first.
 const HEAD_MOVED_RETRIES: usize = 3;

@@ -1,0 +1,195 @@
+//! What a server can do for 0.3 clients that reconnect. They pull once in their life: on a new
+//! socket they take what is pushed from then on, do not notice the hole before it, and keep it for
+//! ever. But they take a `PullRes` that carries their own pull's id on any socket, and ignore those
+//! of others (`ws-impl.ts` of sync-cf 0.3.1). So the server remembers the pulls of lost connections and
+//! where each stood, and continues them, under their old ids, on the next connection that may be
+//! the same client's. Which one it is, nothing tells: candidates are all that look alike.
+//!
+//! An event that arrives twice stops the client's sync until it is started anew; one that never
+//! arrives is missing for ever. So a pull is continued from what certainly arrived.
+
+use livestore_sync_protocol::SeqNum;
+use uuid::Uuid;
+
+/// Pulls remembered for one store; the oldest are forgotten.
+const LOST_MAX: usize = 1_000;
+
+/// How long a pull is remembered (ms): a day, for a laptop that sleeps.
+const LOST_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+
+/// Where a 0.3 client's pull stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The pull's request id.
+    pub pull: String,
+    /// The last event that certainly arrived.
+    pub after: SeqNum,
+}
+
+/// What a lost connection leaves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// The pulls that its client may have: one if it asked on it, else those that it continued.
+    pub(crate) pulls: Vec<Position>,
+    /// Pushes whose acknowledgement may not have arrived.
+    pub(crate) acknowledged: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// What clients that may be the same have in common.
+    likeness: String,
+    position: Position,
+    acknowledged: Vec<String>,
+    connection: Uuid,
+    lost_ms: u64,
+    /// Connections that continue it.
+    claims: Vec<Uuid>,
+}
+
+/// The lost 0.3 connections of one store.
+#[derive(Debug, Default)]
+pub(crate) struct Resume {
+    entries: Vec<Entry>,
+}
+
+impl Resume {
+    /// A connection is lost.
+    pub(crate) fn lose(&mut self, connection: Uuid, likeness: &str, lost: Lost, now_ms: u64) {
+        // What it continued, it continued for good, unless another may have as well.
+        self.entries.retain_mut(|entry| {
+            let claimed = entry.claims.contains(&connection);
+            entry.claims.retain(|claim| *claim != connection);
+            let superseded = claimed && entry.claims.is_empty();
+            !superseded && now_ms.saturating_sub(entry.lost_ms) < LOST_MS_MAX
+        });
+        for position in lost.pulls {
+            if self.entries.iter().any(|entry| entry.position == position && entry.claims.is_empty()) {
+                continue;
+            }
+            self.entries.push(Entry {
+                likeness: likeness.to_owned(),
+                position,
+                acknowledged: lost.acknowledged.clone(),
+                connection,
+                lost_ms: now_ms,
+                claims: Vec::new(),
+            });
+        }
+        let excess = self.entries.len().saturating_sub(LOST_MAX);
+        self.entries.drain(..excess);
+    }
+
+    /// A connection is opened: what it shall continue, in case its client is the one.
+    pub(crate) fn claim(&mut self, connection: Uuid, likeness: &str, now_ms: u64) -> Lost {
+        let mut claimed = Lost::default();
+        // Where one pull stands at two places, either could be wrong.
+        let ambiguous = |entries: &[Entry], position: &Position| {
+            entries.iter().any(|entry| entry.position.pull == position.pull && entry.position.after != position.after)
+        };
+        for index in 0..self.entries.len() {
+            let entry = &self.entries[index];
+            let is_old = now_ms.saturating_sub(entry.lost_ms) >= LOST_MS_MAX;
+            if entry.likeness != likeness || is_old || ambiguous(&self.entries, &entry.position) {
+                continue;
+            }
+            let entry = &mut self.entries[index];
+            entry.claims.push(connection);
+            if !claimed.pulls.contains(&entry.position) {
+                claimed.pulls.push(entry.position.clone());
+            }
+            claimed.acknowledged.extend(entry.acknowledged.iter().cloned());
+        }
+        claimed.acknowledged.sort();
+        claimed.acknowledged.dedup();
+        claimed
+    }
+
+    /// The connection's client pulls: it is a new one, and continues nothing.
+    pub(crate) fn release(&mut self, connection: Uuid) {
+        self.entries.iter_mut().for_each(|entry| entry.claims.retain(|claim| *claim != connection));
+    }
+
+    /// A push is committed whose connection was lost meanwhile.
+    pub(crate) fn acknowledge(&mut self, connection: Uuid, request_id: &str) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.connection == connection) {
+            entry.acknowledged.push(request_id.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(pull: &str, after: i64) -> Position {
+        Position { pull: pull.into(), after: SeqNum::new(after).expect("safe") }
+    }
+
+    fn lost(pulls: &[Position]) -> Lost {
+        Lost { pulls: pulls.to_vec(), acknowledged: Vec::new() }
+    }
+
+    const A: Uuid = Uuid::from_u128(1);
+    const B: Uuid = Uuid::from_u128(2);
+    const C: Uuid = Uuid::from_u128(3);
+    const D: Uuid = Uuid::from_u128(4);
+
+    #[test]
+    fn one_client_continues_again_and_again() {
+        let mut resume = Resume::default();
+        resume.lose(A, "x", lost(&[at("p", 3)]), 0);
+        assert_eq!(resume.claim(B, "x", 1), lost(&[at("p", 3)]));
+        resume.lose(B, "x", lost(&[at("p", 7)]), 2);
+        assert_eq!(resume.claim(C, "x", 3), lost(&[at("p", 7)]));
+    }
+
+    #[test]
+    fn others_and_old_ones_get_nothing() {
+        let mut resume = Resume::default();
+        resume.lose(A, "x", lost(&[at("p", 3)]), 0);
+        assert_eq!(resume.claim(B, "y", 1), Lost::default());
+        assert_eq!(resume.claim(B, "x", LOST_MS_MAX), Lost::default());
+    }
+
+    #[test]
+    fn a_new_client_leaves_what_it_claimed() {
+        let mut resume = Resume::default();
+        resume.lose(A, "x", lost(&[at("p", 3)]), 0);
+        resume.claim(B, "x", 1);
+        resume.release(B);
+        resume.lose(B, "x", lost(&[at("q", 9)]), 2);
+        assert_eq!(resume.claim(C, "x", 3), lost(&[at("p", 3), at("q", 9)]));
+    }
+
+    #[test]
+    fn two_alike_both_continue_both() {
+        let mut resume = Resume::default();
+        resume.lose(A, "x", lost(&[at("p", 3)]), 0);
+        resume.lose(B, "x", lost(&[at("q", 5)]), 0);
+        let both = lost(&[at("p", 3), at("q", 5)]);
+        assert_eq!(resume.claim(C, "x", 1), both);
+        assert_eq!(resume.claim(D, "x", 1), both);
+        // C is lost at 8: whoever it was, it has everything up to there. D may be the other.
+        resume.lose(C, "x", lost(&[at("p", 8), at("q", 8)]), 2);
+        assert_eq!(resume.claim(A, "x", 3), Lost::default(), "p stands at 3 or at 8: nobody can tell");
+    }
+
+    #[test]
+    fn a_push_that_commits_later_is_acknowledged_later() {
+        let mut resume = Resume::default();
+        resume.lose(A, "x", lost(&[at("p", 3)]), 0);
+        resume.acknowledge(A, "push");
+        assert_eq!(resume.claim(B, "x", 1).acknowledged, ["push"]);
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten() {
+        let mut resume = Resume::default();
+        for n in 0..=LOST_MAX {
+            resume.lose(Uuid::from_u128(n as u128), "x", lost(&[at(&n.to_string(), 1)]), 0);
+        }
+        let claimed = resume.claim(A, "x", 1).pulls;
+        assert_eq!((claimed.len(), claimed[0].pull.as_str()), (LOST_MAX, "1"));
+    }
+}
