@@ -1,3 +1,4 @@
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -111,7 +112,10 @@ impl Serve {
 }
 
 pub(crate) fn start_logging(serve: &Serve) {
-    let logging = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(serve.log_level);
+    let logging = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(serve.log_level);
     match serve.log_format {
         LogFormat::Pretty => logging.init(),
         LogFormat::Json => logging.json().init(),

@@ -5,6 +5,7 @@
 
 mod http;
 mod hub;
+mod lost;
 mod outbox;
 mod server;
 mod socket;

@@ -9,6 +9,7 @@
 //! arrives is missing for ever. So a pull is continued from what certainly arrived.
 
 use livestore_sync_protocol::SeqNum;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Pulls remembered for one store; the oldest are forgotten.
@@ -18,7 +19,7 @@ const LOST_MAX: usize = 1_000;
 const LOST_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
 /// Where a 0.3 client's pull stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The pull's request id.
     pub pull: String,
@@ -35,8 +36,8 @@ pub(crate) struct Lost {
     pub(crate) acknowledged: Vec<String>,
 }
 
-#[derive(Debug)]
-struct Entry {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Entry {
     /// What clients that may be the same have in common.
     likeness: String,
     position: Position,
@@ -44,7 +45,14 @@ struct Entry {
     connection: Uuid,
     lost_ms: u64,
     /// Connections that continue it.
+    #[serde(skip)]
     claims: Vec<Uuid>,
+}
+
+impl Entry {
+    fn is_old(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.lost_ms) >= LOST_MS_MAX
+    }
 }
 
 /// The lost 0.3 connections of one store.
@@ -61,7 +69,7 @@ impl Resume {
             let claimed = entry.claims.contains(&connection);
             entry.claims.retain(|claim| *claim != connection);
             let superseded = claimed && entry.claims.is_empty();
-            !superseded && now_ms.saturating_sub(entry.lost_ms) < LOST_MS_MAX
+            !superseded && !entry.is_old(now_ms)
         });
         for position in lost.pulls {
             if self.entries.iter().any(|entry| entry.position == position && entry.claims.is_empty()) {
@@ -89,8 +97,7 @@ impl Resume {
         };
         for index in 0..self.entries.len() {
             let entry = &self.entries[index];
-            let is_old = now_ms.saturating_sub(entry.lost_ms) >= LOST_MS_MAX;
-            if entry.likeness != likeness || is_old || ambiguous(&self.entries, &entry.position) {
+            if entry.likeness != likeness || entry.is_old(now_ms) || ambiguous(&self.entries, &entry.position) {
                 continue;
             }
             let entry = &mut self.entries[index];
@@ -108,6 +115,24 @@ impl Resume {
     /// The connection's client pulls: it is a new one, and continues nothing.
     pub(crate) fn release(&mut self, connection: Uuid) {
         self.entries.iter_mut().for_each(|entry| entry.claims.retain(|claim| *claim != connection));
+    }
+
+    #[cfg(feature = "native")]
+    pub(crate) fn is_empty(&mut self, now_ms: u64) -> bool {
+        self.entries.retain(|entry| !entry.is_old(now_ms));
+        self.entries.is_empty()
+    }
+
+    /// What a server that stops keeps for the next.
+    #[cfg(feature = "native")]
+    pub(crate) fn take(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.entries)
+    }
+
+    /// Takes over from the last server.
+    #[cfg(feature = "native")]
+    pub(crate) fn restore(&mut self, entries: Vec<Entry>) {
+        self.entries.extend(entries);
     }
 
     /// A push is committed whose connection was lost meanwhile.

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::outbox::Outbox;
-use crate::resume::Resume;
+use crate::resume::{Entry, Resume};
 use crate::store::{Committed, Publish};
 use crate::{Connection, Session};
 
@@ -78,6 +78,19 @@ impl Hub {
             self.resume().lose(peer.connection.id, &peer.likeness, session.handle_lost(), now_ms);
         }
         peers.remove(&peer.connection.id);
+    }
+
+    /// Whether a 0.3 client may come back for what only this hub knows.
+    pub(super) fn has_lost(&self, now_ms: u64) -> bool {
+        !self.resume().is_empty(now_ms)
+    }
+
+    pub(super) fn take_lost(&self) -> Vec<Entry> {
+        self.resume().take()
+    }
+
+    pub(super) fn restore_lost(&self, entries: Vec<Entry>) {
+        self.resume().restore(entries);
     }
 
     /// A 0.3 client turned out to be a new one.

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::http::{self, Framing};
+use super::lost::LostFile;
 use super::socket::{self, Home};
 use super::stores::{NativeStore, Stores};
 use crate::event_log::{OpenError, SqliteFile, StoreError, Synchronous};
@@ -113,7 +114,7 @@ impl<H: Hooks> Builder<H> {
         let file = SqliteFile::open(&data, synchronous)?;
         let (hooks, clock) = (Arc::new(hooks), Arc::new(system_clock) as Arc<dyn Clock>);
         Ok(Server(Arc::new(Inner {
-            stores: Stores::new(file, Arc::clone(&hooks), Arc::clone(&clock), limits.stores_max),
+            stores: Stores::new(file, LostFile::open(&data), Arc::clone(&hooks), Arc::clone(&clock), limits.stores_max),
             hooks,
             clock,
             limits,
@@ -207,7 +208,7 @@ impl<H: Hooks> Server<H> {
     ///
     /// # Cancel safety
     ///
-    /// May be dropped and called again.
+    /// May be dropped and called again; what 0.3 clients need after a restart is kept at its end.
     pub async fn shutdown(&self) {
         self.0.stopping.cancel();
         self.0.pushes.close();
@@ -219,6 +220,7 @@ impl<H: Hooks> Server<H> {
         if timeout(SHUTDOWN_TIMEOUT, all).await.is_err() {
             tracing::warn!("some connections did not close in time");
         }
+        self.0.stores.save().await;
     }
 
     async fn respond(&self, request: Request) -> Response {

@@ -4,10 +4,14 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::hub::Hub;
+use super::lost::LostFile;
 use crate::event_log::{SqliteFile, SqliteLog, StoreError};
 use crate::{Clock, Hooks, Store, iso_timestamp};
 
 pub(super) type NativeStore<H> = Store<SqliteLog, H, Hub>;
+
+/// Opened once, whoever asks first.
+type Opening<H> = Arc<OnceCell<Arc<NativeStore<H>>>>;
 
 /// Stores that are kept open without a connection; beyond them, idle ones are let go.
 const IDLE_STORES_MAX: usize = 1_000;
@@ -18,21 +22,33 @@ pub(super) struct Stores<H> {
     hooks: Arc<H>,
     clock: Arc<dyn Clock>,
     stores_max: u32,
-    open: Mutex<HashMap<Arc<str>, Arc<OnceCell<Arc<NativeStore<H>>>>>>,
+    lost: LostFile,
+    open: Mutex<HashMap<Arc<str>, Opening<H>>>,
 }
 
 impl<H: Hooks> Stores<H> {
-    pub(super) fn new(file: SqliteFile, hooks: Arc<H>, clock: Arc<dyn Clock>, stores_max: u32) -> Self {
-        Self { file, hooks, clock, stores_max, open: Mutex::default() }
+    pub(super) fn new(file: SqliteFile, lost: LostFile, hooks: Arc<H>, clock: Arc<dyn Clock>, stores_max: u32) -> Self {
+        Self { file, hooks, clock, stores_max, lost, open: Mutex::default() }
+    }
+
+    /// Keeps what the next server must know. Call it when all connections are closed.
+    pub(super) async fn save(&self) {
+        let open = self.open.lock().await;
+        let stores = open.iter().filter_map(|(id, cell)| cell.get().map(|store| (id, store)));
+        self.lost.save(stores.map(|(id, store)| (id.to_string(), store.publisher().take_lost())));
     }
 
     pub(super) async fn get(&self, id: &Arc<str>) -> Result<Arc<NativeStore<H>>, StoreError> {
         let cell = {
             let mut open = self.open.lock().await;
             if open.len() >= IDLE_STORES_MAX && !open.contains_key(id) {
+                let now_ms = self.clock.now_ms();
                 // Whoever uses a store holds it: an `Arc` that is alone belongs to nobody.
                 open.retain(|_, cell| {
-                    Arc::strong_count(cell) > 1 || cell.get().is_some_and(|store| Arc::strong_count(store) > 1)
+                    Arc::strong_count(cell) > 1
+                        || cell
+                            .get()
+                            .is_some_and(|store| Arc::strong_count(store) > 1 || store.publisher().has_lost(now_ms))
                 });
             }
             Arc::clone(open.entry(Arc::clone(id)).or_default())
@@ -42,7 +58,9 @@ impl<H: Hooks> Stores<H> {
                 let created_at = iso_timestamp(self.clock.now_ms());
                 let log = self.file.store(id, created_at, self.stores_max).await?;
                 let (hooks, clock) = (Arc::clone(&self.hooks), Arc::clone(&self.clock));
-                Ok::<_, StoreError>(Arc::new(Store::new(log, hooks, Hub::default(), clock)))
+                let hub = Hub::default();
+                hub.restore_lost(self.lost.take(id));
+                Ok::<_, StoreError>(Arc::new(Store::new(log, hooks, hub, clock)))
             })
             .await?;
         Ok(Arc::clone(store))

@@ -158,7 +158,7 @@ fn append(
     insert(connection, store, batches).map_err(failed)?;
     let gaps: u64 = batches.iter().map(|batch| admission::gaps(batch.events())).sum();
     if gaps > 0 {
-        let gaps = i64::try_from(tip.gaps + gaps).map_err(|error| LogError::nothing_stored(error))?;
+        let gaps = i64::try_from(tip.gaps + gaps).map_err(LogError::nothing_stored)?;
         connection
             .prepare_cached("UPDATE livestore_stores SET gaps = ?1 WHERE store_id = ?2")
             .and_then(|mut update| update.execute((gaps, &store.store_id)))

@@ -1,0 +1,51 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::run::{Result, command, output, root, run};
+
+pub(crate) const WASM: &str = "wasm32-unknown-unknown";
+
+/// The oldest Node that the published clients run on.
+const NODE_MAJOR_MIN: u32 = 20;
+
+/// The standard library for wasm32.
+pub(crate) fn wasm_target() -> Result {
+    let libraries = output(&mut command("rustc", &["--print", "target-libdir", "--target", WASM]))?;
+    if Path::new(libraries.trim()).exists() {
+        return Ok(());
+    }
+    run(&mut command("rustup", &["target", "add", WASM])).map_err(|error| {
+        format!("the Rust target {WASM} is missing and cannot be installed: {error}\nInstall it with your toolchain.")
+    })
+}
+
+/// The folder of the interop suite, with the npm packages that its lock files name.
+pub(crate) fn interop_packages() -> Result<PathBuf> {
+    let version = output(&mut command("node", &["--version"]))
+        .map_err(|error| format!("{error}\nThe interop suite needs Node.js {NODE_MAJOR_MIN} or newer, with npm."))?;
+    let major = version.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_none_or(|major| major < NODE_MAJOR_MIN) {
+        return Err(format!("Node.js is {version}; the interop suite needs {NODE_MAJOR_MIN} or newer."));
+    }
+    let suite = root().join("tests/interop");
+    for folder in [".", "v03", "v04", "next"] {
+        npm_ci(&suite.join(folder))?;
+    }
+    Ok(suite)
+}
+
+/// Installs what a lock file names, unless that is done already.
+fn npm_ci(folder: &Path) -> Result {
+    let read = |path: PathBuf| fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()));
+    let lock = read(folder.join("package-lock.json"))?;
+    let installed = folder.join("node_modules/.installed-lock.json");
+    if read(installed.clone()).is_ok_and(|installed| installed == lock) {
+        return Ok(());
+    }
+    // Clients are used as published; their packages' install scripts build nothing that is needed.
+    let mut install = command("npm", &["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
+    run(install.current_dir(folder)).map_err(|error| {
+        format!("{error}\nThe npm packages of {} are missing; the npm registry must be in reach.", folder.display())
+    })?;
+    fs::write(&installed, lock).map_err(|error| format!("cannot write {}: {error}", installed.display()))
+}
