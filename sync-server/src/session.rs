@@ -58,8 +58,8 @@ pub enum Input {
 /// How the chunks of a pull are addressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// To an RPC request.
-    Rpc(RequestId),
+    /// To an RPC request. An interrupted id may be used again at once, so each pull has a number too.
+    Rpc(RequestId, u64),
     /// To a 0.3 request.
     V03(Context, String),
 }
@@ -69,7 +69,7 @@ impl Delivery {
     #[must_use]
     pub fn format(&self) -> ItemFormat {
         match self {
-            Self::Rpc(_) => ItemFormat::Rpc,
+            Self::Rpc(..) => ItemFormat::Rpc,
             Self::V03(..) => ItemFormat::V03,
         }
     }
@@ -125,7 +125,7 @@ impl Session {
     #[must_use]
     pub fn poll_ready(&self, delivery: &Delivery) -> Option<bool> {
         match (&self.kind, delivery) {
-            (Kind::Rpc(session), Delivery::Rpc(id)) => session.poll_ready(id),
+            (Kind::Rpc(session), Delivery::Rpc(id, pull)) => session.poll_ready(id, *pull),
             _ => Some(true),
         }
     }
@@ -143,7 +143,9 @@ impl Session {
             (Kind::V03(session), Delivery::V03(context, id)) => {
                 Some(session.handle_chunk(*context, id, chunk, remaining))
             }
-            (Kind::Rpc(session), Delivery::Rpc(id)) => session.handle_chunk(id, chunk, remaining, backend_id),
+            (Kind::Rpc(session), Delivery::Rpc(id, pull)) => {
+                session.handle_chunk(id, *pull, chunk, remaining, backend_id)
+            }
             _ => None,
         }
     }
@@ -155,7 +157,7 @@ impl Session {
                 session.handle_caught_up();
                 None
             }
-            (Kind::Rpc(session), Delivery::Rpc(id)) => session.handle_caught_up(id, live),
+            (Kind::Rpc(session), Delivery::Rpc(id, pull)) => session.handle_caught_up(id, *pull, live),
             _ => None,
         }
     }
@@ -164,7 +166,7 @@ impl Session {
     pub fn handle_pull_failed(&mut self, delivery: &Delivery, error: &PullError) -> Option<String> {
         match (&mut self.kind, delivery) {
             (Kind::V03(session), Delivery::V03(_, id)) => session.handle_pull_failed(id, error),
-            (Kind::Rpc(session), Delivery::Rpc(id)) => session.handle_pull_failed(id, error),
+            (Kind::Rpc(session), Delivery::Rpc(id, pull)) => session.handle_pull_failed(id, *pull, error),
             _ => None,
         }
     }

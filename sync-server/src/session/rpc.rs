@@ -36,10 +36,13 @@ pub(super) struct Rpc {
     /// Whether a pull was asked for on this connection.
     pulled: bool,
     pulls: HashMap<RequestId, Pull>,
+    /// How many pulls were asked for.
+    count: u64,
 }
 
 #[derive(Debug)]
 struct Pull {
+    number: u64,
     phase: Phase,
     live: bool,
     unacked: usize,
@@ -57,7 +60,7 @@ pub(super) fn acknowledge(id: &RequestId) -> String {
 
 impl Rpc {
     pub(super) fn new(now_ms: u64, flow: Flow) -> Self {
-        Self { flow, opened_ms: now_ms, called: false, pulled: false, pulls: HashMap::new() }
+        Self { flow, opened_ms: now_ms, called: false, pulled: false, pulls: HashMap::new(), count: 0 }
     }
 
     pub(super) fn handle_frame(&mut self, text: &str, now_ms: u64) -> Vec<Input> {
@@ -131,40 +134,48 @@ impl Rpc {
                 }
                 let live = self.flow == Flow::Acks && pull.live.unwrap_or(false);
                 self.pulled = true;
-                self.pulls.insert(id.clone(), Pull { phase: Phase::CatchingUp, live, unacked: 0 });
-                Input::Pull { delivery: Delivery::Rpc(id), cursor: pull.cursor, live, generation }
+                self.count += 1;
+                self.pulls.insert(id.clone(), Pull { number: self.count, phase: Phase::CatchingUp, live, unacked: 0 });
+                Input::Pull { delivery: Delivery::Rpc(id, self.count), cursor: pull.cursor, live, generation }
             }
         }
     }
 
-    pub(super) fn poll_ready(&self, id: &RequestId) -> Option<bool> {
-        self.pulls.get(id).map(|pull| self.flow == Flow::Body || pull.unacked < WINDOW_CHUNKS_MAX)
+    /// The pull, unless it is over.
+    fn pull(&mut self, id: &RequestId, number: u64) -> Option<&mut Pull> {
+        self.pulls.get_mut(id).filter(|pull| pull.number == number)
+    }
+
+    pub(super) fn poll_ready(&self, id: &RequestId, number: u64) -> Option<bool> {
+        let pull = self.pulls.get(id).filter(|pull| pull.number == number);
+        pull.map(|pull| self.flow == Flow::Body || pull.unacked < WINDOW_CHUNKS_MAX)
     }
 
     pub(super) fn handle_chunk(
         &mut self,
         id: &RequestId,
+        number: u64,
         chunk: Option<&Chunk>,
         remaining: u64,
         backend_id: &str,
     ) -> Option<String> {
-        self.pulls.get_mut(id)?.unacked += 1;
+        self.pull(id, number)?.unacked += 1;
         Some(rpc::encode_chunk(id, chunk, PageInfo::from_remaining(remaining), backend_id))
     }
 
-    pub(super) fn handle_caught_up(&mut self, id: &RequestId, live: bool) -> Option<String> {
+    pub(super) fn handle_caught_up(&mut self, id: &RequestId, number: u64, live: bool) -> Option<String> {
+        let pull = self.pull(id, number)?;
         if live {
-            if let Some(pull) = self.pulls.get_mut(id) {
-                pull.phase = Phase::Live;
-            }
+            pull.phase = Phase::Live;
             return None;
         }
-        self.pulls.remove(id)?;
+        self.pulls.remove(id);
         Some(ServerMessage::pull_end(id.clone()).encode())
     }
 
-    pub(super) fn handle_pull_failed(&mut self, id: &RequestId, error: &PullError) -> Option<String> {
-        self.pulls.remove(id)?;
+    pub(super) fn handle_pull_failed(&mut self, id: &RequestId, number: u64, error: &PullError) -> Option<String> {
+        self.pull(id, number)?;
+        self.pulls.remove(id);
         Some(crate::error::rpc_failure(id.clone(), error))
     }
 
