@@ -196,4 +196,13 @@ mod tests {
         let large = "1".repeat(CHUNK_BYTES_MAX);
         assert_eq!(chunks(&[row(1, "1"), row(2, &large), row(3, "1")]), [(1, 1), (1, 2), (1, 3)]);
     }
+
+    #[test]
+    fn the_reserve_covers_the_largest_envelope() {
+        let page_info = crate::PageInfo::MoreKnown { remaining: u64::MAX };
+        let frame = crate::rpc::encode_chunk(&crate::RequestId::Number(0), None, page_info, &"x".repeat(21));
+        let (_, response) = frame.split_once(r#""values":["#).expect("a chunk");
+        let envelope = response.len() - "]}".len();
+        assert!(envelope <= CHUNK_ENVELOPE_BYTES_MAX, "{envelope}");
+    }
 }
