@@ -1,5 +1,18 @@
 //! The protocol of `@livestore/sync-cf` 0.3.x: one JSON message per WebSocket text frame.
 //!
+//! ```
+//! use livestore_sync_protocol::v03::{ClientMessage, ServerMessage, Id};
+//!
+//! let frame = r#"{"_tag":"WSMessage.PushReq","requestId":"a","batch":[]}"#;
+//! let Ok(ClientMessage::Push(push)) = ClientMessage::decode(frame) else { panic!() };
+//! let answer = ServerMessage::PushAck(Id { request_id: push.request_id });
+//! assert_eq!(answer.encode(), r#"{"_tag":"WSMessage.PushAck","requestId":"a"}"#);
+//!
+//! // A frame that is wrong still names its request where it can.
+//! let error = ClientMessage::decode(r#"{"_tag":"WSMessage.PushReq","requestId":"b"}"#).unwrap_err();
+//! assert_eq!(error.request_id, "b");
+//! ```
+//!
 //! Source: `src/common/ws-message-types.ts` of the npm package 0.3.1, and recorded traffic.
 
 use serde::{Deserialize, Serialize};
