@@ -100,6 +100,26 @@ pub struct Chunk {
 
 /// Cuts rows into chunks of at most [`CHUNK_EVENTS_MAX`] events and [`CHUNK_BYTES_MAX`] bytes, in
 /// one pass. An event that is larger on its own gets a chunk of its own.
+///
+/// ```
+/// use livestore_sync_protocol::{ChunkBuilder, EventRow, ItemFormat, SeqNum};
+///
+/// let mut chunks = ChunkBuilder::new(ItemFormat::V03);
+/// for n in 1..=101 {
+///     chunks.push(&EventRow {
+///         name: "added",
+///         args: Some("[1]"),
+///         seq_num: SeqNum::new(n)?,
+///         parent_seq_num: SeqNum::new(n - 1)?,
+///         client_id: "client",
+///         session_id: "session",
+///         created_at: "2026-11-21T00:14:31.259Z",
+///     });
+/// }
+/// let events: Vec<_> = chunks.finish().iter().map(|chunk| chunk.events).collect();
+/// assert_eq!(events, [100, 1]);
+/// # Ok::<(), livestore_sync_protocol::InvalidSeqNum>(())
+/// ```
 #[derive(Debug)]
 pub struct ChunkBuilder {
     format: ItemFormat,
@@ -195,5 +215,14 @@ mod tests {
     fn an_oversize_event_travels_alone() {
         let large = "1".repeat(CHUNK_BYTES_MAX);
         assert_eq!(chunks(&[row(1, "1"), row(2, &large), row(3, "1")]), [(1, 1), (1, 2), (1, 3)]);
+    }
+
+    #[test]
+    fn the_reserve_covers_the_largest_envelope() {
+        let page_info = crate::PageInfo::MoreKnown { remaining: u64::MAX };
+        let frame = crate::rpc::encode_chunk(&crate::RequestId::Number(0), None, page_info, &"x".repeat(21));
+        let (_, response) = frame.split_once(r#""values":["#).expect("a chunk");
+        let envelope = response.len() - "]}".len();
+        assert!(envelope <= CHUNK_ENVELOPE_BYTES_MAX, "{envelope}");
     }
 }

@@ -7,6 +7,15 @@ use crate::SeqNum;
 /// order, number spelling (`1e400`, `12345678901234567890`) and escapes survive.
 ///
 /// Absent and `null` are the same and read back as `null`, as in the reference.
+///
+/// ```
+/// use livestore_sync_protocol::Args;
+///
+/// let args = Args::from_json(r#"{ "b": 1.0, "a": 1e400 }"#.into())?;
+/// assert_eq!(args.as_json(), r#"{ "b": 1.0, "a": 1e400 }"#);
+/// assert_eq!(Args::from_json("null".into())?, Args::default());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Args(Option<Box<RawValue>>);

@@ -12,6 +12,31 @@
 //! what every puller gets. Servers do not build values per event to answer a pull; they render rows
 //! into [`Chunk`]s with a [`ChunkBuilder`] and wrap each chunk once per receiver.
 //!
+//! ```
+//! use livestore_sync_protocol::rpc::{self, ClientMessage, Rpc};
+//! use livestore_sync_protocol::{ChunkBuilder, EventRow, ItemFormat, PageInfo};
+//!
+//! let frame = r#"{"_tag":"Request","id":"0","tag":"SyncWsRpc.Push","payload":{"storeId":"notes",
+//!     "batch":[{"name":"added","args":{"n":1e400},"seqNum":1,"parentSeqNum":0,"clientId":"c","sessionId":"s"}],
+//!     "backendId":{"_tag":"None"}},"headers":[]}"#;
+//! let Ok(ClientMessage::Request(request)) = ClientMessage::decode(frame).remove(0) else { panic!() };
+//! let Rpc::Push(_, push) = &request.rpc else { panic!() };
+//!
+//! // What every puller of the store gets.
+//! let mut chunks = ChunkBuilder::new(ItemFormat::Rpc);
+//! for event in &push.batch {
+//!     chunks.push(&EventRow::new(event, "2026-11-21T00:14:31.259Z"));
+//! }
+//! for chunk in chunks.finish() {
+//!     let frame = rpc::encode_chunk(&request.id, Some(&chunk), PageInfo::NoMore, "V1StGXR8_Z5jdHi6B-myT");
+//!     assert!(frame.contains(r#""args":{"n":1e400}"#));
+//! }
+//!
+//! // What the pusher gets.
+//! let frame = rpc::ServerMessage::push_success(request.id).encode();
+//! assert_eq!(frame, r#"{"_tag":"Exit","requestId":"0","exit":{"_tag":"Success","value":{}}}"#);
+//! ```
+//!
 //! This crate does no I/O: no sockets, clock, randomness, async or storage. Protocol facts were
 //! recorded from the published packages; see PROTOCOL.md and `tests/vectors`.
 

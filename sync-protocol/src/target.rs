@@ -3,6 +3,17 @@
 //! Source: `SearchParamsSchema` in `src/common/mod.ts` of the npm packages 0.3.1 and 0.4.0, and
 //! recorded traffic. The payload is JSON, percent-encoded by the schema and again by the query
 //! string; a payload that is encoded only once is understood too.
+//!
+//! ```
+//! use livestore_sync_protocol::target::{self, Target};
+//!
+//! let query = "storeId=notes&payload=%257B%2522token%2522%253A1%257D&transport=ws";
+//! let target = Target::from_query(query)?;
+//! assert_eq!(target.store_id, "notes");
+//! assert_eq!(target.payload.as_deref().map(|json| json.get()), Some(r#"{"token":1}"#));
+//! assert_eq!(target.to_query(target::transport(query)?), query);
+//! # Ok::<(), target::TargetError>(())
+//! ```
 
 use std::borrow::Cow;
 

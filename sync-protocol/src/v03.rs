@@ -1,5 +1,18 @@
 //! The protocol of `@livestore/sync-cf` 0.3.x: one JSON message per WebSocket text frame.
 //!
+//! ```
+//! use livestore_sync_protocol::v03::{ClientMessage, ServerMessage, Id};
+//!
+//! let frame = r#"{"_tag":"WSMessage.PushReq","requestId":"a","batch":[]}"#;
+//! let Ok(ClientMessage::Push(push)) = ClientMessage::decode(frame) else { panic!() };
+//! let answer = ServerMessage::PushAck(Id { request_id: push.request_id });
+//! assert_eq!(answer.encode(), r#"{"_tag":"WSMessage.PushAck","requestId":"a"}"#);
+//!
+//! // A frame that is wrong still names its request where it can.
+//! let error = ClientMessage::decode(r#"{"_tag":"WSMessage.PushReq","requestId":"b"}"#).unwrap_err();
+//! assert_eq!(error.request_id, "b");
+//! ```
+//!
 //! Source: `src/common/ws-message-types.ts` of the npm package 0.3.1, and recorded traffic.
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +52,7 @@ pub enum ClientMessage {
 #[serde(rename_all = "camelCase")]
 pub struct PullReq {
     /// The pull's id.
+    #[serde(deserialize_with = "wire::request_id")]
     pub request_id: String,
     /// The last event that the client has; absent means from the start, `null` is invalid.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present_cursor")]
@@ -54,8 +68,10 @@ fn present_cursor<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<O
 #[serde(rename_all = "camelCase")]
 pub struct PushReq {
     /// The push's id.
+    #[serde(deserialize_with = "wire::request_id")]
     pub request_id: String,
     /// The events, ascending.
+    #[serde(deserialize_with = "wire::events")]
     pub batch: Vec<Event>,
 }
 
@@ -64,6 +80,7 @@ pub struct PushReq {
 #[serde(rename_all = "camelCase")]
 pub struct Id {
     /// The request's id.
+    #[serde(deserialize_with = "wire::request_id")]
     pub request_id: String,
 }
 
@@ -72,6 +89,7 @@ pub struct Id {
 #[serde(rename_all = "camelCase")]
 pub struct AdminReq {
     /// The request's id.
+    #[serde(deserialize_with = "wire::request_id")]
     pub request_id: String,
     /// What proves that the caller may.
     pub admin_secret: String,
@@ -81,7 +99,8 @@ pub struct AdminReq {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct DecodeError {
-    /// The frame's `requestId`; empty where it has none.
+    /// The frame's `requestId`; empty where it has none, or a longer one than
+    /// [`REQUEST_ID_BYTES_MAX`](crate::limits::REQUEST_ID_BYTES_MAX).
     pub request_id: String,
     /// What is wrong, naming the field.
     pub message: String,
@@ -89,7 +108,7 @@ pub struct DecodeError {
 
 impl DecodeError {
     fn new(text: &str, message: String) -> Self {
-        Self { request_id: serde_json::from_str::<Id>(text).map(|id| id.request_id).unwrap_or_default(), message }
+        Self { request_id: wire::read::<Id>(text).map(|id| id.request_id).unwrap_or_default(), message }
     }
 }
 
@@ -261,4 +280,29 @@ pub fn encode_pull_res(chunk: Option<&Chunk>, context: Context, request_id: &str
     frame.push_str(itoa::Buffer::new().format(remaining));
     frame.push('}');
     frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::REQUEST_ID_BYTES_MAX;
+
+    #[test]
+    fn arrays_are_no_messages() {
+        for frame in [
+            r#"["WSMessage.Ping"]"#,
+            r#"["WSMessage.PullReq","a"]"#,
+            r#"{"_tag":"WSMessage.PushReq","requestId":"a","batch":[["n",{},1,0,"c","s"]]}"#,
+        ] {
+            assert!(ClientMessage::decode(frame).is_err(), "{frame}");
+        }
+    }
+
+    #[test]
+    fn a_request_id_has_a_limit() {
+        let frame = |bytes| format!(r#"{{"_tag":"WSMessage.PullReq","requestId":"{}"}}"#, "x".repeat(bytes));
+        assert!(ClientMessage::decode(&frame(REQUEST_ID_BYTES_MAX)).is_ok());
+        let error = ClientMessage::decode(&frame(REQUEST_ID_BYTES_MAX + 1)).expect_err("too long");
+        assert_eq!(error.request_id, "");
+    }
 }

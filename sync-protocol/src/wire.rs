@@ -1,9 +1,14 @@
 //! What the codecs of all generations share.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::REQUEST_ID_BYTES_MAX;
 use crate::{Event, PulledEvent};
 
 /// The `_tag` of a message; the message itself is read once its type is known. (Serde's own tagged
@@ -18,11 +23,46 @@ pub(crate) fn tag(text: &str) -> Result<String, String> {
         #[serde(rename = "_tag", borrow)]
         tag: Cow<'a, str>,
     }
-    serde_json::from_str::<Tag<'_>>(text).map(|tag| tag.tag.into_owned()).map_err(|error| error.to_string())
+    read::<Tag<'_>>(text).map(|tag| tag.tag.into_owned())
 }
 
+/// Reads a JSON object.
 pub(crate) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
+    serde_json::from_str::<Object<T>>(text).map(|object| object.0).map_err(|error| error.to_string())
+}
+
+/// A struct that is read from an object only: Serde's own reading takes `["a",1]` for it too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData))
+    }
+}
+
+/// A 0.3 request id. It goes to every client of the store, so its length matters.
+pub(crate) fn request_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let id = String::deserialize(deserializer)?;
+    if id.len() > REQUEST_ID_BYTES_MAX {
+        return Err(de::Error::custom(format_args!("requestId is longer than {REQUEST_ID_BYTES_MAX} bytes")));
+    }
+    Ok(id)
+}
+
+/// A push's `batch`.
+pub(crate) fn events<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Event>, D::Error> {
+    let events = Vec::<Object<Event>>::deserialize(deserializer)?;
+    Ok(events.into_iter().map(|event| event.0).collect())
 }
 
 pub(crate) fn write<T: Serialize>(message: &T) -> String {

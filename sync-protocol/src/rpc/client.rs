@@ -90,6 +90,7 @@ pub struct PushPayload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Box<RawValue>>,
     /// The events, ascending.
+    #[serde(deserialize_with = "wire::events")]
     pub batch: Vec<Event>,
     /// The log that the client believes to push to; `None` before its first pull.
     #[serde(serialize_with = "write_option", deserialize_with = "read_option")]

@@ -55,13 +55,14 @@ pub enum Cause {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum FiberId {
-    /// Effect 3: `{"_tag":"None"}`, `{"_tag":"Runtime",…}` and composites of them.
-    Object(Value),
     /// Effect 4.
     Number(i64),
-    /// Effect 4, unknown.
+    /// Effect 4, unknown: `null`.
     #[default]
     Unknown,
+    /// Effect 3: `{"_tag":"None"}`, `{"_tag":"Runtime",…}` and composites of them. The last, because
+    /// it reads anything.
+    Object(Value),
 }
 
 /// The typed errors of pulls and pushes.

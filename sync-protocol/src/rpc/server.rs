@@ -112,7 +112,7 @@ impl ServerMessage {
     /// Text for people: what is wrong, naming the field.
     pub fn decode(text: &str) -> Result<Vec<Self>, String> {
         if text.trim_start().starts_with('[') {
-            let messages: Vec<&RawValue> = wire::read(text)?;
+            let messages: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| error.to_string())?;
             return messages.into_iter().map(|message| Self::decode_one(message.get())).collect();
         }
         Self::decode_one(text).map(|message| vec![message])
