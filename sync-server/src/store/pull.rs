@@ -44,6 +44,11 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// # Cancel safety
     ///
     /// Dropped, the pull stops after the chunk that it sent last and is not live.
+    #[tracing::instrument(
+        name = "pull",
+        skip_all,
+        fields(store_id = &*context.connection.store_id, live = pull.live, cursor, head)
+    )]
     pub async fn pull(
         &self,
         pull: Pull,
@@ -52,8 +57,10 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         sink: &impl PullSink,
     ) -> Result<u64, PullError> {
         let result = self.send_backlog(&pull, delivery, &context, sink).await;
-        if let Err(PullError::Log(error)) = &result {
-            tracing::error!(%error, "pull failed");
+        match &result {
+            Ok(events) => tracing::debug!(events, "caught up"),
+            Err(PullError::Log(error)) => tracing::error!(%error, "failed"),
+            Err(error) => tracing::debug!(%error, "ended"),
         }
         self.hooks.on_pull_res(pull, result.clone(), context).await;
         result
@@ -71,6 +78,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         let backend_id = self.check_backend_id::<PullError>(received).await?;
         let after = pull.cursor.as_ref().map_or(SeqNum::ROOT, |cursor| cursor.seq_num);
         let mut backlog = Backlog { after, sent: 0, tip: self.current_tip().await?, counted: None };
+        tracing::Span::current().record("cursor", after.get()).record("head", backlog.tip.head.get());
         if backlog.is_done() {
             sink.ready().await?;
             sink.send(None, 0, &backend_id).await?;

@@ -92,10 +92,27 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     ///
     /// Must run to its end once it has started, or the outcome of other pushes is unknown to their
     /// clients. Spawn it.
+    #[tracing::instrument(
+        name = "push",
+        skip_all,
+        fields(store_id = &*admitted.context.connection.store_id, batch_len = admitted.push.batch.len(), head)
+    )]
     pub async fn complete(&self, admitted: Admitted) -> Result<Pushed, PushError> {
         let Admitted { push, context, result } = admitted;
         self.commit().await;
         let result = result.await.unwrap_or_else(|_| Err(LogError::unknown_outcome("the commit was given up").into()));
+        match &result {
+            Ok(pushed) => {
+                tracing::Span::current().record("head", push.batch.last().map(|event| event.seq_num.get()));
+                tracing::debug!(?pushed);
+            }
+            Err(PushError::ServerAhead { head, provided }) => {
+                tracing::Span::current().record("head", head.get());
+                tracing::debug!(%provided, "refused: the server is ahead");
+            }
+            Err(PushError::BackendIdMismatch(_)) => tracing::info!("refused: the client has another backend id"),
+            Err(error) => tracing::info!(%error, "refused"),
+        }
         self.hooks.on_push_res(push, result.clone().map(|_| ()), context).await;
         result
     }
