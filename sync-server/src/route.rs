@@ -84,7 +84,7 @@ pub fn route(parts: &Parts<'_>) -> Route {
         Ok(None) if upgrade || !parts.query.is_empty() => {
             return refused(
                 400,
-                "Not a sync request: connect to <url>/websocket?storeId=… (LiveStore 0.3) or to \
+                "Invalid path. Connect to <url>/websocket?storeId=… (LiveStore 0.3) or to \
                  <url>?storeId=…&transport=ws|http (LiveStore 0.4)."
                     .to_owned(),
             );

@@ -37,7 +37,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pushes of one connection that may wait for their hooks; the socket is not read further meanwhile.
 const PUSHES_WAITING_MAX: usize = 64;
 
-/// How long a refused push waits for the pusher's own live pull to have caught up.
+/// How long a push, or its refusal, waits for the pusher's own live pull to have caught up.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Close codes of RFC 6455 and its registry.
@@ -304,6 +304,10 @@ async fn run_pushes<H: Hooks>(
         let origin = Origin { connection: peer.connection.id, request_id: request_id.clone() };
         let context = HookContext { connection: Arc::clone(&peer.connection), generation };
         let push = Push { batch: batch.into() };
+        if generation == Generation::V03 {
+            // Frames take effect in their order: a pull shows the log as it was before the push.
+            let _ = timeout(CATCH_UP_TIMEOUT, caught_up(&peer)).await;
+        }
         let admitted = guarded(store.admit(push, backend_id.as_deref(), Some(origin), context)).await;
         match admitted.unwrap_or_else(|panic| Err(PushError::Rejected(panic))) {
             Err(error) => answer_push(&store, &peer, &request_id, Err(error)).await,

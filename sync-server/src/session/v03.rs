@@ -13,6 +13,8 @@ pub(crate) struct V03 {
     /// The pulls that the client may have: its own, or those that it may continue.
     pulls: Vec<Known>,
     own: bool,
+    /// Whether its own pull's last page is sent; what the log yields after that are pushes to it.
+    answered: bool,
     /// What to continue once the client shows that it listens, and that it is not a new one.
     claimed: Option<Lost>,
     catching_up: usize,
@@ -103,6 +105,7 @@ impl V03 {
 
     fn handle_pull(&mut self, pull: PullReq) -> Input {
         let after = pull.cursor.unwrap_or(SeqNum::ROOT);
+        self.answered = false;
         self.pulls.push(Known { id: pull.request_id.clone(), sent: after, confirmed: after });
         self.catching_up += 1;
         Input::Pull {
@@ -130,6 +133,8 @@ impl V03 {
                 pull.sent = pull.sent.max(chunk.last);
             }
         }
+        let context = if self.answered { Context::Push } else { context };
+        self.answered |= self.own && remaining == 0;
         v03::encode_pull_res(chunk, context, id, remaining)
     }
 
