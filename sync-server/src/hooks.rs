@@ -34,6 +34,9 @@ pub struct Connection {
     pub headers: Vec<(String, String)>,
     /// How the client is connected.
     pub transport: Transport,
+    /// The protocol of the address: 0.3, or 0.4, which includes next. Each call tells exactly, see
+    /// [`HookContext::generation`].
+    pub generation: Generation,
 }
 
 impl Connection {

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use livestore_sync_server::native::Server;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Cli, Serve};
 
@@ -48,7 +47,10 @@ async fn run(serve: Serve) -> Result<(), String> {
     Ok(())
 }
 
+#[cfg(unix)]
 fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -56,5 +58,13 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    Ok(async {
+        // Without a handler the system stops the process itself.
+        let _ = tokio::signal::ctrl_c().await;
     })
 }

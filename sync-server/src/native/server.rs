@@ -22,6 +22,7 @@ use super::lost::LostFile;
 use super::socket::{self, Home};
 use super::stores::{NativeStore, Stores};
 use crate::event_log::{OpenError, SqliteFile, StoreError, Synchronous};
+use crate::protocol::Generation;
 use crate::protocol::target::Target;
 use crate::route::{self, Parts, Refused, Route, route};
 use crate::{Clock, Connection, Hooks, Session, Transport, iso_timestamp};
@@ -251,9 +252,12 @@ impl<H: Hooks> Server<H> {
             Route::Preflight => StatusCode::NO_CONTENT.into_response(),
             Route::Refused(Refused { status, text }) => text_response(status, text),
             Route::V03 { target, upgrade } => {
-                self.upgrade(request, target, upgrade, |connection, _| Session::v03(connection)).await
+                let session = |connection, _| Session::v03(connection);
+                self.upgrade(request, target, upgrade, Generation::V03, session).await
             }
-            Route::Ws { target, upgrade } => self.upgrade(request, target, upgrade, Session::rpc).await,
+            Route::Ws { target, upgrade } => {
+                self.upgrade(request, target, upgrade, Generation::V04, Session::rpc).await
+            }
             Route::Http { target } => self.post(request, target).await,
         }
     }
@@ -264,6 +268,7 @@ impl<H: Hooks> Server<H> {
         headers: &HeaderMap,
         target: Target,
         transport: Transport,
+        generation: Generation,
     ) -> Result<(OwnedSemaphorePermit, Arc<Connection>), Response> {
         if self.0.stopping.is_cancelled() {
             return Err(text_response(503, "The server is stopping."));
@@ -282,6 +287,7 @@ impl<H: Hooks> Server<H> {
                 .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
                 .collect(),
             transport,
+            generation,
         });
         let valid = socket::guarded(self.0.hooks.validate_payload(Arc::clone(&connection))).await;
         if let Err(error) = valid.and_then(|valid| valid) {
@@ -305,10 +311,11 @@ impl<H: Hooks> Server<H> {
         request: Request,
         target: Target,
         upgrade: bool,
+        generation: Generation,
         session: impl FnOnce(Uuid, u64) -> Session,
     ) -> Response {
         let (mut parts, _) = request.into_parts();
-        let (permit, connection) = match self.connect(&parts.headers, target, Transport::Ws).await {
+        let (permit, connection) = match self.connect(&parts.headers, target, Transport::Ws, generation).await {
             Ok(connected) => connected,
             Err(response) => return response,
         };
@@ -346,7 +353,7 @@ impl<H: Hooks> Server<H> {
 
     async fn post(&self, request: Request, target: Target) -> Response {
         let (parts, body) = request.into_parts();
-        let (permit, connection) = match self.connect(&parts.headers, target, Transport::Http).await {
+        let (permit, connection) = match self.connect(&parts.headers, target, Transport::Http, Generation::V04).await {
             Ok(connected) => connected,
             Err(response) => return response,
         };

@@ -10,7 +10,7 @@ use futures_util::stream::SplitStream;
 use futures_util::{FutureExt, StreamExt};
 use livestore_sync_protocol::v03::Context;
 use livestore_sync_protocol::{Chunk, Cursor, Event, Generation, RequestId, SeqNum};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite;
 use tokio_util::sync::CancellationToken;
@@ -34,8 +34,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(75);
 /// How long a peer may take to answer a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pushes of one connection that may wait for their hooks; the socket is not read further meanwhile.
-const PUSHES_WAITING_MAX: usize = 64;
+/// Pushes of one connection that may wait for their hooks, and as many that may wait for their
+/// commit; the socket is not read further meanwhile.
+const PUSHES_WAITING_MAX: usize = 32;
 
 /// How long a push, or its refusal, waits for the pusher's own live pull to have caught up.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -300,7 +301,10 @@ async fn run_pushes<H: Hooks>(
     mut waiting: mpsc::Receiver<PushCall>,
     tracker: TaskTracker,
 ) {
+    let in_flight = Arc::new(Semaphore::new(PUSHES_WAITING_MAX));
     while let Some(PushCall { request_id, batch, backend_id, generation }) = waiting.recv().await {
+        // Never closed, so there is always a permit to come.
+        let held = Arc::clone(&in_flight).acquire_owned().await;
         let origin = Origin { connection: peer.connection.id, request_id: request_id.clone() };
         let context = HookContext { connection: Arc::clone(&peer.connection), generation };
         let push = Push { batch: batch.into() };
@@ -317,6 +321,7 @@ async fn run_pushes<H: Hooks>(
                 tracker.spawn(async move {
                     let result = guarded(store.complete(admitted)).await;
                     answer_push(&store, &peer, &request_id, result.unwrap_or(Ok(Pushed::Committed))).await;
+                    drop(held);
                 });
             }
         }
