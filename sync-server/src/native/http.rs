@@ -90,16 +90,20 @@ async fn run<H: Hooks>(
         Input::Push { request_id, batch, backend_id, generation } => {
             let context = HookContext { connection: Arc::clone(connection), generation };
             let push = Push { batch: batch.into() };
-            let result = guarded(async {
-                let admitted = store.admit(push, backend_id.as_deref(), None, context).await?;
-                store.complete(admitted).await
-            });
-            let result = result.await.unwrap_or_else(|panic| Err(PushError::Rejected(panic)));
-            out.write(match result {
+            let admitted = guarded(store.admit(push, backend_id.as_deref(), None, context)).await;
+            let mut admitted = match admitted.unwrap_or_else(|panic| Err(PushError::Rejected(panic))) {
+                Ok(admitted) => admitted,
+                Err(error) => return out.write(session.push_failed(&request_id, &error)).await,
+            };
+            let result = store.complete(&mut admitted).await;
+            let written = out.write(match &result {
                 Ok(_) => session.push_repeated(&request_id),
-                Err(error) => session.push_failed(&request_id, &error),
-            })
-            .await
+                Err(error) => session.push_failed(&request_id, error),
+            });
+            let written = written.await;
+            // A hook that panics is in the log; the push has its answer.
+            let _ = guarded(store.ended(admitted, result)).await;
+            written
         }
         Input::Pull { delivery, cursor, live, generation } => {
             let context = HookContext { connection: Arc::clone(connection), generation };

@@ -315,13 +315,15 @@ async fn run_pushes<H: Hooks>(
         let admitted = guarded(store.admit(push, backend_id.as_deref(), Some(origin), context)).await;
         match admitted.unwrap_or_else(|panic| Err(PushError::Rejected(panic))) {
             Err(error) => answer_push(&store, &peer, &request_id, Err(error)).await,
-            Ok(admitted) => {
+            Ok(mut admitted) => {
                 let (store, peer) = (Arc::clone(&store), Arc::clone(&peer));
                 // The next push need not wait for this one's commit: they may share it.
                 tracker.spawn(async move {
-                    let result = guarded(store.complete(admitted)).await;
-                    answer_push(&store, &peer, &request_id, result.unwrap_or(Ok(Pushed::Committed))).await;
+                    let result = store.complete(&mut admitted).await;
+                    answer_push(&store, &peer, &request_id, result.clone()).await;
                     drop(held);
+                    // A hook that panics is in the log; the push has its answer.
+                    let _ = guarded(store.ended(admitted, result)).await;
                 });
             }
         }

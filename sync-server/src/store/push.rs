@@ -40,7 +40,7 @@ pub struct Admitted {
 
 impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// Asks the hook and puts the push in the queue. Pushes are committed in the order in which
-    /// this returns; give each to [`complete`](Self::complete).
+    /// this returns; give each to [`complete`](Self::complete), then to [`ended`](Self::ended).
     ///
     /// # Errors
     ///
@@ -97,8 +97,8 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         skip_all,
         fields(store_id = &*admitted.context.connection.store_id, batch_len = admitted.push.batch.len(), head)
     )]
-    pub async fn complete(&self, admitted: Admitted) -> Result<Pushed, PushError> {
-        let Admitted { push, context, result } = admitted;
+    pub async fn complete(&self, admitted: &mut Admitted) -> Result<Pushed, PushError> {
+        let Admitted { push, result, .. } = admitted;
         self.commit().await;
         let result = result.await.unwrap_or_else(|_| Err(LogError::unknown_outcome("the commit was given up").into()));
         match &result {
@@ -113,8 +113,14 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
             Err(PushError::BackendIdMismatch(_)) => tracing::info!("refused: the client has another backend id"),
             Err(error) => tracing::info!(%error, "refused"),
         }
-        self.hooks.on_push_res(push, result.clone().map(|_| ()), context).await;
         result
+    }
+
+    /// Tells the hook how a push went. Apart from [`complete`](Self::complete), so that a slow hook
+    /// does not delay the answer.
+    pub async fn ended(&self, admitted: Admitted, result: Result<Pushed, PushError>) {
+        let Admitted { push, context, .. } = admitted;
+        self.hooks.on_push_res(push, result.map(drop), context).await;
     }
 
     /// Commits what is in the queue: one durable append for all that arrived while the last one was
