@@ -1,0 +1,203 @@
+//! An app's hooks in the native server: what they see, what they may forbid, what they cannot break.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use futures_util::{SinkExt, StreamExt};
+use livestore_sync_server::native::Server;
+use livestore_sync_server::protocol::Generation;
+use livestore_sync_server::{HookError, HookFns, Hooks, Transport};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+struct Running {
+    address: SocketAddr,
+    _data: tempfile::TempDir,
+}
+
+async fn serve(hooks: impl Hooks) -> Running {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::builder(data.path()).hooks(hooks).build().expect("a server");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
+    Running { address, _data: data }
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+impl Running {
+    async fn open(&self, query: &str) -> Socket {
+        let url = format!("ws://{}{query}", self.address);
+        connect_async(&url).await.expect("an open socket").0
+    }
+
+    async fn post(&self, query: &str, body: &Value) -> Value {
+        let mut stream = TcpStream::connect(self.address).await.expect("a connection");
+        let body = body.to_string();
+        let head = format!(
+            "POST /?{query}&transport=http HTTP/1.0\r\nhost: x\r\nx-user: ada\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).await.expect("sends");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        serde_json::from_str(body).expect(body)
+    }
+}
+
+async fn ask(socket: &mut Socket, message: Value) -> Value {
+    socket.send(Message::text(message.to_string())).await.expect("sends");
+    receive(socket).await
+}
+
+async fn receive(socket: &mut Socket) -> Value {
+    let message = tokio::time::timeout(std::time::Duration::from_secs(10), socket.next()).await;
+    let message = message.expect("an answer in time").expect("an open socket").expect("a frame");
+    serde_json::from_str(message.to_text().expect("text")).expect("JSON")
+}
+
+fn push(transport: &str, id: Value, name: &str, seq: i64) -> Value {
+    let event =
+        json!({ "name": name, "args": {}, "seqNum": seq, "parentSeqNum": seq - 1, "clientId": "c", "sessionId": "s" });
+    let payload = json!({ "storeId": "a", "batch": [event], "backendId": { "_tag": "None" } });
+    json!({ "_tag": "Request", "id": id, "tag": format!("Sync{transport}Rpc.Push"), "payload": payload, "headers": [] })
+}
+
+fn pull(id: &str) -> Value {
+    let payload = json!({ "storeId": "a", "live": false, "cursor": { "_tag": "None" } });
+    json!({ "_tag": "Request", "id": id, "tag": "SyncWsRpc.Pull", "payload": payload, "headers": [] })
+}
+
+fn failure(answer: &Value) -> &Value {
+    &answer["exit"]["cause"]["error"]["cause"]["message"]
+}
+
+const SUCCESS: &str = r#"{"_tag":"Success","value":{}}"#;
+
+#[tokio::test]
+async fn a_rejected_push_stores_nothing_and_the_store_goes_on() {
+    let hooks = HookFns::new().on_push(async |push, _| match push.batch[0].name.as_str() {
+        "forbidden" => Err(HookError::new("not you")),
+        _ => Ok(()),
+    });
+    let server = serve(hooks).await;
+    let mut socket = server.open("/?storeId=a&transport=ws").await;
+    assert_eq!(failure(&ask(&mut socket, push("Ws", json!("1"), "forbidden", 1)).await), "not you");
+    assert_eq!(ask(&mut socket, push("Ws", json!("2"), "fine", 1)).await["exit"].to_string(), SUCCESS);
+    let mut old = server.open("/websocket?storeId=a").await;
+    let event = json!({ "name": "forbidden", "seqNum": 2, "parentSeqNum": 1, "clientId": "c", "sessionId": "s" });
+    let refused = ask(&mut old, json!({ "_tag": "WSMessage.PushReq", "requestId": "r", "batch": [event] })).await;
+    assert_eq!(refused, json!({ "_tag": "WSMessage.Error", "requestId": "r", "message": "not you" }));
+    assert_eq!(ask(&mut socket, pull("3")).await["values"][0]["batch"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_panicking_hook_fails_its_own_request_only() {
+    let hooks = HookFns::new()
+        .on_push(async |push, _| if push.batch[0].name == "boom" { panic!("a bug in the app") } else { Ok(()) })
+        .on_push_res(async |push, _, _| assert_ne!(push.batch[0].name, "late", "another bug in the app"))
+        .on_pull(async |_, context| {
+            assert!(context.connection.header("x-no-pull").is_none());
+            Ok(())
+        });
+    let server = serve(hooks).await;
+    let mut socket = server.open("/?storeId=a&transport=ws").await;
+    assert_eq!(
+        failure(&ask(&mut socket, push("Ws", json!("1"), "boom", 1)).await),
+        "the server failed on this request"
+    );
+    assert_eq!(ask(&mut socket, push("Ws", json!("2"), "late", 1)).await["exit"].to_string(), SUCCESS);
+    assert_eq!(ask(&mut socket, push("Ws", json!("3"), "fine", 2)).await["exit"].to_string(), SUCCESS);
+    assert_eq!(ask(&mut socket, pull("4")).await["values"][0]["batch"].as_array().map(Vec::len), Some(2));
+    let answer = server.post("storeId=a", &push("Http", json!("5"), "boom", 3)).await;
+    assert_eq!(failure(&answer[0]), "the server failed on this request");
+    assert_eq!(server.post("storeId=a", &push("Http", json!("6"), "fine", 3)).await[0]["exit"].to_string(), SUCCESS);
+}
+
+#[tokio::test]
+async fn a_rejected_payload_does_not_connect() {
+    let hooks = HookFns::new().validate_payload(async |connection| {
+        if connection.payload_as::<String>()? == "secret" { Ok(()) } else { Err(HookError::new("unknown token")) }
+    });
+    let server = serve(hooks).await;
+    server.open("/?storeId=a&transport=ws&payload=%2522secret%2522").await;
+    for (url, text) in [
+        ("/?storeId=a&transport=ws&payload=%2522guess%2522", "unknown token"),
+        ("/?storeId=a&transport=ws&payload=1", "payload: invalid type"),
+        ("/websocket?storeId=a", "the connection has no payload"),
+    ] {
+        let Err(Error::Http(response)) = connect_async(format!("ws://{}{url}", server.address)).await else {
+            panic!("{url} must not connect");
+        };
+        assert_eq!(response.status(), 400, "{url}");
+        let body = String::from_utf8(response.into_body().expect("a text")).expect("UTF-8");
+        assert!(body.starts_with(text), "{url}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn hooks_see_who_calls() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let hooks = HookFns::new().on_push(move |_, context| {
+        log.lock().expect("no panic").push(context);
+        async { Ok(()) }
+    });
+    let server = serve(hooks).await;
+    let query = "storeId=a&payload=%257B%2522user%2522%253A1%257D";
+    let mut socket = server.open(&format!("/?{query}&transport=ws")).await;
+    ask(&mut socket, push("Ws", json!("1"), "n", 1)).await;
+    ask(&mut socket, push("Ws", json!(2), "n", 2)).await;
+    server.post(query, &push("Http", json!("3"), "n", 3)).await;
+    let mut old = server.open(&format!("/websocket?{query}")).await;
+    let event = json!({ "name": "n", "seqNum": 4, "parentSeqNum": 3, "clientId": "c", "sessionId": "s" });
+    ask(&mut old, json!({ "_tag": "WSMessage.PushReq", "requestId": "r", "batch": [event] })).await;
+
+    let seen = seen.lock().expect("no panic");
+    let told: Vec<_> = seen.iter().map(|context| (context.generation, context.connection.transport)).collect();
+    assert_eq!(
+        told,
+        [
+            (Generation::V04, Transport::Ws),
+            (Generation::Next, Transport::Ws),
+            (Generation::V04, Transport::Http),
+            (Generation::V03, Transport::Ws),
+        ]
+    );
+    for context in seen.iter() {
+        let connection = &context.connection;
+        assert_eq!(&*connection.store_id, "a");
+        assert_eq!(connection.payload.as_deref().map(|payload| payload.get()), Some(r#"{"user":1}"#));
+        assert_eq!(connection.id.get_version_num(), 7);
+        assert!(connection.connected_at.ends_with('Z') && connection.connected_at.len() == 24);
+    }
+    assert_eq!(seen[0].connection.id, seen[1].connection.id, "one socket is one connection");
+    assert_eq!(seen[2].connection.header("x-user"), Some("ada"));
+}
+
+#[tokio::test]
+async fn hooks_are_told_how_it_went() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (pushes, pulls) = (Arc::clone(&seen), Arc::clone(&seen));
+    let hooks = HookFns::new()
+        .on_push_res(move |_, result, _| {
+            pushes.lock().expect("no panic").push(format!("push {}", result.is_ok()));
+            async {}
+        })
+        .on_pull_res(move |_, result, _| {
+            pulls.lock().expect("no panic").push(format!("pull {:?}", result.ok()));
+            async {}
+        });
+    let server = serve(hooks).await;
+    server.post("storeId=a", &push("Http", json!("1"), "n", 1)).await;
+    server.post("storeId=a", &push("Http", json!("2"), "n", 9)).await;
+    let mut pull = pull("3");
+    pull["tag"] = json!("SyncHttpRpc.Pull");
+    server.post("storeId=a", &pull).await;
+    assert_eq!(*seen.lock().expect("no panic"), ["push true", "push false", "pull Some(1)"]);
+}
