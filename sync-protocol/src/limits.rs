@@ -18,6 +18,9 @@ pub const EVENT_BYTES_MAX: usize = 900_000;
 /// Events in one push. Published clients send at most [`CHUNK_EVENTS_MAX`].
 pub const BATCH_EVENTS_MAX: usize = 5_000;
 
+/// Messages in one RPC frame or body that is an array. Published clients send one.
+pub const FRAME_MESSAGES_MAX: usize = 1_000;
+
 /// Length of a store id. The longest that the reference was seen to accept had 3,000 characters.
 pub const STORE_ID_BYTES_MAX: usize = 4_096;
 

@@ -13,6 +13,11 @@ use cli::{Cli, Serve};
 fn main() -> ExitCode {
     let serve = Cli::parse().serve();
     cli::start_logging(&serve);
+    // Each connection is a file; the usual soft limit would stop at a thousand.
+    #[cfg(unix)]
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::limits::FRAME_MESSAGES_MAX;
 use crate::wire::{self, WireOption};
 use crate::{Cursor, Event, RequestId, SeqNum};
 
@@ -214,6 +215,9 @@ pub enum DecodeError {
     /// Not JSON.
     #[error("{0}")]
     Syntax(String),
+    /// See [`FRAME_MESSAGES_MAX`].
+    #[error("a frame may hold {FRAME_MESSAGES_MAX} messages at most")]
+    TooManyMessages,
     /// No client message has this `_tag`; `undefined` when there is none.
     #[error("Unknown request tag: {0}")]
     UnknownTag(String),
@@ -255,6 +259,7 @@ impl ClientMessage {
     pub fn decode(text: &str) -> Vec<Result<Self, DecodeError>> {
         if text.trim_start().starts_with('[') {
             return match serde_json::from_str::<Vec<&RawValue>>(text) {
+                Ok(messages) if messages.len() > FRAME_MESSAGES_MAX => vec![Err(DecodeError::TooManyMessages)],
                 Ok(messages) => messages.into_iter().map(|message| Self::decode_one(message.get())).collect(),
                 Err(error) => vec![Err(DecodeError::Syntax(error.to_string()))],
             };

@@ -75,9 +75,10 @@ impl ServerMessage {
             DecodeError::UnknownRpc { id: id @ RequestId::Number(_), .. } => {
                 Self::failure(id, Cause::Die { defect: Value::String(text) })
             }
-            DecodeError::UnknownTag(_) | DecodeError::Envelope { .. } | DecodeError::UnknownRpc { .. } => {
-                Self::Defect { defect: Value::String(text) }
-            }
+            DecodeError::TooManyMessages
+            | DecodeError::UnknownTag(_)
+            | DecodeError::Envelope { .. }
+            | DecodeError::UnknownRpc { .. } => Self::Defect { defect: Value::String(text) },
         }
     }
 

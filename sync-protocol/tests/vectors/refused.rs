@@ -212,3 +212,15 @@ fn arrays_of_messages_are_taken_in_every_generation() {
         assert!(arrays.iter().all(|frame| rpc::ClientMessage::decode(&frame.text).iter().all(Result::is_ok)));
     }
 }
+
+#[test]
+fn a_frame_holds_so_many_messages_at_most() {
+    use livestore_sync_protocol::limits::FRAME_MESSAGES_MAX;
+    let frame = |messages: usize| format!("[{}]", vec![rpc::PING; messages].join(","));
+    assert_eq!(
+        rpc::ClientMessage::decode(&frame(FRAME_MESSAGES_MAX)).iter().filter(|m| m.is_ok()).count(),
+        FRAME_MESSAGES_MAX
+    );
+    let refused = rpc::ClientMessage::decode(&frame(FRAME_MESSAGES_MAX + 1));
+    assert!(matches!(refused.as_slice(), [Err(rpc::DecodeError::TooManyMessages)]), "{} results", refused.len());
+}

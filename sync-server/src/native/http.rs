@@ -31,6 +31,15 @@ impl Framing {
         if content_type.is_some_and(|value| value.contains("ndjson")) { Self::Ndjson } else { Self::Json }
     }
 
+    /// The frames of a body.
+    fn split(self, body: &str) -> impl Iterator<Item = &str> {
+        let (whole, lines) = match self {
+            Self::Json => (Some(body), ""),
+            Self::Ndjson => (None, body),
+        };
+        whole.into_iter().chain(lines.lines().filter(|line| !line.trim().is_empty()))
+    }
+
     pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -55,17 +64,11 @@ pub(super) fn answer<H: Hooks>(
     pushes.spawn(async move {
         let mut session = Session::http(connection.id, now_ms);
         let mut out = Writer { frames, framing, written: 0 };
-        let inputs = match framing {
-            Framing::Json => session.handle_frame(&body, now_ms),
-            Framing::Ndjson => body
-                .lines()
-                .filter(|line| !line.trim().is_empty())
-                .flat_map(|line| session.handle_frame(line, now_ms))
-                .collect(),
-        };
-        for input in inputs {
-            // Pushes are made whoever listens.
-            let _ = run(&store, &connection, &mut session, input, &mut out).await;
+        for frame in framing.split(&body) {
+            for input in session.handle_frame(frame, now_ms) {
+                // Pushes are made whoever listens.
+                let _ = run(&store, &connection, &mut session, input, &mut out).await;
+            }
         }
         let _ = out.finish().await;
         drop(held);

@@ -29,7 +29,8 @@ impl Peer {
     pub(super) fn new(session: Session, outbox: Outbox, connection: Arc<Connection>, address: IpAddr) -> Self {
         let payload = connection.payload.as_deref().map(RawValue::get).unwrap_or_default();
         let agent = connection.header("user-agent").unwrap_or_default();
-        let likeness = format!("{address}\n{agent}\n{payload}");
+        let forwarded = connection.header("x-forwarded-for").unwrap_or_default();
+        let likeness = format!("{address}\n{forwarded}\n{agent}\n{payload}");
         Self { session: Mutex::new(session), outbox, progress: Notify::new(), connection, likeness }
     }
 

@@ -30,6 +30,9 @@ use crate::{Clock, Connection, Hooks, Session, Transport, iso_timestamp};
 /// How long admitted pushes and closing handshakes may take when the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the body of an HTTP request may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// What one server takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -358,7 +361,10 @@ impl<H: Hooks> Server<H> {
             Err(response) => return response,
         };
         let limit = self.0.limits.frame_bytes_max;
-        let Ok(body) = axum::body::to_bytes(body, limit).await else {
+        let Ok(body) = timeout(BODY_TIMEOUT, axum::body::to_bytes(body, limit)).await else {
+            return text_response(408, "The body did not come in time.");
+        };
+        let Ok(body) = body else {
             return text_response(413, format!("The body is cut short, or larger than {limit} bytes."));
         };
         let Ok(body) = String::from_utf8(body.into()) else {

@@ -12,7 +12,7 @@ use crate::store::Committed;
 pub(crate) struct V03 {
     /// The pulls that the client may have: its own, or those that it may continue.
     pulls: Vec<Known>,
-    own: bool,
+    own: Option<String>,
     /// Whether its own pull's last page is sent; what the log yields after that are pushes to it.
     answered: bool,
     /// What to continue once the client shows that it listens, and that it is not a new one.
@@ -79,10 +79,9 @@ impl V03 {
 
     /// The client pulls for the first time in its life: there is nothing that it could continue.
     fn handle_new_client(&mut self) -> Option<Input> {
-        if self.own {
+        if self.own.is_some() {
             return None;
         }
-        self.own = true;
         self.pulls.clear();
         if self.claimed.take().is_some() {
             self.catching_up -= 1;
@@ -105,6 +104,7 @@ impl V03 {
 
     fn handle_pull(&mut self, pull: PullReq) -> Input {
         let after = pull.cursor.unwrap_or(SeqNum::ROOT);
+        self.own = Some(pull.request_id.clone());
         self.answered = false;
         self.pulls.push(Known { id: pull.request_id.clone(), sent: after, confirmed: after });
         self.catching_up += 1;
@@ -133,8 +133,13 @@ impl V03 {
                 pull.sent = pull.sent.max(chunk.last);
             }
         }
-        let context = if self.answered { Context::Push } else { context };
-        self.answered |= self.own && remaining == 0;
+        let mut context = context;
+        if self.own.as_deref() == Some(id) {
+            if self.answered {
+                context = Context::Push;
+            }
+            self.answered |= remaining == 0;
+        }
         v03::encode_pull_res(chunk, context, id, remaining)
     }
 

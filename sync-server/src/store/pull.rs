@@ -122,7 +122,10 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
             let tip = self.tip(&mut core).await?;
             pulls.iter_mut().for_each(|(_, backlog, _)| backlog.look(tip));
             if pulls.iter().all(|(_, backlog, _)| backlog.is_done()) {
-                pulls.iter().for_each(|(_, _, sink)| sink.caught_up());
+                // They share a connection, which is told once.
+                if let Some((_, _, sink)) = pulls.first() {
+                    sink.caught_up();
+                }
                 return Ok(());
             }
         }
