@@ -73,9 +73,6 @@ pub fn route(parts: &Parts<'_>) -> Route {
     }
     let sync = match target::transport(parts.query) {
         Ok(Some(Transport::Ws)) => Target::from_query(parts.query).map(|target| Route::Ws { target, upgrade }),
-        Ok(Some(Transport::Http)) if parts.method != "POST" => {
-            return refused(405, format!("The http transport takes POST, not {}.", parts.method));
-        }
         Ok(Some(Transport::Http)) => Target::from_query(parts.query).map(|target| Route::Http { target }),
         Ok(None) if parts.path.ends_with("/websocket") => {
             Target::from_query(parts.query).map(|target| Route::V03 { target, upgrade })
@@ -126,6 +123,8 @@ mod tests {
             ("GET", "/websocket?storeId=a&transport=ws", Some("websocket"), "ws a true"),
             ("GET", "/?storeId=a&transport=ws", Some("h2c"), "ws a false"),
             ("POST", "/?storeId=a&transport=http", None, "http a"),
+            // Any method, as in the reference; what counts is the body.
+            ("PUT", "/?storeId=a&transport=http", None, "http a"),
             ("OPTIONS", "/anything", None, "preflight"),
             ("GET", "/", None, "info"),
             ("GET", "/?storeId=a", None, "info"),
@@ -143,7 +142,6 @@ mod tests {
             ("GET", "/?transport=ws", Some("websocket"), "400"),
             ("GET", "/?storeId=a", Some("websocket"), "400"),
             ("GET", "/?storeId=a&transport=pigeon", Some("websocket"), "400"),
-            ("GET", "/?storeId=a&transport=http", None, "405"),
             ("POST", "/", None, "400"),
             ("GET", "/nowhere", None, "400"),
             ("GET", "/websocket/", None, "400"),

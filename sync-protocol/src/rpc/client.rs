@@ -268,6 +268,9 @@ impl ClientMessage {
     }
 
     fn decode_one(text: &str) -> Result<Self, DecodeError> {
+        if text.trim_ascii().is_empty() {
+            return Err(DecodeError::Syntax("there is no message: send one as a JSON object".into()));
+        }
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Envelope<'a> {

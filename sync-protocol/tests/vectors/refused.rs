@@ -51,7 +51,7 @@ fn rpc() -> Vec<(&'static str, &'static str, DecodeError)> {
     let (next_ws, next_http) = ("next-ws-client", "next-http-client");
     vec![
         (ws, "not json", syntax("expected ident")),
-        (ws, "", syntax("EOF while parsing")),
+        (ws, "", syntax("there is no message")),
         (ws, r#"{"_tag":"Nope"}"#, tag("Nope")),
         (ws, r#"{"_tag":"Request","id":"1","tag":"Nope.Rpc","payload":{},"headers":[]}"#, call(text("1"), "Nope.Rpc")),
         (
@@ -107,7 +107,7 @@ fn rpc() -> Vec<(&'static str, &'static str, DecodeError)> {
             payload(text("902"), "SyncWsRpc.Pull", "missing field `live`"),
         ),
         (http, "not json", syntax("expected ident")),
-        (http, "", syntax("EOF while parsing")),
+        (http, "", syntax("there is no message")),
         (http, r#"{"_tag":"Nope"}"#, tag("Nope")),
         (http, "null", tag("undefined")),
         (http, r#"{"_tag":"Request","id":"1","tag":"Nope","payload":{},"headers":[]}"#, call(text("1"), "Nope")),
@@ -134,7 +134,7 @@ fn rpc() -> Vec<(&'static str, &'static str, DecodeError)> {
         (next_ws, r#"{"_tag":"Nope"}"#, tag("Nope")),
         (next_ws, "{}", tag("undefined")),
         (next_ws, "not json", syntax("expected ident")),
-        (next_ws, "", syntax("EOF while parsing")),
+        (next_ws, "", syntax("there is no message")),
         (
             next_ws,
             r#"{"_tag":"Request","id":8,"tag":"SyncWsRpc.Pull","payload":{"storeId":"empty"},"headers":[]}"#,
@@ -151,7 +151,7 @@ fn rpc() -> Vec<(&'static str, &'static str, DecodeError)> {
             call(RequestId::Number(1), "Nope"),
         ),
         (next_http, "not json", syntax("expected ident")),
-        (next_http, "", syntax("EOF while parsing")),
+        (next_http, "", syntax("there is no message")),
         (
             next_http,
             r#"{"_tag":"Request","id":2,"tag":"SyncHttpRpc.Pull","payload":{},"headers":[]}"#,
