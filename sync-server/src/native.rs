@@ -7,6 +7,7 @@ mod http;
 mod hub;
 mod lost;
 mod outbox;
+mod reconnect;
 mod server;
 mod socket;
 mod stores;

@@ -88,6 +88,11 @@ impl Resume {
         self.entries.drain(..excess);
     }
 
+    /// Whether there is anything that a connection might continue.
+    pub(crate) fn has_lost(&self, likeness: &str, now_ms: u64) -> bool {
+        self.entries.iter().any(|entry| entry.likeness == likeness && !entry.is_old(now_ms))
+    }
+
     /// A connection is opened: what it shall continue, in case its client is the one.
     pub(crate) fn claim(&mut self, connection: Uuid, likeness: &str, now_ms: u64) -> Lost {
         let mut claimed = Lost::default();

@@ -10,7 +10,6 @@ use livestore_sync_protocol::v03::Context;
 use livestore_sync_protocol::{Chunk, Cursor, Event, Generation, ItemFormat, RequestId};
 use uuid::Uuid;
 
-use crate::resume::Position;
 use crate::store::Committed;
 use crate::{PullError, PushError};
 
@@ -45,8 +44,6 @@ pub enum Input {
         /// The protocol it came in.
         generation: Generation,
     },
-    /// Continue these pulls of earlier connections, which may be this client's. 0.3 only.
-    Resume(Vec<Position>),
     /// This client continues nothing: it is a new one. 0.3 only.
     NewClient,
     /// A pull may have room for another chunk, or is over: wake it.

@@ -89,7 +89,7 @@ async fn run<H: Hooks>(
     match input {
         Input::Reply(frame) => out.write(frame).await,
         // For sockets only.
-        Input::Close(..) | Input::Progress | Input::Resume(_) | Input::NewClient => Ok(()),
+        Input::Close(..) | Input::Progress | Input::NewClient => Ok(()),
         Input::Push { request_id, batch, backend_id, generation } => {
             let context = HookContext { connection: Arc::clone(connection), generation };
             let push = Push { batch: batch.into() };

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::outbox::Outbox;
-use crate::resume::{Entry, Resume};
+use crate::resume::{Entry, Position, Resume};
 use crate::store::{Committed, Publish};
 use crate::{Connection, Session};
 
@@ -21,6 +21,8 @@ pub(super) struct Peer {
     /// Told when a pull may go on, or is over, or has caught up.
     pub(super) progress: Notify,
     pub(super) connection: Arc<Connection>,
+    /// Told of everything that comes from the client.
+    pub(super) heard: Notify,
     /// What connections of one 0.3 client have in common.
     likeness: String,
 }
@@ -31,7 +33,14 @@ impl Peer {
         let agent = connection.header("user-agent").unwrap_or_default();
         let forwarded = connection.header("x-forwarded-for").unwrap_or_default();
         let likeness = format!("{address}\n{forwarded}\n{agent}\n{payload}");
-        Self { session: Mutex::new(session), outbox, progress: Notify::new(), connection, likeness }
+        Self {
+            session: Mutex::new(session),
+            outbox,
+            progress: Notify::new(),
+            connection,
+            heard: Notify::new(),
+            likeness,
+        }
     }
 
     /// Queues a frame that the session has just decided on, and, where it wants to know whether that
@@ -65,20 +74,42 @@ impl Hub {
         self.resume.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn join(&self, peer: Arc<Peer>, now_ms: u64) {
+    /// Adds a connection. If a 0.3 client may have reconnected with it, it is held, and these are the
+    /// connections that look like it and are not known to be lost.
+    pub(super) fn join(&self, peer: &Arc<Peer>, now_ms: u64) -> Option<Vec<Arc<Peer>>> {
         let mut peers = self.peers();
+        let mut held = None;
         if let Some(session) = peer.session().v03_mut() {
-            session.expect_resume(self.resume().claim(peer.connection.id, &peer.likeness, now_ms));
+            let alike = |other: &&Arc<Peer>| {
+                other.likeness == peer.likeness && other.session().v03_mut().is_some_and(|other| other.has_pulls())
+            };
+            let alike: Vec<_> = peers.values().filter(alike).cloned().collect();
+            if !alike.is_empty() || self.resume().has_lost(&peer.likeness, now_ms) {
+                session.hold();
+                held = Some(alike);
+            }
         }
-        peers.insert(peer.connection.id, peer);
+        peers.insert(peer.connection.id, Arc::clone(peer));
+        held
+    }
+
+    /// What a connection that is held shall continue; `None` when its client is a new one. The
+    /// frames come first.
+    pub(super) fn claim(&self, peer: &Peer, now_ms: u64) -> Option<(Vec<String>, Vec<Position>)> {
+        let mut session = peer.session();
+        let session = session.v03_mut().filter(|session| session.is_held())?;
+        let lost = self.resume().claim(peer.connection.id, &peer.likeness, now_ms);
+        Some((session.adopt(&lost), lost.pulls))
     }
 
     pub(super) fn leave(&self, peer: &Peer, now_ms: u64) {
         let mut peers = self.peers();
+        if peers.remove(&peer.connection.id).is_none() {
+            return;
+        }
         if let Some(session) = peer.session().v03_mut() {
             self.resume().lose(peer.connection.id, &peer.likeness, session.handle_lost(), now_ms);
         }
-        peers.remove(&peer.connection.id);
     }
 
     /// Whether a 0.3 client may come back for what only this hub knows.

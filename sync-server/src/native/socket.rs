@@ -9,7 +9,7 @@ use axum::extract::ws::{Message, WebSocket};
 use futures_util::stream::SplitStream;
 use futures_util::{FutureExt, StreamExt};
 use livestore_sync_protocol::v03::Context;
-use livestore_sync_protocol::{Chunk, Cursor, Event, Generation, RequestId, SeqNum};
+use livestore_sync_protocol::{Chunk, Event, Generation, RequestId, SeqNum};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite;
@@ -18,8 +18,8 @@ use tokio_util::task::TaskTracker;
 
 use super::hub::{ARRIVED, Peer};
 use super::outbox::Outbox;
+use super::reconnect;
 use super::stores::NativeStore;
-use crate::resume::Position;
 use crate::session::V03;
 use crate::{
     Clock, Connection, Delivery, HookContext, HookError, Hooks, Input, Origin, Pull, PullError, PullSink, Push,
@@ -73,11 +73,22 @@ pub(super) async fn serve<H: Hooks>(
     address: IpAddr,
     session: Session,
 ) {
+    // Before the socket is known: what comes after is published to it or read for it.
+    let head = match home.store.current_tip().await {
+        Ok(tip) => tip.head,
+        Err(error) => {
+            tracing::error!(%error, "cannot read where a log stands");
+            return;
+        }
+    };
     let (sink, mut stream) = socket.split();
     let (outbox, receiver) = Outbox::new(home.queue_bytes_max);
     let peer = Arc::new(Peer::new(session, outbox, connection, address));
-    home.store.publisher().join(Arc::clone(&peer), home.clock.now_ms());
     let writer = tokio::spawn(receiver.run(sink));
+    if let Some(alike) = home.store.publisher().join(&peer, home.clock.now_ms()) {
+        let (store, clock) = (Arc::clone(&home.store), Arc::clone(&home.clock));
+        tokio::spawn(reconnect::run(store, clock, Arc::clone(&peer), alike, head));
+    }
     let (pushes, waiting) = mpsc::channel(PUSHES_WAITING_MAX);
     home.pushes.spawn(run_pushes(Arc::clone(&home.store), Arc::clone(&peer), waiting, home.pushes.clone()));
 
@@ -110,6 +121,9 @@ async fn read<H: Hooks>(
             () = peer.outbox.over() => return drain(peer, stream).await,
             message = timeout(PING_INTERVAL, stream.next()) => message,
         };
+        if matches!(message, Ok(Some(Ok(_)))) {
+            peer.heard.notify_waiters();
+        }
         match message {
             Err(_) if last_seen.elapsed() > SILENCE_MAX => {
                 tracing::info!("closing a connection that is silent");
@@ -174,9 +188,6 @@ async fn handle_text<H: Hooks>(home: &Home<H>, peer: &Arc<Peer>, pushes: &mpsc::
             Input::Close(code, reason) => peer.outbox.close(code, reason),
             Input::Progress => {}
             Input::NewClient => home.store.publisher().release(peer.connection.id),
-            Input::Resume(pulls) => {
-                tokio::spawn(run_resume(Arc::clone(&home.store), Arc::clone(peer), pulls));
-            }
             Input::Push { request_id, batch, backend_id, generation } => {
                 let call = PushCall { request_id, batch, backend_id, generation };
                 // The receiver runs for as long as there is a sender.
@@ -222,22 +233,7 @@ async fn run_pull<H: Hooks>(
     peer.progress.notify_waiters();
 }
 
-/// Continues pulls of an earlier connection, which may be this client's.
-async fn run_resume<H: Hooks>(store: Arc<NativeStore<H>>, peer: Arc<Peer>, pulls: Vec<Position>) {
-    let context = HookContext { connection: Arc::clone(&peer.connection), generation: Generation::V03 };
-    for Position { after, .. } in &pulls {
-        let pull = Pull { cursor: Some(Cursor { backend_id: None, seq_num: *after }), live: true };
-        if let Ok(Ok(())) = guarded(store.hooks().on_pull(pull, context.clone())).await {
-            continue;
-        }
-        // Whoever may not pull gets no events on this connection; it stays without.
-        return;
-    }
-    let pulls = pulls.into_iter().map(|Position { pull, after }| (Delivery::V03(Context::Pull, pull), after)).collect();
-    catch_up(&store, &peer, pulls).await;
-}
-
-async fn catch_up<H: Hooks>(store: &NativeStore<H>, peer: &Peer, pulls: Vec<(Delivery, SeqNum)>) {
+pub(super) async fn catch_up<H: Hooks>(store: &NativeStore<H>, peer: &Peer, pulls: Vec<(Delivery, SeqNum)>) {
     let sinks =
         pulls.iter().map(|(delivery, after)| (delivery.clone(), *after, SocketSink { peer, delivery, live: true }));
     match store.resume(sinks.collect()).await {

@@ -130,7 +130,8 @@ impl Rpc {
                     return Input::Reply(defect(format!("the request {id} is still running")));
                 }
                 if self.pulls.len() >= PULLS_MAX {
-                    return Input::Reply(defect(format!("more than {PULLS_MAX} pulls on one connection")));
+                    let defect = format!("more than {PULLS_MAX} pulls on one connection").into();
+                    return Input::Reply(ServerMessage::failure(id, Cause::Die { defect }).encode());
                 }
                 let live = self.flow == Flow::Acks && pull.live.unwrap_or(false);
                 self.pulled = true;

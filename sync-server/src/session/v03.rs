@@ -15,8 +15,10 @@ pub(crate) struct V03 {
     own: Option<String>,
     /// Whether its own pull's last page is sent; what the log yields after that are pushes to it.
     answered: bool,
-    /// What to continue once the client shows that it listens, and that it is not a new one.
-    claimed: Option<Lost>,
+    /// Whether it is open if this is a new client, or one that reconnects and has pulls to continue.
+    held: bool,
+    /// Whether the client has sent anything.
+    spoken: bool,
     catching_up: usize,
     /// Whether any event was sent on this connection.
     sent: bool,
@@ -42,21 +44,46 @@ struct Mark {
 }
 
 impl V03 {
-    /// What an earlier connection, perhaps of the same client, has left. Nothing is sent to this
-    /// one until that is continued, or the client turns out to be a new one.
-    pub(crate) fn expect_resume(&mut self, lost: Lost) {
-        if lost != Lost::default() {
-            self.catching_up += 1;
-            self.claimed = Some(lost);
-        }
+    /// There are earlier connections that may be the same client's. Nothing is sent until it is
+    /// known what to continue, or that the client is a new one.
+    pub(crate) fn hold(&mut self) {
+        self.held = true;
+        self.catching_up += 1;
+    }
+
+    /// Whether the client has sent anything, which a new one starts with its pull.
+    pub(crate) fn has_spoken(&self) -> bool {
+        self.spoken
+    }
+
+    /// Whether it is still open what kind of client this is.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// The client continues these pulls, or, if there are none, what is sent from now on. The
+    /// frames repeat acknowledgements, which it expects before the events.
+    pub(crate) fn adopt(&mut self, lost: &Lost) -> Vec<String> {
+        self.held = false;
+        self.pulls.extend(lost.pulls.iter().map(|Position { pull, after }| Known {
+            id: pull.clone(),
+            sent: *after,
+            confirmed: *after,
+        }));
+        lost.acknowledged.iter().map(|id| self.acknowledge(id)).collect()
+    }
+
+    /// Whether this client has a pull that another connection could continue.
+    pub(crate) fn has_pulls(&self) -> bool {
+        !self.pulls.is_empty()
     }
 
     pub(super) fn handle_frame(&mut self, text: &str) -> Vec<Input> {
         let message = ClientMessage::decode(text);
-        let mut inputs = Vec::new();
-        match &message {
-            Ok(ClientMessage::Pull(_)) => inputs.extend(self.handle_new_client()),
-            _ => inputs.extend(self.resume()),
+        self.spoken = true;
+        let mut inputs = vec![Input::Progress];
+        if matches!(message, Ok(ClientMessage::Pull(_))) {
+            inputs.extend(self.handle_new_client());
         }
         inputs.push(match message {
             Ok(ClientMessage::Ping(_)) => Input::Reply(v03::PONG.to_owned()),
@@ -83,23 +110,10 @@ impl V03 {
             return None;
         }
         self.pulls.clear();
-        if self.claimed.take().is_some() {
+        if std::mem::take(&mut self.held) {
             self.catching_up -= 1;
         }
         Some(Input::NewClient)
-    }
-
-    /// Continues what was claimed: acknowledgements first, as the client expects them.
-    fn resume(&mut self) -> Vec<Input> {
-        let Some(Lost { pulls, acknowledged }) = self.claimed.take() else { return Vec::new() };
-        let mut inputs: Vec<_> = acknowledged.iter().map(|id| Input::Reply(self.acknowledge(id))).collect();
-        self.pulls.extend(pulls.iter().map(|Position { pull, after }| Known {
-            id: pull.clone(),
-            sent: *after,
-            confirmed: *after,
-        }));
-        inputs.push(Input::Resume(pulls));
-        inputs
     }
 
     fn handle_pull(&mut self, pull: PullReq) -> Input {
@@ -193,9 +207,6 @@ impl V03 {
 
     /// What the next connection of this client must know.
     pub(crate) fn handle_lost(&mut self) -> Lost {
-        if let Some(claimed) = self.claimed.take() {
-            return claimed;
-        }
         let position = |pull: &Known| Position { pull: pull.id.clone(), after: pull.confirmed };
         let acknowledged = std::mem::take(&mut self.acknowledged);
         Lost { pulls: self.pulls.iter().map(position).collect(), acknowledged }
