@@ -1,0 +1,157 @@
+//! The order of what 0.3 clients get, and what they get after a reconnect.
+
+use livestore_sync_tests::{Message, Server, assert_pulled, chain, chain_with, seqs};
+
+/// 10 MB that the reader leaves unread, so that a broadcast could overtake the pages.
+#[tokio::test]
+async fn v03_broadcasts_wait_for_the_pages_of_a_pull() {
+    let store = Server::shared().store();
+    let large = format!("\"{}\"", "x".repeat(8_000));
+    let mut pusher = store.rpc().await;
+    for head in (0..1_200).step_by(100) {
+        pusher.push_ok(&chain_with(head, 100, &large)).await;
+    }
+    let mut reader = store.v03().await;
+    let id = reader.start_pull(None).await;
+    for head in 1_200..1_210 {
+        pusher.push_ok(&chain(head, 1)).await;
+    }
+    let mut got = Vec::new();
+    let mut pull_ended = false;
+    while got.last() != Some(&1_210) {
+        let res = reader.expect_pull_res().await;
+        if res.context == "pull" {
+            assert!(!pull_ended, "a page after the last one");
+            assert_eq!(res.id, id);
+            pull_ended = res.remaining == 0;
+        } else {
+            assert!(pull_ended, "a broadcast before the last page");
+        }
+        got.extend(seqs(&res.events));
+    }
+    assert_eq!(got, (1..=1_210).collect::<Vec<_>>());
+    reader.expect_silence().await;
+}
+
+/// 0.3.1 was seen to answer the pull after the push, without the event just broadcast.
+#[tokio::test]
+async fn v03_a_pull_sent_before_a_push_is_answered_before_it() {
+    let store = Server::shared().store();
+    store.rpc().await.push_ok(&chain(0, 150)).await;
+    let mut client = store.v03().await;
+    for head in 150..170 {
+        let pull = client.start_pull(Some("0")).await;
+        let push = client.start_push(&chain(head, 1)).await;
+        let pages = client.expect_pages(&pull).await;
+        let events: Vec<_> = pages.into_iter().flat_map(|page| page.events).collect();
+        client.expect_ack(&push).await;
+        if events.len() as i64 == head {
+            assert_pulled(&client.expect_broadcast(Some(&push), 1).await, &chain(head, 1));
+        } else {
+            assert_pulled(&events, &chain(0, head + 1));
+        }
+    }
+    client.expect_silence().await;
+}
+
+#[tokio::test]
+async fn v03_everybody_sees_the_same_order() {
+    let store = Server::shared().store();
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = store.v03().await;
+        client.expect_pong().await;
+        clients.push(client);
+    }
+    for head in 0..25 {
+        let pusher = (head % 5) as usize;
+        let id = clients[pusher].start_push(&chain(head, 1)).await;
+        clients[pusher].expect_ack(&id).await;
+    }
+    for client in &mut clients {
+        let mut got = Vec::new();
+        while got.len() < 25 {
+            got.extend(seqs(&client.expect_pull_res().await.events));
+        }
+        assert_eq!(got, (1..=25).collect::<Vec<_>>());
+        client.expect_silence().await;
+    }
+}
+
+/// A cut 0.3 client does not pull again; the server goes on where it stopped.
+#[tokio::test]
+async fn v03_missed_events_follow_after_a_reconnect() {
+    let store = Server::shared().store();
+    let agent = format!("agent-{}", store.id());
+    let headers = [("user-agent", agent.as_str())];
+    let mut pusher = store.rpc().await;
+    pusher.push_ok(&chain(0, 2)).await;
+
+    let mut client = store.v03_with(&headers).await;
+    let id = client.start_pull(None).await;
+    assert_eq!(client.expect_pages(&id).await[0].events.len(), 2);
+    client.expect_pong().await;
+    client.socket.cut();
+    pusher.push_ok(&chain(2, 3)).await;
+
+    let mut client = store.v03_with(&headers).await;
+    client.socket.send(r#"{"_tag":"WSMessage.Ping","requestId":"ping"}"#).await;
+    let (mut got, mut pong) = (Vec::new(), false);
+    while got.len() < 3 || !pong {
+        match client.message("the missed events").await {
+            Message::Pong => pong = true,
+            Message::PullRes(res) => {
+                assert_eq!((res.context.as_str(), &res.id), ("pull", &id));
+                assert!(!res.events.is_empty(), "an empty page makes clients repeat old events");
+                got.extend(res.events);
+                assert_eq!(res.remaining, 3 - got.len() as u64);
+            }
+            other => panic!("expected the missed events, got {other:?}"),
+        }
+    }
+    assert_pulled(&got, &chain(2, 3));
+    client.expect_silence().await;
+    pusher.push_ok(&chain(5, 1)).await;
+    assert_pulled(&client.expect_broadcast(None, 1).await, &chain(5, 1));
+}
+
+/// Nothing was missed: nothing is sent, above all no empty page.
+#[tokio::test]
+async fn v03_a_reconnect_that_missed_nothing_is_silent() {
+    let store = Server::shared().store();
+    let agent = format!("agent-{}", store.id());
+    let headers = [("user-agent", agent.as_str())];
+    let mut client = store.v03_with(&headers).await;
+    client.pull(None).await;
+    store.rpc().await.push_ok(&chain(0, 2)).await;
+    client.expect_broadcast(None, 2).await;
+    client.expect_pong().await;
+    client.socket.cut();
+    store.v03_with(&headers).await.expect_silence().await;
+}
+
+/// The push was committed, but its ack may never have arrived.
+#[tokio::test]
+async fn v03_an_unconfirmed_ack_is_repeated_after_a_reconnect() {
+    let store = Server::shared().store();
+    let agent = format!("agent-{}", store.id());
+    let headers = [("user-agent", agent.as_str())];
+    let mut witness = store.rpc().await;
+    let live = witness.live(None).await.id;
+
+    let mut client = store.v03_with(&headers).await;
+    client.pull(None).await;
+    let id = client.start_push(&chain(0, 1)).await;
+    witness.live_until(&live, 1).await;
+    client.socket.cut();
+
+    let mut client = store.v03_with(&headers).await;
+    client.socket.send(r#"{"_tag":"WSMessage.Ping","requestId":"ping"}"#).await;
+    loop {
+        match client.message("the ack again").await {
+            Message::PushAck(ack) => break assert_eq!(ack, id),
+            Message::Error(_, why) => panic!("expected the ack again, got an error: {why}"),
+            Message::PullRes(_) | Message::Pong => {}
+        }
+    }
+}
