@@ -214,6 +214,15 @@ impl V03 {
         events
     }
 
+    /// So many events of any pushes must come next.
+    pub async fn expect_broadcast_events(&mut self, count: usize) -> Vec<Pulled> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            events.extend(self.expect_broadcast(None, 1).await);
+        }
+        events
+    }
+
     /// The ack of this push must come next.
     pub async fn expect_ack(&mut self, id: &str) {
         match self.message(&format!("the ack of push {id}")).await {
