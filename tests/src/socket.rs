@@ -13,6 +13,8 @@ use crate::{Server, short, within};
 /// A raw WebSocket. It reads only when asked to, so it can play a client that does not.
 pub struct Socket {
     ws: WebSocketStream<TcpStream>,
+    /// A server that the suite started lives for as long as its clients.
+    _server: Server,
 }
 
 /// What came.
@@ -51,7 +53,7 @@ impl Socket {
             tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await
         };
         match within("a WebSocket to open", connecting).await {
-            Ok((ws, _)) => Self { ws },
+            Ok((ws, _)) => Self { ws, _server: server.clone() },
             Err(error) => panic!("{} did not open: {error}", short(&url)),
         }
     }

@@ -218,8 +218,11 @@ impl V03 {
     pub async fn expect_broadcast_events(&mut self, count: usize) -> Vec<Pulled> {
         let mut events = Vec::new();
         while events.len() < count {
-            events.extend(self.expect_broadcast(None, 1).await);
+            let res = self.expect_pull_res().await;
+            assert_eq!(res.context, "push", "events that were not asked for");
+            events.extend(res.events);
         }
+        assert_eq!(events.len(), count, "events of broadcasts");
         events
     }
 

@@ -252,7 +252,7 @@ async fn http_bodies_that_are_not_utf8_are_answered() {
 #[tokio::test]
 async fn http_bodies_over_the_limit_are_413() {
     let store = Server::shared().store();
-    let fits = format!(r#"{{"_tag":"Ping","x":"{}"}}"#, "x".repeat((8 << 20) - 23));
+    let fits = format!(r#"{{"_tag":"Ping","x":"{}"}}"#, "x".repeat((8 << 20) - 22));
     assert_eq!(fits.len(), 8 << 20);
     let response = store.post(&fits).await;
     assert_eq!((response.status, response.text().trim()), (200, r#"[{"_tag":"Pong"}]"#));

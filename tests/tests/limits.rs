@@ -150,7 +150,7 @@ async fn batches_over_the_limit_are_refused_and_nothing_is_stored() {
 }
 
 fn ping_of(bytes: usize) -> String {
-    let ping = format!(r#"{{"_tag":"Ping","x":"{}"}}"#, "x".repeat(bytes - 23));
+    let ping = format!(r#"{{"_tag":"Ping","x":"{}"}}"#, "x".repeat(bytes - 22));
     assert_eq!(ping.len(), bytes);
     ping
 }

@@ -114,8 +114,9 @@ async fn a_refused_push_takes_its_successors_with_it() {
         ids.push((head, client.start_push(&chain(head, 1)).await));
     }
     for (head, id) in &ids {
-        client.expect_exit(id).await.assert_server_ahead(1, *head);
+        client.exit(id).await.assert_server_ahead(1, *head);
     }
+    client.expect_silence().await;
     assert_pulled(&store.log().await, &chain(0, 1));
 }
 

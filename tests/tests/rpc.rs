@@ -1,6 +1,7 @@
 //! The 0.4 protocol over WebSocket: envelope, pulls, pushes.
 
-use livestore_sync_tests::{Answer, Exit, Rpc, Server, Store, assert_pulled, chain, pull_payload, push_payload};
+use livestore_sync_tests::{Answer, Exit, Rpc, Server, Store, assert_pulled, chain, pull_payload, push_payload, seqs};
+use serde_json::Value;
 
 async fn open() -> (Store, Rpc) {
     let store = Server::shared().store();
@@ -140,12 +141,57 @@ async fn a_pull_is_interrupted_amid_its_backlog() {
         let id = client.start_pull(live, None).await;
         client.expect_chunk(&id).await;
         client.interrupt(&id).await;
-        client.exit(&id).await.assert_interrupted();
+        loop {
+            match client.answer("the rest of the window and the end").await {
+                Answer::Chunk(chunk) => assert_eq!(chunk.id, id),
+                Answer::Exit(_, exit) => break exit.assert_interrupted(),
+                other => panic!("expected the end of the pull, got {other:?}"),
+            }
+        }
+        client.ack(&id).await;
+        client.expect_silence().await;
     }
     let mut fresh = client.pull_all().await.events;
     assert_eq!(fresh.len(), 1_500);
     fresh.truncate(1);
     assert_pulled(&fresh, &chain(0, 1));
+}
+
+/// What is left of the first pull must not get into the second.
+#[tokio::test]
+async fn an_interrupted_id_may_be_used_again_at_once() {
+    let (store, mut client) = open().await;
+    client.push_ok(&chain(0, 1_500)).await;
+    for (round, live) in [false, true, false, true, false, true].into_iter().enumerate() {
+        let id = Value::from(format!("r{round}"));
+        client.start_pull_as(&id, true, None).await;
+        // The window is full, the first pull waits for room.
+        for _ in 0..8 {
+            client.expect_chunk(&id).await;
+        }
+        client.expect_silence().await;
+        let payload = pull_payload(&store, Some(live), None);
+        client
+            .socket
+            .send(format!(
+                r#"[{{"_tag":"Interrupt","requestId":{id}}},{{"_tag":"Request","id":{id},"tag":"SyncWsRpc.Pull","payload":{payload},"headers":[]}}]"#
+            ))
+            .await;
+        client.expect_exit(&id).await.assert_interrupted();
+        let mut got = Vec::new();
+        while got.len() < 1_500 {
+            got.extend(seqs(&client.expect_chunk(&id).await.events));
+            client.ack(&id).await;
+        }
+        assert_eq!(got, (1..=1_500).collect::<Vec<_>>());
+        if live {
+            client.interrupt(&id).await;
+            client.expect_exit(&id).await.assert_interrupted();
+        } else {
+            assert_eq!(client.expect_exit(&id).await, Exit::Success(None));
+        }
+        client.expect_silence().await;
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The 0.3 protocol: pulls, pushes, broadcasts.
 
-use livestore_sync_tests::{Message, Server, assert_pulled, chain, seqs};
+use livestore_sync_tests::{Event, Message, Server, assert_pulled, chain, seqs};
 
 #[tokio::test]
 async fn any_spelling_of_ping_is_answered() {
@@ -133,7 +133,7 @@ async fn v03_cursors_that_are_no_numbers_are_refused() {
     for cursor in ["1E400", "-1E400", "null", r#""1""#, r#""1 OR 1=1""#, "[]", "{}", "true"] {
         let id = client.start_pull(Some(cursor)).await;
         let message = client.expect_error(&id).await;
-        assert!(!message.contains("SQL") && !message.contains("column"), "cursor {cursor}: {message}");
+        assert!(!message.contains("SQL") && !message.contains("no such"), "cursor {cursor}: {message}");
     }
     assert_eq!(seqs(&client.pull_events(Some("1")).await), [2]);
 }
@@ -144,7 +144,7 @@ async fn v03_a_wrong_parent_is_refused_with_the_reference_text() {
     client.pull(None).await;
     client.push_ok(&chain(0, 2)).await;
     for parent in [1, 5] {
-        let id = client.start_push(&chain(parent, 1)).await;
+        let id = client.start_push(&[Event::new(parent, parent + 1).from_client("client-b")]).await;
         let expected = format!("Invalid parent event number. Received e{parent} but expected e2");
         assert_eq!(client.expect_error(&id).await, expected);
     }
@@ -158,7 +158,7 @@ async fn v03_refused_without_a_pull_gets_the_missing_events_first() {
     let store = Server::shared().store();
     store.rpc().await.push_ok(&chain(0, 3)).await;
     let mut client = store.v03().await;
-    let id = client.start_push(&[livestore_sync_tests::Event::new(1, 2).from_client("client-b")]).await;
+    let id = client.start_push(&[Event::new(1, 2).from_client("client-b")]).await;
     let missing = client.expect_broadcast(None, 2).await;
     assert_pulled(&missing, &chain(1, 2));
     assert_eq!(client.expect_error(&id).await, "Invalid parent event number. Received e1 but expected e3");
