@@ -7,6 +7,7 @@
 //! There are no sleeps: a test waits for a frame, with a deadline ([`WAIT`]) and a message of what
 //! was awaited and what came instead. That nothing comes is shown by a ping that is answered first.
 
+mod answer;
 mod event;
 pub mod http;
 mod random;
@@ -18,9 +19,10 @@ mod v03;
 
 use std::time::Duration;
 
+pub use answer::{Answer, Chunk, Exit, parse_answers};
 pub use event::{Event, Pulled, assert_chain, assert_pulled, chain, chain_with, seqs};
 pub use random::Random;
-pub use rpc::{Answer, Chunk, Exit, Ids, Pull, Rpc, error_of, parse_answers, pull_payload, push_payload};
+pub use rpc::{Ids, Pull, Rpc, pull_payload, push_payload};
 pub use server::{Native, Server, TempDir};
 pub use socket::{Incoming, Socket};
 pub use store::Store;

@@ -112,10 +112,14 @@ impl Socket {
         loop {
             return match self.next_message(awaited).await {
                 Some(Ok(Message::Text(text))) => Incoming::Text(text.as_str().to_owned()),
-                Some(Ok(Message::Close(frame))) => match frame {
-                    Some(frame) => Incoming::Close(Some(frame.code.into()), frame.reason.as_str().to_owned()),
-                    None => Incoming::Close(None, String::new()),
-                },
+                Some(Ok(Message::Close(frame))) => {
+                    // Sends the other half of the handshake; a server may have gone without waiting for it.
+                    let _ = within("the closing handshake", self.ws.flush()).await;
+                    match frame {
+                        Some(frame) => Incoming::Close(Some(frame.code.into()), frame.reason.as_str().to_owned()),
+                        None => Incoming::Close(None, String::new()),
+                    }
+                }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                 Some(Ok(other)) => panic!("expected {awaited}, got {other:?}"),
                 Some(Err(error)) => Incoming::Lost(error.to_string()),

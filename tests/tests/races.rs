@@ -1,6 +1,6 @@
 //! Many clients at once: one order for all, and one winner.
 
-use livestore_sync_tests::{Event, Exit, Rpc, Server, Store, assert_chain, assert_pulled, chain, seqs};
+use livestore_sync_tests::{Event, Exit, Pull, Rpc, Server, Store, assert_chain, assert_pulled, chain, seqs};
 
 fn rivals(head: i64) -> [Vec<Event>; 2] {
     ["left", "right"].map(|client| vec![Event::new(head, head + 1).from_client(client)])
@@ -129,8 +129,9 @@ async fn contending_clients_build_one_chain() {
         let store = store.clone();
         clients.push(async move {
             let mut client = store.rpc().await;
-            let live = client.live(None).await.id;
-            let (mut head, mut taken) = (0, 0);
+            let Pull { id: live, events, .. } = client.live(None).await;
+            let mut head = events.last().map_or(0, |pulled| pulled.event.seq);
+            let mut taken = 0;
             while taken < 10 {
                 let event = Event::new(head, head + 1).from_client(&format!("client-{n}"));
                 let push = client.start_push(&[event]).await;
