@@ -74,9 +74,13 @@ async fn a_client_that_falls_too_far_behind_is_closed() {
     }
     for socket in [&mut deaf_rpc.socket, &mut deaf_v03.socket] {
         let mut events = 0;
-        while let Incoming::Text(text) = socket.next("what was on its way, and the end").await {
-            events += text.matches("\"seqNum\"").count();
-        }
+        let end = loop {
+            match socket.next("what was on its way, and the end").await {
+                Incoming::Text(text) => events += text.matches("\"seqNum\"").count(),
+                end => break end,
+            }
+        };
+        assert!(matches!(end, Incoming::Close(Some(1013), _)), "{end}");
         assert!(events < 400, "{events} events were kept for a client that does not read");
     }
     assert_eq!(store.log().await.len(), 400);

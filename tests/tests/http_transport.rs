@@ -186,6 +186,15 @@ async fn http_the_store_id_of_the_body_is_ignored() {
     }
 }
 
+/// Effect 4.1 appends a slash to the URL.
+#[tokio::test]
+async fn the_transport_may_end_with_a_slash() {
+    let store = Server::shared().store();
+    let target = format!("/?{}&transport=http/", store.query());
+    let response = http::request(store.server(), "POST", &target, &[], br#"{"_tag":"Ping"}"#).await;
+    assert_eq!((response.status, response.text().trim()), (200, r#"[{"_tag":"Pong"}]"#));
+}
+
 /// 0.4.0 answers 500 with an empty body.
 #[tokio::test]
 async fn http_requests_may_lack_headers() {

@@ -217,6 +217,26 @@ async fn an_announced_length_is_not_reserved() {
 }
 
 #[tokio::test]
+async fn a_connection_may_have_a_thousand_pulls() {
+    let (_, mut client) = open().await;
+    let mut ids = Vec::new();
+    for _ in 0..1_000 {
+        ids.push(client.live(None).await.id);
+    }
+    client.start_pull(true, None).await;
+    assert!(client.expect_defect().await.is_string());
+    client.push_ok(&chain(0, 1)).await;
+    for id in &ids {
+        assert_eq!(seqs(&client.chunk(id).await.events), [1]);
+    }
+    client.expect_silence().await;
+    // Those that end make room.
+    client.interrupt(&ids[0]).await;
+    client.expect_exit(&ids[0]).await.assert_interrupted();
+    assert_eq!(seqs(&client.pull_all().await.events), [1]);
+}
+
+#[tokio::test]
 async fn store_ids_up_to_the_limit_are_taken() {
     let server = Server::shared();
     let prefix = server.store().id().to_owned();
