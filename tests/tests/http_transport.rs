@@ -5,6 +5,7 @@ use livestore_sync_tests::{
     Answer, Exit, Server, Store, assert_pulled, chain, chain_with, parse_answers, pull_payload, push_payload,
 };
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
 fn request(id: &str, tag: &str, payload: &str) -> String {
     format!(r#"{{"_tag":"Request","id":{id},"tag":"SyncHttpRpc.{tag}","payload":{payload},"headers":[]}}"#)
@@ -184,6 +185,36 @@ async fn http_the_store_id_of_the_body_is_ignored() {
         [Answer::Chunk(chunk), _] => assert!(chunk.events.is_empty()),
         other => panic!("expected an empty pull, got {other:?}"),
     }
+}
+
+#[tokio::test]
+async fn http_a_client_that_does_not_read_its_answer_holds_nobody_up() {
+    let store = Server::shared().store();
+    let args = format!("\"{}\"", "z".repeat(20_000));
+    let mut client = store.rpc().await;
+    for head in (0..2_000).step_by(200) {
+        client.push_ok(&chain_with(head, 200, &args)).await;
+    }
+    let body = request("\"1\"", "Pull", &pull_payload(&store, None, None));
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n{body}",
+        store.server().path(&format!("/?{}&transport=http", store.query())),
+        store.server().authority(),
+        body.len(),
+    );
+    let mut deaf = Vec::new();
+    for _ in 0..5 {
+        let mut stream = tokio::net::TcpStream::connect(store.server().authority()).await.expect("a connection");
+        stream.write_all(head.as_bytes()).await.expect("a request");
+        // The answer has begun.
+        stream.readable().await.expect("an answer");
+        deaf.push(stream);
+    }
+    for head in 2_000..2_020 {
+        store.http_push(&chain(head, 1)).await.assert_pushed();
+    }
+    assert_eq!(store.http_pull(None).await.0.len(), 2_020);
+    drop(deaf);
 }
 
 /// Effect 4.1 appends a slash to the URL.

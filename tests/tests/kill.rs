@@ -29,8 +29,12 @@ impl Source {
 
     fn batch(&mut self) -> Vec<Event> {
         self.number += 1;
-        // Across the 14 rows that the reference writes at once.
-        let size = self.random.between(1, 40) as i64;
+        // Across the 14 rows that the reference writes at once, and sometimes far across.
+        let size = match self.random.between(0, 30) {
+            0 => self.random.between(500, 3_000),
+            _ => self.random.between(1, 40),
+        };
+        let size = size as i64;
         let events = (0..size).map(|index| {
             let args = json!({ "batch": self.number, "index": index, "size": size });
             let event = Event::new(self.head + index, self.head + index + 1);

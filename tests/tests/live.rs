@@ -243,6 +243,23 @@ async fn reusing_the_id_of_a_running_pull_does_not_block_the_connection() {
     client.expect_silence().await;
 }
 
+/// Its own event waits for its turn, like any other.
+#[tokio::test]
+async fn a_push_amid_the_pushers_own_backlog_comes_once_and_last() {
+    let (store, _) = filled(1_500).await;
+    let mut client = store.rpc().await;
+    let live = client.start_pull(true, None).await;
+    let mut got = window(&mut client, &live, 8).await;
+    let push = client.start_push(&chain(1_500, 1)).await;
+    for _ in 0..8 {
+        client.ack(&live).await;
+    }
+    client.exit(&push).await.assert_pushed();
+    got.extend(seqs(&client.live_until(&live, 1_501).await));
+    assert_eq!(got, (1..=1_501).collect::<Vec<_>>());
+    client.expect_silence().await;
+}
+
 /// The client that is refused finds in its own pull what it has to rebase on, before the refusal.
 #[tokio::test]
 async fn before_server_ahead_the_pushers_live_pull_is_at_the_head() {

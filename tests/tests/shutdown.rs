@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use livestore_sync_tests::{Answer, Exit, Incoming, Native, Server, TempDir, assert_pulled, chain, chain_with};
+use livestore_sync_tests::{
+    Answer, Exit, Incoming, Message, Native, Server, TempDir, assert_pulled, chain, chain_with,
+};
 use tokio::io::AsyncWriteExt;
 
 fn start(data: &TempDir) -> Server {
@@ -91,6 +93,36 @@ async fn sigterm_does_not_wait_for_clients_for_ever() {
     // Open until here.
     let _ = silent.write_all(b"x").await;
     drop((deaf, slow));
+}
+
+#[tokio::test]
+async fn v03_clients_are_continued_over_a_restart() {
+    let data = TempDir::new();
+    let server = start(&data);
+    let (id, headers) = (server.store().id().to_owned(), [("user-agent", "the same")]);
+    let store = server.store_named(&id);
+    store.rpc().await.push_ok(&chain(0, 2)).await;
+    let mut client = store.v03_with(&headers).await;
+    let pull = client.start_pull(None).await;
+    client.expect_pages(&pull).await;
+    client.expect_pong().await;
+    server.native().terminate();
+    assert_eq!(client.socket.skip_to_close().await.0, Some(1012));
+    assert_eq!(server.native().exit_status().await.code(), Some(0));
+
+    let server = start(&data);
+    let store = server.store_named(&id);
+    store.rpc().await.push_ok(&chain(2, 3)).await;
+    let mut client = store.v03_with(&headers).await;
+    client.socket.send(r#"{"_tag":"WSMessage.Ping","requestId":"ping"}"#).await;
+    let mut got = Vec::new();
+    while got.len() < 3 {
+        if let Message::PullRes(res) = client.message("the missed events").await {
+            assert_eq!((res.context.as_str(), &res.id), ("pull", &pull));
+            got.extend(res.events);
+        }
+    }
+    assert_pulled(&got, &chain(2, 3));
 }
 
 #[tokio::test]

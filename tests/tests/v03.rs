@@ -163,6 +163,22 @@ async fn v03_refused_without_a_pull_gets_the_missing_events_first() {
     assert_pulled(&missing, &chain(1, 2));
     assert_eq!(client.expect_error(&id).await, "Invalid parent event number. Received e1 but expected e3");
     client.expect_silence().await;
+    // It has them now.
+    let id = client.start_push(&[Event::new(1, 2).from_client("client-b")]).await;
+    client.expect_error(&id).await;
+    client.expect_silence().await;
+    client.push_ok(&chain(3, 1)).await;
+}
+
+#[tokio::test]
+async fn v03_refused_without_a_pull_gets_also_many_events() {
+    let store = Server::shared().store();
+    store.rpc().await.push_ok(&chain(0, 350)).await;
+    let mut client = store.v03().await;
+    let id = client.start_push(&[Event::new(100, 101).from_client("client-b")]).await;
+    assert_pulled(&client.expect_broadcast_events(250).await, &chain(100, 250));
+    client.expect_error(&id).await;
+    client.expect_silence().await;
 }
 
 #[tokio::test]

@@ -33,25 +33,40 @@ async fn v03_broadcasts_wait_for_the_pages_of_a_pull() {
     reader.expect_silence().await;
 }
 
-/// 0.3.1 was seen to answer the pull after the push, without the event just broadcast.
+/// 0.3.1 was seen to broadcast the push first, and the pages then without it.
 #[tokio::test]
-async fn v03_a_pull_sent_before_a_push_is_answered_before_it() {
+async fn v03_a_push_behind_a_pull_neither_overtakes_nor_extends_it() {
     let store = Server::shared().store();
-    store.rpc().await.push_ok(&chain(0, 150)).await;
+    store.rpc().await.push_ok(&chain(0, 250)).await;
     let mut client = store.v03().await;
-    for head in 150..170 {
+    for head in 250..280 {
         let pull = client.start_pull(Some("0")).await;
         let push = client.start_push(&chain(head, 1)).await;
-        let pages = client.expect_pages(&pull).await;
-        let events: Vec<_> = pages.into_iter().flat_map(|page| page.events).collect();
-        client.expect_ack(&push).await;
-        if events.len() as i64 == head {
-            assert_pulled(&client.expect_broadcast(Some(&push), 1).await, &chain(head, 1));
-        } else {
-            assert_pulled(&events, &chain(0, head + 1));
+        let (mut got, mut pull_ended, mut acked) = (Vec::new(), false, false);
+        while got.last() != Some(&(head + 1)) {
+            match client.message("the pages, the ack and the broadcast").await {
+                Message::PushAck(id) => {
+                    assert_eq!(id, push);
+                    acked = true;
+                }
+                Message::PullRes(res) if res.context == "pull" => {
+                    assert!(!pull_ended, "a page after the last one, with {:?}", seqs(&res.events));
+                    assert_eq!(res.id, pull);
+                    pull_ended = res.remaining == 0;
+                    got.extend(seqs(&res.events));
+                }
+                Message::PullRes(res) => {
+                    assert!(pull_ended, "a broadcast before the last page");
+                    assert_eq!(res.id, push);
+                    got.extend(seqs(&res.events));
+                }
+                other => panic!("expected the pages, the ack and the broadcast, got {other:?}"),
+            }
         }
+        assert!(acked, "the ack comes before the event");
+        assert_eq!(got, (1..=head + 1).collect::<Vec<_>>());
+        client.expect_silence().await;
     }
-    client.expect_silence().await;
 }
 
 #[tokio::test]
@@ -112,6 +127,40 @@ async fn v03_missed_events_follow_after_a_reconnect() {
     client.expect_silence().await;
     pusher.push_ok(&chain(5, 1)).await;
     assert_pulled(&client.expect_broadcast(None, 1).await, &chain(5, 1));
+}
+
+#[tokio::test]
+async fn v03_missed_events_go_only_to_a_client_that_looks_the_same() {
+    let store = Server::shared().store();
+    let agent = format!("agent-{}", store.id());
+    let mut pusher = store.rpc().await;
+    let mut client = store.v03_with(&[("user-agent", &agent)]).await;
+    client.pull(None).await;
+    client.expect_pong().await;
+    client.socket.cut();
+    pusher.push_ok(&chain(0, 3)).await;
+    store.v03_with(&[("user-agent", "another")]).await.expect_silence().await;
+    store.v03().await.expect_silence().await;
+    // Another store, too.
+    store.server().store().v03_with(&[("user-agent", &agent)]).await.expect_silence().await;
+}
+
+#[tokio::test]
+async fn v03_a_connection_beside_a_living_one_gets_nothing_of_it() {
+    let store = Server::shared().store();
+    let agent = format!("agent-{}", store.id());
+    let headers = [("user-agent", agent.as_str())];
+    let (mut pusher, mut first) = (store.rpc().await, store.v03_with(&headers).await);
+    first.pull(None).await;
+    pusher.push_ok(&chain(0, 3)).await;
+    let mut second = store.v03_with(&headers).await;
+    second.expect_silence().await;
+    assert_pulled(&second.pull_events(None).await, &chain(0, 3));
+    pusher.push_ok(&chain(3, 1)).await;
+    assert_pulled(&first.expect_broadcast_events(4).await, &chain(0, 4));
+    assert_pulled(&second.expect_broadcast_events(1).await, &chain(3, 1));
+    first.expect_silence().await;
+    second.expect_silence().await;
 }
 
 /// Nothing was missed: nothing is sent, above all no empty page.
