@@ -1,5 +1,7 @@
 //! The order of what 0.3 clients get, and what they get after a reconnect.
 
+use std::time::Duration;
+
 use livestore_sync_tests::{Message, Server, assert_pulled, chain, chain_with, seqs};
 
 /// 10 MB that the reader leaves unread, so that a broadcast could overtake the pages.
@@ -92,6 +94,11 @@ async fn v03_everybody_sees_the_same_order() {
     }
 }
 
+/// The published client waits so long before it reconnects, which is when the server notices.
+async fn back_off() {
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
 /// A cut 0.3 client does not pull again; the server goes on where it stopped.
 #[tokio::test]
 async fn v03_missed_events_follow_after_a_reconnect() {
@@ -106,6 +113,7 @@ async fn v03_missed_events_follow_after_a_reconnect() {
     assert_eq!(client.expect_pages(&id).await[0].events.len(), 2);
     client.expect_pong().await;
     client.socket.cut();
+    back_off().await;
     pusher.push_ok(&chain(2, 3)).await;
 
     let mut client = store.v03_with(&headers).await;
@@ -138,6 +146,7 @@ async fn v03_missed_events_go_only_to_a_client_that_looks_the_same() {
     client.pull(None).await;
     client.expect_pong().await;
     client.socket.cut();
+    back_off().await;
     pusher.push_ok(&chain(0, 3)).await;
     store.v03_with(&[("user-agent", "another")]).await.expect_silence().await;
     store.v03().await.expect_silence().await;
@@ -175,6 +184,7 @@ async fn v03_a_reconnect_that_missed_nothing_is_silent() {
     client.expect_broadcast(None, 2).await;
     client.expect_pong().await;
     client.socket.cut();
+    back_off().await;
     store.v03_with(&headers).await.expect_silence().await;
 }
 
@@ -192,6 +202,7 @@ async fn v03_an_unconfirmed_ack_is_repeated_after_a_reconnect() {
     let id = client.start_push(&chain(0, 1)).await;
     witness.live_until(&live, 1).await;
     client.socket.cut();
+    back_off().await;
 
     let mut client = store.v03_with(&headers).await;
     client.socket.send(r#"{"_tag":"WSMessage.Ping","requestId":"ping"}"#).await;
