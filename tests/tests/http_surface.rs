@@ -99,14 +99,17 @@ async fn rpc_wrong_parameters_are_400_and_named() {
     }
 }
 
+/// As in the reference, where what is wrong with the body is a frame in the answer.
 #[tokio::test]
-async fn the_http_transport_takes_only_post() {
+async fn the_http_transport_takes_any_method() {
     let server = Server::shared();
     let target = format!("/?{}&transport=http", server.store().query());
     for method in ["GET", "PUT", "DELETE"] {
         let response = http::request(&server, method, &target, &[], b"").await;
-        assert_eq!(response.status, 405, "{method}: {}", response.text());
-        assert!(!response.text().is_empty());
+        assert_eq!((response.status, response.media_type()), (200, "application/json"), "{method}");
+        assert_eq!(response.json()[0]["defect"]["name"], "SyntaxError", "{method}: {}", response.text());
+        let response = http::request(&server, method, &target, &[], br#"{"_tag":"Ping"}"#).await;
+        assert_eq!((response.status, response.text().trim()), (200, r#"[{"_tag":"Pong"}]"#), "{method}");
     }
 }
 

@@ -216,6 +216,26 @@ async fn an_announced_length_is_not_reserved() {
     store.rpc().await.push_ok(&chain(0, 1)).await;
 }
 
+/// Small messages would otherwise cost the server many times what they cost the sender.
+#[tokio::test]
+async fn a_frame_may_hold_a_thousand_messages() {
+    let (store, mut client) = open().await;
+    let pings = |count| format!("[{}]", vec![r#"{"_tag":"Ping"}"#; count].join(","));
+    client.socket.send(pings(1_000)).await;
+    for _ in 0..1_000 {
+        assert!(matches!(client.answer("a thousand pongs").await, Answer::Pong));
+    }
+    client.expect_silence().await;
+    for count in [1_001, 300_000] {
+        client.socket.send(pings(count)).await;
+        let _ = client.expect_defect().await;
+        client.expect_silence().await;
+    }
+    assert_eq!(store.post(&pings(1_000)).await.json().as_array().map(Vec::len), Some(1_000));
+    let answer = store.post(&pings(1_001)).await.json();
+    assert_eq!((answer.as_array().map(Vec::len), &answer[0]["_tag"]), (Some(1), &"Defect".into()));
+}
+
 #[tokio::test]
 async fn a_connection_may_have_a_thousand_pulls() {
     let (_, mut client) = open().await;

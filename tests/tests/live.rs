@@ -285,11 +285,16 @@ async fn before_server_ahead_the_pushers_live_pull_is_at_the_head() {
 
 #[tokio::test]
 async fn before_server_ahead_an_unacknowledged_backlog_is_sent_to_the_head() {
-    let (store, _) = filled(1_500).await;
+    let (store, mut other) = filled(1_500).await;
     let mut client = store.rpc().await;
     let live = client.start_pull(true, None).await;
     let mut got = window(&mut client, &live, 8).await;
     let push = client.start_push(&[Event::new(700, 701).from_client("client-b")]).await;
+    // Time enough to refuse it, which waits for the backlog (not for ever).
+    for _ in 0..20 {
+        other.push(&[Event::new(700, 701).from_client("client-c")]).await.assert_server_ahead(1_500, 700);
+    }
+    client.expect_silence().await;
     for _ in 0..8 {
         client.ack(&live).await;
     }
