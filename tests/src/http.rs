@@ -105,7 +105,8 @@ fn parse(bytes: &[u8], ended: bool) -> Option<Response> {
     let body = if status == 101 || status == 204 {
         Some(Vec::new())
     } else if response.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
-        unchunk(rest)
+        // Looked at once, not again with every read.
+        if rest.ends_with(b"0\r\n\r\n") { unchunk(rest) } else { None }
     } else if let Some(length) = response.header("content-length") {
         let length: usize = length.parse().expect("a content length");
         rest.get(..length).map(<[u8]>::to_vec)
