@@ -4,8 +4,12 @@
 //! under test is chosen by the environment, see [`Server`]. Every test works on stores of its own
 //! ([`Server::store`]), so tests run in parallel and against a server that others use too.
 //!
-//! There are no sleeps: a test waits for a frame, with a deadline ([`WAIT`]) and a message of what
-//! was awaited and what came instead. That nothing comes is shown by a ping that is answered first.
+//! Tests sleep only where time is their subject: they wait for a frame, with a deadline ([`WAIT`])
+//! and a message of what was awaited and what came instead. That nothing comes is shown by a ping
+//! that is answered first.
+//!
+//! `cargo test -p livestore-sync-tests` runs everything; `--no-default-features` leaves out what
+//! only the native binary has (flags, signals, `kill -9`).
 
 mod answer;
 mod event;
