@@ -243,8 +243,8 @@ async fn a_connection_may_have_a_thousand_pulls() {
     for _ in 0..1_000 {
         ids.push(client.live(None).await.id);
     }
-    client.start_pull(true, None).await;
-    assert!(client.expect_defect().await.is_string());
+    let over = client.start_pull(true, None).await;
+    assert!(client.expect_exit(&over).await.died_of().contains("1000 pulls"));
     client.push_ok(&chain(0, 1)).await;
     for id in &ids {
         assert_eq!(seqs(&client.chunk(id).await.events), [1]);

@@ -49,7 +49,7 @@ fn binary() -> Result<PathBuf> {
 
 pub(crate) fn blackbox(arguments: &[String]) -> Result {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let suite = ["test", "-p", "livestore-sync-tests", "--locked"];
+    let suite = ["test", "-p", "livestore-sync-tests", "--no-fail-fast", "--locked"];
     run(cargo(&[&suite[..], &arguments].concat()).env("LIVESTORE_SYNC_BIN", binary()?))
 }
 
