@@ -144,6 +144,42 @@ pub trait EventLog: MaybeSend + MaybeSync + 'static {
     fn count(&self, after: SeqNum) -> impl Future<Output = Result<u64, LogError>> + MaybeSend;
 }
 
+/// Clones are one log.
+impl<L: EventLog> EventLog for Arc<L> {
+    fn backend_id(&self) -> impl Future<Output = Result<Arc<str>, LogError>> + MaybeSend {
+        (**self).backend_id()
+    }
+
+    fn tip(&self) -> impl Future<Output = Result<Tip, LogError>> + MaybeSend {
+        (**self).tip()
+    }
+
+    fn append(
+        &self,
+        expected: Tip,
+        batches: Vec<Arc<Batch>>,
+    ) -> impl Future<Output = Result<(), AppendError>> + MaybeSend {
+        (**self).append(expected, batches)
+    }
+
+    fn read(&self, after: SeqNum, format: ItemFormat) -> impl Future<Output = Result<Page, LogError>> + MaybeSend {
+        (**self).read(after, format)
+    }
+
+    fn events(
+        &self,
+        after: SeqNum,
+        last: SeqNum,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<PulledEvent>, LogError>> + MaybeSend {
+        (**self).events(after, last, limit)
+    }
+
+    fn count(&self, after: SeqNum) -> impl Future<Output = Result<u64, LogError>> + MaybeSend {
+        (**self).count(after)
+    }
+}
+
 /// A page ends after so many events ...
 pub const PAGE_EVENTS_MAX: u32 = 1_000;
 /// ... or once it holds so many bytes.
