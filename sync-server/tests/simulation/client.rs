@@ -222,7 +222,8 @@ impl Connected {
     }
 
     fn answered(&mut self, id: &RequestId, answer: Answer) -> Result<(usize, Answer), Violation> {
-        let Waiting { batch, pulls } = self.waiting.remove(id).ok_or_else(|| format!("an answer to {id}, which nobody waits for"))?;
+        let Waiting { batch, pulls } =
+            self.waiting.remove(id).ok_or_else(|| format!("an answer to {id}, which nobody waits for"))?;
         if let Answer::ServerAhead(head) = answer {
             // What the client waits for now must have come already.
             let behind = self.pulls[..pulls]
