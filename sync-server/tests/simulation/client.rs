@@ -8,8 +8,6 @@ use livestore_sync_server::protocol::{Cursor, Event, Generation, PageInfo, Pulle
 
 use crate::shell::Peer;
 
-pub(crate) const BACKEND_ID: &str = "simulated";
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Running,
@@ -55,6 +53,7 @@ pub(crate) struct Waiting {
 pub(crate) struct Connected {
     pub(crate) peer: Arc<Peer>,
     generation: Generation,
+    backend_id: Arc<str>,
     next_id: i64,
     pub(crate) pulls: Vec<SeenPull>,
     /// Pushes that wait for an answer.
@@ -67,9 +66,9 @@ pub(crate) struct Connected {
 pub(crate) type Violation = String;
 
 impl Connected {
-    pub(crate) fn new(peer: Arc<Peer>, generation: Generation) -> Self {
+    pub(crate) fn new(peer: Arc<Peer>, generation: Generation, backend_id: Arc<str>) -> Self {
         let (pulls, waiting, unasked) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { peer, generation, next_id: 0, pulls, waiting, unasked }
+        Self { peer, generation, backend_id, next_id: 0, pulls, waiting, unasked }
     }
 
     fn id(&mut self) -> RequestId {
@@ -104,7 +103,7 @@ impl Connected {
         if self.generation == Generation::V03 {
             return v03::ClientMessage::Pull(v03::PullReq { request_id: id.to_string(), cursor }).encode();
         }
-        let cursor = cursor.map(|seq_num| Cursor { backend_id: Some(BACKEND_ID.into()), seq_num });
+        let cursor = cursor.map(|seq_num| Cursor { backend_id: Some(self.backend_id.to_string()), seq_num });
         let payload = PullPayload { store_id: "store".into(), payload: None, live: Some(live), cursor };
         self.request(id, Rpc::Pull(rpc::Transport::Ws, payload))
     }
@@ -116,7 +115,7 @@ impl Connected {
             let push = v03::PushReq { request_id: id.to_string(), batch: events.to_vec() };
             return v03::ClientMessage::Push(push).encode();
         }
-        let backend_id = Some(BACKEND_ID.into());
+        let backend_id = Some(self.backend_id.to_string());
         let payload = PushPayload { store_id: "store".into(), payload: None, batch: events.to_vec(), backend_id };
         self.request(id, Rpc::Push(rpc::Transport::Ws, payload))
     }

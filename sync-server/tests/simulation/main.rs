@@ -12,6 +12,8 @@
 mod check;
 mod client;
 mod executor;
+#[cfg(feature = "native")]
+mod on_runtime;
 mod op;
 mod reproduction;
 mod rng;
@@ -23,12 +25,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use livestore_sync_server::event_log::{EventLog, MemoryLog};
 
-use crate::client::{BACKEND_ID, Violation};
+use crate::client::Violation;
 use crate::op::Op;
 use crate::rng::Rng;
 use crate::world::World;
 
-const SEEDS: Range<u64> = 0..400;
+const SEEDS: Range<u64> = 0..200;
+
+/// These cost a disk's time.
+#[cfg(feature = "native")]
+const SQLITE_SEEDS: u64 = 20;
 
 fn simulate<L: EventLog>(log: L, seed: u64, ops: &[Op]) -> Result<(), Violation> {
     let mut world = World::new(log, seed);
@@ -40,7 +46,7 @@ fn simulate<L: EventLog>(log: L, seed: u64, ops: &[Op]) -> Result<(), Violation>
 }
 
 pub(crate) fn simulate_in_memory(seed: u64, ops: &[Op]) -> Result<(), Violation> {
-    simulate(MemoryLog::new(BACKEND_ID), seed, ops)
+    simulate(MemoryLog::new("simulated"), seed, ops)
 }
 
 /// A violation without its numbers.
@@ -83,5 +89,25 @@ fn nobody_sees_anything_but_the_log() {
             let ops: Vec<_> = ops.iter().map(|op| format!("    {op:?},\n")).collect();
             panic!("seed {seed}: {violation}\nshrunk to {}: {shrunk}\n{}", ops.len(), ops.concat());
         }
+    }
+}
+
+#[cfg(feature = "native")]
+#[test]
+fn nobody_sees_anything_but_the_log_in_sqlite() {
+    use std::sync::Arc;
+
+    use livestore_sync_server::event_log::{SqliteFile, Synchronous};
+
+    use crate::on_runtime::OnRuntime;
+
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = SqliteFile::open(folder.path(), Synchronous::Off).expect("opens");
+    let runtime = Arc::new(tokio::runtime::Runtime::new().expect("starts"));
+    for seed in 0..SQLITE_SEEDS {
+        let opened = runtime.block_on(file.store(&seed.to_string(), String::new(), u32::MAX));
+        let log = OnRuntime::new(opened.expect("opens"), Arc::clone(&runtime));
+        let ops = op::generate(&mut Rng::new(seed));
+        simulate(log, seed, &ops).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
     }
 }

@@ -131,8 +131,9 @@ impl<L: EventLog> World<L> {
     fn connect(&mut self, client: usize, generation: Generation) {
         if self.clients[client].connected.is_none() {
             self.connections += 1;
+            let backend_id = now(self.log.backend_id()).expect("the log itself does not fail");
             let peer = self.server.connect(self.connections, generation);
-            self.clients[client].connected = Some(Connected::new(peer, generation));
+            self.clients[client].connected = Some(Connected::new(peer, generation, backend_id));
         }
     }
 
