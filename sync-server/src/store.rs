@@ -150,3 +150,6 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         Ok(tip)
     }
 }
+
+#[cfg(test)]
+mod tests;

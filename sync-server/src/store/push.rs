@@ -124,19 +124,20 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
 
     /// Commits what is in the queue until this push is answered.
     async fn commit(&self, result: &mut oneshot::Receiver<Result<Pushed, PushError>>) -> Result<Pushed, PushError> {
+        // Held until this push is answered and no longer: whoever else waits must not wait for all
+        // pushes that still come.
+        let mut core = self.core.lock().await;
         loop {
-            // Let go of after each commit: whoever else waits for it must not wait for all pushes that
-            // still come.
-            let mut core = self.core.lock().await;
             match result.try_recv() {
                 Ok(result) => return result,
-                // Nobody else holds the lock, so it is still in the queue.
+                // Nobody else has the lock, so it is still in the queue.
                 Err(TryRecvError::Empty) => self.commit_group(&mut core, self.next_group()).await,
                 Err(TryRecvError::Closed) => return Err(LogError::unknown_outcome("the commit was given up").into()),
             }
         }
     }
 
+    /// The pushes that waited longest, as many as one commit takes.
     fn next_group(&self) -> Vec<Queued> {
         let mut queue = lock(&self.queue);
         let mut events = 0;

@@ -7,6 +7,8 @@ mod reference;
 #[cfg(feature = "native")]
 mod sqlite;
 
+use std::sync::Arc;
+
 use livestore_sync_server::event_log::{Faults, Faulty, MemoryLog, PAGE_BYTES_MAX, Yielding, conformance};
 
 const EVENT_BYTES_MAX: usize = PAGE_BYTES_MAX + 1;
@@ -18,6 +20,6 @@ async fn memory_conforms() {
 
 #[tokio::test]
 async fn wrappers_conform_while_they_do_nothing() {
-    let wrapped = |name| Yielding::new(Faulty::new(MemoryLog::new(name), Faults::none()));
+    let wrapped = |name| Yielding::new(Faulty::new(Arc::new(MemoryLog::new(name)), Faults::none()));
     conformance::all(async |name| wrapped(name), EVENT_BYTES_MAX).await;
 }
