@@ -1,16 +1,26 @@
 //! Where a store's events are kept.
 
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
+#[cfg(any(test, feature = "test-util"))]
+mod faulty;
 mod memory;
 #[cfg(feature = "native")]
 mod sqlite;
+#[cfg(any(test, feature = "test-util"))]
+mod yielding;
 
 use std::sync::Arc;
 
 use livestore_sync_protocol::{Chunk, ItemFormat, PulledEvent, SeqNum};
 
+#[cfg(any(test, feature = "test-util"))]
+pub use self::faulty::{Fault, Faults, Faulty, Operation};
 pub use self::memory::MemoryLog;
 #[cfg(feature = "native")]
 pub use self::sqlite::{OpenError, SqliteFile, SqliteLog, StoreError, Synchronous};
+#[cfg(any(test, feature = "test-util"))]
+pub use self::yielding::Yielding;
 use crate::Batch;
 use crate::maybe_send::{MaybeSend, MaybeSync};
 
@@ -71,7 +81,8 @@ pub enum AppendError {
 /// The ordered, append-only history of one store.
 ///
 /// The log is what makes one history: [`append`](Self::append) compares the head and appends in one
-/// atomic, durable step, whoever else writes. [`conformance`] is the executable form of this contract.
+/// atomic, durable step, whoever else writes. The executable form of this contract is the module
+/// `conformance` (feature `test-util`).
 pub trait EventLog: MaybeSend + MaybeSync + 'static {
     /// The identity of this log. Created with the log and never changed.
     ///
@@ -88,7 +99,8 @@ pub trait EventLog: MaybeSend + MaybeSync + 'static {
     fn tip(&self) -> impl Future<Output = Result<Tip, LogError>> + MaybeSend;
 
     /// Appends all events of all batches, or none, if the head still is `expected.head`. When it
-    /// returns, they are as durable as the database makes them. The batches form one chain from that head.
+    /// returns, they are as durable as the database makes them. The batches form one chain from that
+    /// head; a number that comes twice is refused, as an error that certainly stored nothing.
     ///
     /// # Errors
     ///
@@ -130,6 +142,42 @@ pub trait EventLog: MaybeSend + MaybeSync + 'static {
     ///
     /// [`LogError`] when the database fails.
     fn count(&self, after: SeqNum) -> impl Future<Output = Result<u64, LogError>> + MaybeSend;
+}
+
+/// Clones are one log.
+impl<L: EventLog> EventLog for Arc<L> {
+    fn backend_id(&self) -> impl Future<Output = Result<Arc<str>, LogError>> + MaybeSend {
+        (**self).backend_id()
+    }
+
+    fn tip(&self) -> impl Future<Output = Result<Tip, LogError>> + MaybeSend {
+        (**self).tip()
+    }
+
+    fn append(
+        &self,
+        expected: Tip,
+        batches: Vec<Arc<Batch>>,
+    ) -> impl Future<Output = Result<(), AppendError>> + MaybeSend {
+        (**self).append(expected, batches)
+    }
+
+    fn read(&self, after: SeqNum, format: ItemFormat) -> impl Future<Output = Result<Page, LogError>> + MaybeSend {
+        (**self).read(after, format)
+    }
+
+    fn events(
+        &self,
+        after: SeqNum,
+        last: SeqNum,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<PulledEvent>, LogError>> + MaybeSend {
+        (**self).events(after, last, limit)
+    }
+
+    fn count(&self, after: SeqNum) -> impl Future<Output = Result<u64, LogError>> + MaybeSend {
+        (**self).count(after)
+    }
 }
 
 /// A page ends after so many events ...

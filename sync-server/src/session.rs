@@ -234,3 +234,6 @@ impl Session {
 fn pusher(committed: &Committed) -> String {
     committed.origin.as_ref().map(|origin| origin.request_id.to_string()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod sample;

@@ -68,6 +68,14 @@ struct Core {
     published: Option<SeqNum>,
 }
 
+impl Core {
+    /// A reader has met this event in the log. If that is news, somebody else appends too, and live
+    /// pulls are to get those events before this reader joins them.
+    fn expect(&mut self, seen: SeqNum) {
+        self.tip = self.tip.filter(|tip| seen <= tip.head);
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What these guard is replaced whole, so a panic elsewhere leaves it usable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -142,3 +150,6 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         Ok(tip)
     }
 }
+
+#[cfg(test)]
+mod tests;

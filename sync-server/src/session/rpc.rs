@@ -200,3 +200,6 @@ impl Rpc {
 fn defect(text: String) -> String {
     ServerMessage::Defect { defect: text.into() }.encode()
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,8 +24,9 @@ pub(crate) struct V03 {
     sent: bool,
     /// Acknowledgements that were sent and may not have arrived.
     acknowledged: Vec<String>,
-    /// What the ping that is on its way covers.
-    pinged: Option<Mark>,
+    /// How many of them the ping covers that is on its way. Its pong proves that what was sent before
+    /// it has arrived.
+    pinged: Option<usize>,
 }
 
 /// Where a pull stands.
@@ -33,14 +34,15 @@ pub(crate) struct V03 {
 struct Known {
     id: String,
     sent: SeqNum,
+    /// What had been sent when the last ping went out.
+    pinged: SeqNum,
     confirmed: SeqNum,
 }
 
-/// What had been sent when a ping went out. Its pong proves that all of it arrived.
-#[derive(Debug)]
-struct Mark {
-    sent: Vec<SeqNum>,
-    acknowledged: usize,
+impl Known {
+    fn new(id: String, after: SeqNum) -> Self {
+        Self { id, sent: after, pinged: after, confirmed: after }
+    }
 }
 
 impl V03 {
@@ -65,11 +67,7 @@ impl V03 {
     /// frames repeat acknowledgements, which it expects before the events.
     pub(crate) fn adopt(&mut self, lost: &Lost) -> Vec<String> {
         self.held = false;
-        self.pulls.extend(lost.pulls.iter().map(|Position { pull, after }| Known {
-            id: pull.clone(),
-            sent: *after,
-            confirmed: *after,
-        }));
+        self.pulls.extend(lost.pulls.iter().map(|Position { pull, after }| Known::new(pull.clone(), *after)));
         lost.acknowledged.iter().map(|id| self.acknowledge(id)).collect()
     }
 
@@ -120,7 +118,7 @@ impl V03 {
         let after = pull.cursor.unwrap_or(SeqNum::ROOT);
         self.own = Some(pull.request_id.clone());
         self.answered = false;
-        self.pulls.push(Known { id: pull.request_id.clone(), sent: after, confirmed: after });
+        self.pulls.push(Known::new(pull.request_id.clone(), after));
         self.catching_up += 1;
         Input::Pull {
             delivery: Delivery::V03(Context::Pull, pull.request_id),
@@ -163,11 +161,16 @@ impl V03 {
 
     pub(super) fn handle_pull_failed(&mut self, id: &str, error: &PullError) -> Option<String> {
         self.handle_caught_up();
+        // It has a hole now, so nobody may continue it.
+        self.pulls.retain(|pull| pull.id != id);
         Some(crate::error::v03_failure(id.to_owned(), &error.into()))
     }
 
     pub(super) fn acknowledge(&mut self, id: &str) -> String {
-        self.acknowledged.push(id.to_owned());
+        // Without a pull, no later connection can be known for this client's.
+        if self.held || !self.pulls.is_empty() {
+            self.acknowledged.push(id.to_owned());
+        }
         ServerMessage::PushAck(Id { request_id: id.to_owned() }).encode()
     }
 
@@ -189,25 +192,24 @@ impl V03 {
     /// Ask again after each frame; one ping is on its way at a time.
     pub(super) fn poll_ping(&mut self) -> bool {
         let unconfirmed = self.pulls.iter().any(|pull| pull.sent > pull.confirmed) || !self.acknowledged.is_empty();
-        if self.pinged.is_some() || self.pulls.is_empty() || !unconfirmed {
+        if self.pinged.is_some() || !unconfirmed {
             return false;
         }
-        let sent = self.pulls.iter().map(|pull| pull.sent).collect();
-        self.pinged = Some(Mark { sent, acknowledged: self.acknowledged.len() });
+        self.pulls.iter_mut().for_each(|pull| pull.pinged = pull.sent);
+        self.pinged = Some(self.acknowledged.len());
         true
     }
 
     pub(super) fn handle_pong(&mut self) {
-        let Some(Mark { sent, acknowledged }) = self.pinged.take() else { return };
-        for (pull, sent) in self.pulls.iter_mut().zip(sent) {
-            pull.confirmed = pull.confirmed.max(sent);
-        }
+        let Some(acknowledged) = self.pinged.take() else { return };
+        self.pulls.iter_mut().for_each(|pull| pull.confirmed = pull.pinged);
         self.acknowledged.drain(..acknowledged);
     }
 
     /// What the next connection of this client must know.
     pub(crate) fn handle_lost(&mut self) -> Lost {
         let position = |pull: &Known| Position { pull: pull.id.clone(), after: pull.confirmed };
+        self.pinged = None;
         let acknowledged = std::mem::take(&mut self.acknowledged);
         Lost { pulls: self.pulls.iter().map(position).collect(), acknowledged }
     }
@@ -216,3 +218,6 @@ impl V03 {
 fn refusal(request_id: String, message: String) -> String {
     ServerMessage::Error(Refusal { request_id, message }).encode()
 }
+
+#[cfg(test)]
+mod tests;

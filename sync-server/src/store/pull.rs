@@ -90,6 +90,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
                 return Ok(backlog.sent);
             }
             let mut core = self.core.lock().await;
+            core.expect(backlog.after);
             backlog.look(self.tip(&mut core).await?);
             if backlog.is_done() {
                 sink.caught_up();
@@ -119,6 +120,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
                 self.send_until_tip(backlog, &backend_id, delivery, true, sink).await?;
             }
             let mut core = self.core.lock().await;
+            pulls.iter().for_each(|(_, backlog, _)| core.expect(backlog.after));
             let tip = self.tip(&mut core).await?;
             pulls.iter_mut().for_each(|(_, backlog, _)| backlog.look(tip));
             if pulls.iter().all(|(_, backlog, _)| backlog.is_done()) {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use livestore_sync_protocol::limits::BATCH_EVENTS_MAX;
 use livestore_sync_protocol::{Event, SeqNum};
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::{Committed, Core, Origin, Publish, Store, lock};
 use crate::event_log::{AppendError, EventLog, LogError, Tip};
@@ -99,8 +99,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     )]
     pub async fn complete(&self, admitted: &mut Admitted) -> Result<Pushed, PushError> {
         let Admitted { push, result, .. } = admitted;
-        self.commit().await;
-        let result = result.await.unwrap_or_else(|_| Err(LogError::unknown_outcome("the commit was given up").into()));
+        let result = self.commit(result).await;
         match &result {
             Ok(pushed) => {
                 tracing::Span::current().record("head", push.batch.last().map(|event| event.seq_num.get()));
@@ -123,19 +122,22 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         self.hooks.on_push_res(push, result.map(drop), context).await;
     }
 
-    /// Commits what is in the queue: one durable append for all that arrived while the last one was
-    /// under way. Returns when the queue, as it was on entry, is answered.
-    async fn commit(&self) {
+    /// Commits what is in the queue until this push is answered.
+    async fn commit(&self, result: &mut oneshot::Receiver<Result<Pushed, PushError>>) -> Result<Pushed, PushError> {
+        // Held until this push is answered and no longer: whoever else waits must not wait for all
+        // pushes that still come.
         let mut core = self.core.lock().await;
         loop {
-            let group = self.next_group();
-            if group.is_empty() {
-                return;
+            match result.try_recv() {
+                Ok(result) => return result,
+                // Nobody else has the lock, so it is still in the queue.
+                Err(TryRecvError::Empty) => self.commit_group(&mut core, self.next_group()).await,
+                Err(TryRecvError::Closed) => return Err(LogError::unknown_outcome("the commit was given up").into()),
             }
-            self.commit_group(&mut core, group).await;
         }
     }
 
+    /// The pushes that waited longest, as many as one commit takes.
     fn next_group(&self) -> Vec<Queued> {
         let mut queue = lock(&self.queue);
         let mut events = 0;
@@ -149,8 +151,10 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         queue.drain(..fits).collect()
     }
 
+    /// One durable append for all pushes that arrived while the last one was under way.
     async fn commit_group(&self, core: &mut Core, mut group: Vec<Queued>) {
         for _ in 0..HEAD_MOVED_RETRIES {
+            let was_known = core.tip.is_some();
             let (tip, backend_id) = match self.tip(core).await {
                 Ok(tip) => match self.backend_id().await {
                     Ok(backend_id) => (tip, backend_id),
@@ -159,6 +163,13 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
                 Err(error) => return fail(group, &error),
             };
             let (fitting, stale) = chain(tip.head, group);
+            let is_ahead = |queued: &Queued| queued.batch.parent() > tip.head;
+            if fitting.is_empty() && was_known && stale.iter().any(is_ahead) {
+                // The pusher may have met events that somebody else appended.
+                core.tip = None;
+                group = stale;
+                continue;
+            }
             if fitting.is_empty() {
                 return self.answer_stale(tip, stale).await;
             }

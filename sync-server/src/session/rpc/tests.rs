@@ -1,0 +1,338 @@
+use livestore_sync_protocol::rpc::{Exit, PING, ServerMessage};
+use livestore_sync_protocol::{Generation, ItemFormat, PageInfo, RequestId};
+
+use super::super::sample::{ME, OTHER, chunk};
+use super::super::{CLOSE_RESUME, Delivery, Input, Session};
+use super::{PARKED_CLIENT_MS, PULLS_MAX, WINDOW_CHUNKS_MAX};
+use crate::PullError;
+use crate::hooks::HookError;
+
+const OPENED_MS: u64 = 1_000;
+
+fn session() -> Session {
+    Session::rpc(ME, OPENED_MS)
+}
+
+fn id(text: &str) -> RequestId {
+    RequestId::Text(text.into())
+}
+
+fn request(id: &str, tag: &str, payload: &str) -> String {
+    format!(r#"{{"_tag":"Request","id":{id},"tag":"{tag}","payload":{payload},"headers":[]}}"#)
+}
+
+fn pull(id: &str, live: bool) -> String {
+    let payload = format!(r#"{{"storeId":"s","live":{live},"cursor":{{"_tag":"None"}}}}"#);
+    request(&format!("\"{id}\""), "SyncWsRpc.Pull", &payload)
+}
+
+fn push(id: &str, events: &str) -> String {
+    let payload = format!(r#"{{"storeId":"s","batch":[{events}],"backendId":{{"_tag":"None"}}}}"#);
+    request(id, "SyncWsRpc.Push", &payload)
+}
+
+const EVENT: &str = r#"{"name":"n","args":1,"seqNum":1,"parentSeqNum":0,"clientId":"c","sessionId":"s"}"#;
+
+fn ack(id: &str) -> String {
+    format!(r#"{{"_tag":"Ack","requestId":"{id}"}}"#)
+}
+
+fn interrupt(id: &str) -> String {
+    format!(r#"{{"_tag":"Interrupt","requestId":"{id}"}}"#)
+}
+
+/// A frame in a few words.
+fn frame(text: &str) -> String {
+    let [message] = ServerMessage::decode(text).expect("a server message").try_into().expect("one message");
+    match message {
+        ServerMessage::Chunk { request_id, values } => {
+            let [value] = &values[..] else { panic!("one value") };
+            let numbers = value.batch.iter().map(|pulled| pulled.event.seq_num.get());
+            let range = numbers
+                .clone()
+                .min()
+                .map_or("empty".into(), |first| format!("{first}..={}", numbers.max().expect("not empty")));
+            let more = match value.page_info {
+                PageInfo::MoreKnown { remaining } => format!(", {remaining} more"),
+                PageInfo::NoMore => String::new(),
+                PageInfo::MoreUnknown => ", more".into(),
+            };
+            format!("{request_id}: {range}{more}")
+        }
+        ServerMessage::Exit { request_id, exit: Exit::Success(_) } => format!("{request_id}: ok"),
+        ServerMessage::Exit { request_id, exit: Exit::Failure(cause) } => {
+            let cause = format!("{cause:?}");
+            format!("{request_id}: {}", cause.split([' ', '(']).next().unwrap_or_default())
+        }
+        ServerMessage::Defect { defect } => format!("defect: {defect}"),
+        ServerMessage::Pong => "pong".into(),
+    }
+}
+
+fn frames(texts: &[String]) -> Vec<String> {
+    texts.iter().map(|text| frame(text)).collect()
+}
+
+/// What a frame asks for, in a few words.
+fn handle(session: &mut Session, text: &str, now_ms: u64) -> Vec<String> {
+    let describe = |input| match input {
+        Input::Reply(text) => frame(&text),
+        Input::Push { request_id, batch, generation, .. } => {
+            format!("push {request_id} of {} ({})", batch.len(), generation.name())
+        }
+        Input::Pull { delivery: Delivery::Rpc(id, _), live, generation, .. } => {
+            format!("{} {id} ({})", if live { "live pull" } else { "pull" }, generation.name())
+        }
+        Input::Progress => "progress".into(),
+        Input::Close(code, _) => format!("close {code}"),
+        other => panic!("not for RPC: {other:?}"),
+    };
+    session.handle_frame(text, now_ms).into_iter().map(describe).collect()
+}
+
+/// Starts a pull.
+fn start(session: &mut Session, id: &str, live: bool) -> Delivery {
+    match session.handle_frame(&pull(id, live), OPENED_MS).remove(0) {
+        Input::Pull { delivery, .. } => delivery,
+        other => panic!("no pull: {other:?}"),
+    }
+}
+
+fn send(session: &mut Session, delivery: &Delivery, number: i64, remaining: u64) -> Option<String> {
+    let chunk = chunk(number - 1, number, ItemFormat::Rpc);
+    session.handle_chunk(delivery, Some(&chunk), remaining, "backend").map(|text| frame(&text))
+}
+
+fn close() -> String {
+    format!("close {CLOSE_RESUME}")
+}
+
+#[test]
+fn requests_become_inputs() {
+    for (text, expected) in [
+        (push("\"1\"", EVENT), "push 1 of 1 (0.4)"),
+        (push("1", EVENT), "push 1 of 1 (next)"),
+        (push("\"1\"", ""), "1: ok"),
+        (pull("1", true), "live pull 1 (0.4)"),
+        (pull("1", false), "pull 1 (0.4)"),
+        (request("\"1\"", "SyncHttpRpc.Ping", r#"{"storeId":"s"}"#), "1: ok"),
+        (PING.into(), "pong"),
+        (r#"{ "_tag": "Ping", "x": 1 }"#.into(), "pong"),
+        (request("\"1\"", "SyncWsRpc.Push", "{}"), "1: Die"),
+        (request("1", "Nope", "{}"), "1: Die"),
+        (request("\"1\"", "Nope", "{}"), r#"defect: "Unknown request tag: Nope""#),
+    ] {
+        assert_eq!(handle(&mut session(), &text, OPENED_MS), [expected], "{text}");
+    }
+    assert!(handle(&mut session(), r#"{"_tag":"Eof"}"#, OPENED_MS).is_empty());
+}
+
+#[test]
+fn an_array_is_its_messages() {
+    let array = format!("[{},{},{}]", pull("1", true), r#"{"_tag":"Nope"}"#, push("\"2\"", EVENT));
+    let expected = ["live pull 1 (0.4)", r#"defect: "Unknown request tag: Nope""#, "push 2 of 1 (0.4)"];
+    assert_eq!(handle(&mut session(), &array, OPENED_MS), expected);
+}
+
+#[test]
+fn so_many_chunks_wait_for_acks_and_no_more() {
+    let mut session = session();
+    let (first, second) = (start(&mut session, "1", true), start(&mut session, "2", false));
+    for number in 1..=WINDOW_CHUNKS_MAX as i64 {
+        assert_eq!(session.poll_ready(&first), Some(true), "chunk {number}");
+        send(&mut session, &first, number, 100);
+    }
+    assert_eq!(session.poll_ready(&first), Some(false));
+    assert_eq!(session.poll_ready(&second), Some(true), "each pull has its own window");
+    assert_eq!(handle(&mut session, &ack("2"), OPENED_MS), ["progress"]);
+    assert_eq!(session.poll_ready(&first), Some(false));
+    assert_eq!(handle(&mut session, &ack("1"), OPENED_MS), ["progress"]);
+    assert_eq!(session.poll_ready(&first), Some(true));
+}
+
+#[test]
+fn acks_for_nothing_give_no_credit() {
+    let mut session = session();
+    let pull = start(&mut session, "1", true);
+    (0..100).for_each(|_| drop(handle(&mut session, &ack("1"), OPENED_MS)));
+    (1..=WINDOW_CHUNKS_MAX as i64).for_each(|number| drop(send(&mut session, &pull, number, 1)));
+    assert_eq!(session.poll_ready(&pull), Some(false));
+}
+
+#[test]
+fn published_chunks_need_no_window() {
+    let mut session = session();
+    let pull = start(&mut session, "1", true);
+    session.handle_caught_up(&pull, true);
+    for number in 0..3 * WINDOW_CHUNKS_MAX as i64 {
+        assert_eq!(frames(&session.commit(number, number + 1, None)), [format!("1: {0}..={0}", number + 1)]);
+    }
+}
+
+#[test]
+fn http_bodies_have_no_window_and_no_live_pulls() {
+    let mut session = Session::http(ME, OPENED_MS);
+    let text = request("\"1\"", "SyncHttpRpc.Pull", r#"{"storeId":"s","live":true,"cursor":{"_tag":"None"}}"#);
+    let Input::Pull { delivery, live, .. } = session.handle_frame(&text, OPENED_MS).remove(0) else {
+        panic!("no pull")
+    };
+    assert!(!live);
+    for number in 1..=3 * WINDOW_CHUNKS_MAX as i64 {
+        assert_eq!(session.poll_ready(&delivery), Some(true));
+        send(&mut session, &delivery, number, 1);
+    }
+    assert!(handle(&mut session, &ack("9"), OPENED_MS).is_empty(), "there is no socket to close");
+}
+
+#[test]
+fn a_pull_says_what_remains_and_ends() {
+    let mut session = session();
+    let pull = start(&mut session, "1", false);
+    assert!(!session.is_catching_up(), "a pull that is not live has nothing to catch up with");
+    assert_eq!(send(&mut session, &pull, 1, 2).as_deref(), Some("1: 1..=1, 2 more"));
+    assert_eq!(send(&mut session, &pull, 2, 0).as_deref(), Some("1: 2..=2"));
+    assert_eq!(session.handle_caught_up(&pull, false).map(|text| frame(&text)).as_deref(), Some("1: ok"));
+    assert_eq!(session.poll_ready(&pull), None);
+    assert_eq!(send(&mut session, &pull, 3, 0), None);
+    assert_eq!(session.handle_caught_up(&pull, false), None);
+    assert!(handle(&mut session, &ack("1"), OPENED_MS).is_empty(), "acks of the last chunks come late");
+}
+
+#[test]
+fn an_empty_pull_gets_an_empty_chunk() {
+    let mut session = session();
+    let pull = start(&mut session, "1", false);
+    let text = session.handle_chunk(&pull, None, 0, "backend").expect("a frame");
+    assert_eq!(frame(&text), "1: empty");
+}
+
+#[test]
+fn a_pull_that_fails_is_over() {
+    let mut session = session();
+    let pull = start(&mut session, "1", true);
+    let error = PullError::Rejected(HookError::new("no"));
+    assert_eq!(session.handle_pull_failed(&pull, &error).map(|text| frame(&text)).as_deref(), Some("1: Fail"));
+    assert_eq!(session.handle_pull_failed(&pull, &error), None);
+    assert_eq!(session.poll_ready(&pull), None);
+    assert!(!session.is_catching_up());
+    assert!(session.commit(0, 1, None).is_empty());
+}
+
+#[test]
+fn commits_go_to_pulls_that_are_live() {
+    let mut session = session();
+    let pull = start(&mut session, "1", true);
+    start(&mut session, "2", false);
+    assert!(session.is_catching_up());
+    assert!(session.commit(0, 1, None).is_empty(), "it reads them itself");
+    assert_eq!(session.handle_caught_up(&pull, true), None);
+    assert!(!session.is_catching_up());
+    assert_eq!(frames(&session.commit(1, 3, None)), ["1: 2..=3"]);
+    assert_eq!(frames(&session.commit(3, 253, None)), ["1: 4..=103", "1: 104..=203", "1: 204..=253"]);
+}
+
+#[test]
+fn the_pusher_gets_its_events_and_then_its_acknowledgement() {
+    let mut session = session();
+    let own = Some((ME, id("7")));
+    assert_eq!(frames(&session.commit(0, 1, own.clone())), ["7: ok"], "without a pull too");
+    let pull = start(&mut session, "1", true);
+    assert_eq!(frames(&session.commit(1, 2, own.clone())), ["7: ok"], "while catching up too");
+    session.handle_caught_up(&pull, true);
+    assert_eq!(frames(&session.commit(2, 3, own)), ["1: 3..=3", "7: ok"]);
+    assert_eq!(frames(&session.commit(3, 4, Some((OTHER, id("7"))))), ["1: 4..=4"], "another's push");
+    assert_eq!(frame(&session.push_repeated(&id("8"))), "8: ok");
+}
+
+#[test]
+fn an_interrupted_pull_is_over() {
+    let mut session = session();
+    let pull = start(&mut session, "1", true);
+    let live = start(&mut session, "2", true);
+    session.handle_caught_up(&live, true);
+    assert_eq!(handle(&mut session, &interrupt("1"), OPENED_MS), ["1: Interrupt"]);
+    assert_eq!(session.poll_ready(&pull), None);
+    assert_eq!(send(&mut session, &pull, 1, 0), None);
+    assert_eq!(session.handle_caught_up(&pull, true), None);
+    assert!(handle(&mut session, &interrupt("1"), OPENED_MS).is_empty(), "it is over already");
+    assert_eq!(handle(&mut session, &interrupt("2"), OPENED_MS), ["2: Interrupt"]);
+    assert!(session.commit(0, 1, None).is_empty());
+}
+
+#[test]
+fn an_id_can_be_used_again_once_its_pull_is_over() {
+    let mut session = session();
+    let first = start(&mut session, "1", true);
+    handle(&mut session, &interrupt("1"), OPENED_MS);
+    let second = start(&mut session, "1", true);
+    assert_eq!(session.poll_ready(&first), None, "what still runs for the first must not feed the second");
+    assert_eq!(send(&mut session, &first, 1, 0), None);
+    assert_eq!(send(&mut session, &second, 1, 0).as_deref(), Some("1: 1..=1"));
+}
+
+#[test]
+fn an_id_in_use_is_refused_and_its_pull_goes_on() {
+    let mut session = session();
+    let pull_1 = start(&mut session, "1", true);
+    let expected = [r#"defect: "the request 1 is still running""#];
+    assert_eq!(handle(&mut session, &pull("1", true), OPENED_MS), expected);
+    assert_eq!(send(&mut session, &pull_1, 1, 0).as_deref(), Some("1: 1..=1"));
+    // Ids are told apart by their JSON type.
+    let number = request("1", "SyncWsRpc.Pull", r#"{"storeId":"s","live":true,"cursor":{"_tag":"None"}}"#);
+    assert_eq!(handle(&mut session, &number, OPENED_MS), ["live pull 1 (next)"]);
+}
+
+#[test]
+fn so_many_pulls_run_and_no_more() {
+    let mut session = session();
+    (0..PULLS_MAX).for_each(|number| drop(start(&mut session, &number.to_string(), true)));
+    let refused = handle(&mut session, &pull("one more", true), OPENED_MS);
+    assert_eq!(refused, ["one more: Die"]);
+    handle(&mut session, &interrupt("0"), OPENED_MS);
+    start(&mut session, "one more", true);
+}
+
+#[test]
+fn a_client_whose_pull_is_of_an_earlier_connection_is_sent_back() {
+    for text in [ack("1"), interrupt("1")] {
+        assert_eq!(handle(&mut session(), &text, OPENED_MS), [close()], "{text}");
+        // Pings say nothing about what it waits for.
+        let mut pinged = session();
+        handle(&mut pinged, PING, OPENED_MS);
+        assert_eq!(handle(&mut pinged, &text, OPENED_MS), [close()], "{text}");
+        for call in [pull("2", true), push("\"2\"", EVENT)] {
+            let mut called = session();
+            handle(&mut called, &call, OPENED_MS);
+            assert!(handle(&mut called, &text, OPENED_MS).is_empty(), "{text} after {call}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_pings_and_never_pulls_is_sent_back() {
+    let parked = OPENED_MS + PARKED_CLIENT_MS;
+    for ping in [PING, r#"{ "_tag": "Ping" }"#] {
+        let mut session = session();
+        assert_eq!(handle(&mut session, ping, parked - 1), ["pong"]);
+        assert_eq!(handle(&mut session, ping, parked), [close()]);
+        handle(&mut session, &push("\"1\"", EVENT), parked);
+        assert_eq!(handle(&mut session, ping, parked), [close()], "pushes do not tell what it waits for");
+        start(&mut session, "1", false);
+        assert_eq!(handle(&mut session, ping, 100 * parked), ["pong"]);
+        handle(&mut session, &interrupt("1"), parked);
+        assert_eq!(handle(&mut session, ping, 100 * parked), ["pong"], "it knows how to pull");
+    }
+    // A clock that is set back closes nothing.
+    assert_eq!(handle(&mut session(), PING, 0), ["pong"]);
+}
+
+#[test]
+fn rpc_never_asks_for_what_only_v03_needs() {
+    let mut session = session();
+    let pull = start(&mut session, "1", true);
+    send(&mut session, &pull, 1, 0);
+    assert!(!session.poll_ping());
+    session.handle_pong();
+    assert!(session.v03_mut().is_none());
+    assert_eq!(id("1").generation(), Generation::V04);
+}

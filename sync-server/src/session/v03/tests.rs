@@ -1,0 +1,314 @@
+use livestore_sync_protocol::v03::{Context, PONG, ServerMessage};
+use livestore_sync_protocol::{ItemFormat, RequestId};
+use uuid::Uuid;
+
+use super::super::sample::{ME, OTHER, chunk, seq};
+use super::super::{Delivery, Input, Session};
+use crate::event_log::LogError;
+use crate::resume::{Lost, Position};
+
+fn session() -> Session {
+    Session::v03(ME)
+}
+
+const PING: &str = r#"{"requestId":"ping","_tag":"WSMessage.Ping"}"#;
+
+fn pull(id: &str, cursor: Option<i64>) -> String {
+    let cursor = cursor.map_or(String::new(), |cursor| format!(r#","cursor":{cursor}"#));
+    format!(r#"{{"_tag":"WSMessage.PullReq","requestId":"{id}"{cursor}}}"#)
+}
+
+fn push(id: &str, events: &str) -> String {
+    format!(r#"{{"_tag":"WSMessage.PushReq","requestId":"{id}","batch":[{events}]}}"#)
+}
+
+const EVENT: &str = r#"{"name":"n","args":1,"seqNum":1,"parentSeqNum":0,"clientId":"c","sessionId":"s"}"#;
+
+/// A frame in a few words.
+fn frame(text: &str) -> String {
+    match ServerMessage::decode(text).expect("a server message") {
+        ServerMessage::Pull(res) => {
+            let context = if res.request_id.context == Context::Pull { "pull" } else { "push" };
+            let numbers = res.batch.iter().map(|pulled| pulled.event.seq_num.get());
+            let range = numbers
+                .clone()
+                .min()
+                .map_or("empty".into(), |first| format!("{first}..={}", numbers.max().expect("not empty")));
+            format!("{context} {}: {range}, {} more", res.request_id.request_id, res.remaining)
+        }
+        ServerMessage::PushAck(id) => format!("ack {}", id.request_id),
+        ServerMessage::Error(refusal) => format!("error {:?}: {}", refusal.request_id, refusal.message),
+        ServerMessage::Pong(id) => format!("pong {}", id.request_id),
+        other => panic!("never sent: {other:?}"),
+    }
+}
+
+fn frames(texts: &[String]) -> Vec<String> {
+    texts.iter().map(|text| frame(text)).collect()
+}
+
+fn handle(session: &mut Session, text: &str) -> Vec<String> {
+    let describe = |input| match input {
+        Input::Reply(text) => frame(&text),
+        Input::Push { request_id, batch, backend_id: None, .. } => format!("do push {request_id} of {}", batch.len()),
+        Input::Pull { delivery: Delivery::V03(Context::Pull, id), cursor, live: true, .. } => {
+            format!("do pull {id} after {:?}", cursor.map(|cursor| cursor.seq_num.get()))
+        }
+        Input::NewClient => "new client".into(),
+        other => panic!("not for 0.3: {other:?}"),
+    };
+    let mut inputs = session.handle_frame(text, 0);
+    assert!(matches!(inputs.remove(0), Input::Progress), "whoever waits for the client to speak hears of it");
+    inputs.into_iter().map(describe).collect()
+}
+
+fn send(session: &mut Session, id: &str, first: i64, last: i64) -> String {
+    let chunk = chunk(first - 1, last, ItemFormat::V03);
+    let delivery = Delivery::V03(Context::Pull, id.into());
+    frame(&session.handle_chunk(&delivery, Some(&chunk), 0, "backend").expect("0.3 pulls do not end"))
+}
+
+fn caught_up(session: &mut Session, id: &str) {
+    assert_eq!(session.handle_caught_up(&Delivery::V03(Context::Pull, id.into()), true), None);
+}
+
+/// A session whose pull `p` has everything up to `last`.
+fn live(last: i64) -> Session {
+    let mut session = session();
+    handle(&mut session, &pull("p", None));
+    if last > 0 {
+        send(&mut session, "p", 1, last);
+    }
+    caught_up(&mut session, "p");
+    session
+}
+
+fn origin(connection: Uuid, id: &str) -> Option<(Uuid, RequestId)> {
+    Some((connection, RequestId::Text(id.into())))
+}
+
+fn lost(session: &mut Session) -> Lost {
+    session.v03_mut().expect("0.3").handle_lost()
+}
+
+fn left(pulls: &[(&str, i64)], acknowledged: &[&str]) -> Lost {
+    let position = |(pull, after): &(&str, i64)| Position { pull: (*pull).into(), after: seq(*after) };
+    Lost {
+        pulls: pulls.iter().map(position).collect(),
+        acknowledged: acknowledged.iter().map(|id| (*id).into()).collect(),
+    }
+}
+
+/// A connection that may be an earlier one's client again.
+fn held() -> Session {
+    let mut session = session();
+    session.v03_mut().expect("0.3").hold();
+    session
+}
+
+/// It turns out to be the one that left this.
+fn adopt(session: &mut Session, lost: &Lost) -> Vec<String> {
+    frames(&session.v03_mut().expect("0.3").adopt(lost))
+}
+
+/// What has been sent arrives.
+fn confirm(session: &mut Session) {
+    assert!(session.poll_ping());
+    session.handle_pong();
+}
+
+#[test]
+fn requests_become_inputs() {
+    for (text, expected) in [
+        (push("a", EVENT), vec!["do push a of 1"]),
+        (push("a", ""), vec!["ack a"]),
+        (pull("a", None), vec!["new client", "do pull a after None"]),
+        (pull("a", Some(7)), vec!["new client", "do pull a after Some(7)"]),
+        (PING.into(), vec!["pong ping"]),
+        (
+            r#"{"_tag":"WSMessage.AdminInfoReq","requestId":"a","adminSecret":""}"#.into(),
+            vec![r#"error "a": Invalid admin secret"#],
+        ),
+        (
+            r#"{"_tag":"WSMessage.AdminResetRoomReq","requestId":"a","adminSecret":"x"}"#.into(),
+            vec![r#"error "a": Invalid admin secret"#],
+        ),
+        (r#"{"_tag":"Nope","requestId":"a"}"#.into(), vec![r#"error "a": unknown message tag: Nope"#]),
+        (r#"{"_tag":"Nope"}"#.into(), vec![r#"error "": unknown message tag: Nope"#]),
+    ] {
+        assert_eq!(handle(&mut session(), &text), expected, "{text}");
+    }
+    for text in ["", "nope", "[]", "null", r#"{"requestId":"a"}"#, &pull("a", None).replace('}', r#","cursor":null}"#)]
+    {
+        let answers = handle(&mut session(), text);
+        assert!(answers.len() == 1 && answers[0].starts_with("error "), "{text}: {answers:?}");
+    }
+    assert_eq!(frame(PONG), "pong ping");
+}
+
+#[test]
+fn a_client_is_new_once() {
+    let mut session = session();
+    assert_eq!(handle(&mut session, &pull("a", None)), ["new client", "do pull a after None"]);
+    assert_eq!(handle(&mut session, &pull("b", None)), ["do pull b after None"]);
+}
+
+#[test]
+fn every_connection_gets_what_is_pushed() {
+    let mut session = session();
+    assert_eq!(frames(&session.commit(0, 2, origin(OTHER, "x"))), ["push x: 1..=2, 0 more"]);
+    assert_eq!(frames(&session.commit(2, 3, None)), ["push : 3..=3, 0 more"]);
+    let chunks = ["push x: 4..=103, 0 more", "push x: 104..=203, 0 more", "push x: 204..=210, 0 more"];
+    assert_eq!(frames(&session.commit(3, 210, origin(OTHER, "x"))), chunks);
+}
+
+#[test]
+fn the_pusher_gets_its_acknowledgement_and_then_its_events() {
+    let mut session = live(0);
+    assert_eq!(frames(&session.commit(0, 1, origin(ME, "x"))), ["ack x", "push x: 1..=1, 0 more"]);
+    assert_eq!(frame(&session.push_repeated(&RequestId::Text("y".into()))), "ack y");
+}
+
+#[test]
+fn nothing_overtakes_a_backlog() {
+    let mut session = session();
+    handle(&mut session, &pull("p", None));
+    assert!(session.is_catching_up());
+    assert!(session.commit(4, 5, origin(OTHER, "x")).is_empty());
+    assert_eq!(frames(&session.commit(5, 6, origin(ME, "y"))), ["ack y"]);
+    assert_eq!(send(&mut session, "p", 1, 6), "pull p: 1..=6, 0 more");
+    caught_up(&mut session, "p");
+    assert!(!session.is_catching_up());
+    assert_eq!(frames(&session.commit(6, 7, None)), ["push : 7..=7, 0 more"]);
+}
+
+#[test]
+fn a_pull_that_fails_holds_nothing_back() {
+    let mut session = session();
+    handle(&mut session, &pull("p", None));
+    let error = LogError::nothing_stored("secret").into();
+    let delivery = Delivery::V03(Context::Pull, "p".into());
+    let answer = session.handle_pull_failed(&delivery, &error).expect("a frame");
+    assert!(frame(&answer).starts_with(r#"error "p": "#) && !answer.contains("secret"), "{answer}");
+    assert!(!session.is_catching_up());
+    assert_eq!(lost(&mut session), left(&[], &[]), "it has a hole: nobody may go on behind it");
+}
+
+#[test]
+fn an_unknown_client_may_catch_up_from_its_push() {
+    let begin = |session: &mut Session| session.v03_mut().expect("0.3").begin_catch_up();
+    let mut unknown = session();
+    assert!(begin(&mut unknown));
+    assert!(unknown.is_catching_up());
+    assert!(!begin(&mut unknown), "once at a time");
+    assert!(unknown.commit(0, 1, None).is_empty());
+    assert!(!begin(&mut live(0)), "what it has is known");
+    let mut pulling = session();
+    handle(&mut pulling, &pull("p", None));
+    assert!(!begin(&mut pulling));
+    assert!(!begin(&mut held()), "that is to come");
+    let mut reached = session();
+    reached.commit(0, 1, None);
+    assert!(!begin(&mut reached), "it would get events twice");
+}
+
+#[test]
+fn what_arrived_is_known_by_pongs() {
+    let mut session = live(3);
+    assert_eq!(lost(&mut session), left(&[("p", 0)], &[]), "sent is not arrived");
+
+    let mut session = live(3);
+    confirm(&mut session);
+    assert!(!session.poll_ping(), "all is confirmed");
+    session.commit(3, 4, origin(ME, "x"));
+    assert!(session.poll_ping());
+    assert!(!session.poll_ping(), "one at a time");
+    session.commit(4, 5, origin(ME, "y"));
+    session.handle_pong();
+    assert!(session.poll_ping(), "the rest is not covered");
+    assert_eq!(lost(&mut session), left(&[("p", 4)], &["y"]));
+
+    let mut session = live(3);
+    session.handle_pong();
+    assert_eq!(lost(&mut session), left(&[("p", 0)], &[]), "nobody asked");
+}
+
+#[test]
+fn a_pong_says_nothing_about_a_pull_that_is_newer_than_its_ping() {
+    let mut session = held();
+    adopt(&mut session, &left(&[("old", 10)], &[]));
+    send(&mut session, "old", 11, 20);
+    assert!(session.poll_ping());
+    handle(&mut session, &pull("new", Some(3)));
+    send(&mut session, "new", 4, 20);
+    session.handle_pong();
+    assert_eq!(lost(&mut session), left(&[("new", 3)], &[]));
+}
+
+#[test]
+fn only_clients_that_can_come_back_have_acknowledgements_kept() {
+    let mut session = session();
+    for number in 0..100 {
+        session.commit(number, number + 1, origin(ME, "x"));
+        handle(&mut session, &push("y", ""));
+    }
+    assert!(!session.poll_ping());
+    assert_eq!(lost(&mut session), left(&[], &[]));
+}
+
+#[test]
+fn a_client_that_comes_back_continues() {
+    let mut session = held();
+    assert!(session.is_catching_up());
+    assert!(session.commit(7, 8, None).is_empty(), "nothing is sent before it is known which client it is");
+    assert!(!session.v03_mut().expect("0.3").has_spoken());
+    assert_eq!(handle(&mut session, PING), ["pong ping"]);
+    assert!(session.v03_mut().expect("0.3").has_spoken());
+    assert!(session.commit(8, 9, None).is_empty());
+    assert_eq!(adopt(&mut session, &left(&[("p", 3), ("q", 5)], &["x"])), ["ack x"]);
+    assert!(!session.v03_mut().expect("0.3").is_held());
+    assert!(session.commit(9, 10, None).is_empty(), "its backlog comes first");
+    send(&mut session, "p", 4, 10);
+    send(&mut session, "q", 6, 10);
+    caught_up(&mut session, "p");
+    assert_eq!(frames(&session.commit(10, 11, None)), ["push : 11..=11, 0 more"]);
+    confirm(&mut session);
+    assert_eq!(lost(&mut session), left(&[("p", 11), ("q", 11)], &[]));
+}
+
+#[test]
+fn a_client_that_is_lost_again_leaves_what_did_not_arrive() {
+    let mut session = held();
+    assert_eq!(frames(&session.commit(7, 8, origin(ME, "early"))), ["ack early"]);
+    adopt(&mut session, &left(&[("p", 3)], &["x"]));
+    send(&mut session, "p", 4, 8);
+    assert_eq!(lost(&mut session), left(&[("p", 3)], &["early", "x"]));
+}
+
+#[test]
+fn a_client_that_pulls_continues_nothing() {
+    let mut session = held();
+    assert_eq!(handle(&mut session, &pull("new", None)), ["new client", "do pull new after None"]);
+    assert!(!session.v03_mut().expect("0.3").is_held());
+    send(&mut session, "new", 1, 9);
+    caught_up(&mut session, "new");
+    assert!(!session.is_catching_up());
+    confirm(&mut session);
+    assert_eq!(lost(&mut session), left(&[("new", 9)], &[]));
+}
+
+#[test]
+fn what_the_log_yields_behind_a_pulls_last_page_is_pushed() {
+    let mut session = session();
+    handle(&mut session, &pull("p", None));
+    let chunk = |session: &mut Session, first: i64, last, remaining| {
+        let chunk = chunk(first - 1, last, ItemFormat::V03);
+        let delivery = Delivery::V03(Context::Pull, "p".into());
+        frame(&session.handle_chunk(&delivery, Some(&chunk), remaining, "backend").expect("0.3 pulls do not end"))
+    };
+    assert_eq!(chunk(&mut session, 1, 2, 1), "pull p: 1..=2, 1 more");
+    assert_eq!(chunk(&mut session, 3, 3, 0), "pull p: 3..=3, 0 more");
+    assert_eq!(chunk(&mut session, 4, 5, 2), "push p: 4..=5, 2 more", "its client takes no more pages");
+    confirm(&mut session);
+    assert_eq!(lost(&mut session), left(&[("p", 5)], &[]));
+}
