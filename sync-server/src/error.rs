@@ -115,3 +115,30 @@ pub(crate) fn v03_failure(request_id: String, error: &SyncError) -> String {
     };
     v03::ServerMessage::Error(v03::Refusal { request_id, message }).encode()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_failures_stay_with_us() {
+        let error = LogError::unknown_outcome("disk I/O error in secret.db");
+        let push = PushError::from(error.clone());
+        let pull = PullError::from(error);
+        for frame in [
+            rpc_failure(RequestId::Text("1".into()), &push),
+            rpc_failure(RequestId::Number(1), &pull),
+            v03_failure("1".into(), &SyncError::from(&push)),
+        ] {
+            assert!(!frame.contains("secret") && frame.contains(INTERNAL), "{frame}");
+        }
+    }
+
+    #[test]
+    fn old_clients_get_the_references_words() {
+        let at = |value| SeqNum::new(value).expect("safe");
+        let ahead = PushError::ServerAhead { head: at(7), provided: at(3) };
+        let frame = v03_failure("r".into(), &SyncError::from(&ahead));
+        assert!(frame.contains("Invalid parent event number. Received e3 but expected e7"), "{frame}");
+    }
+}

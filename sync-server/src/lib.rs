@@ -16,11 +16,11 @@ mod hooks;
 mod maybe_send;
 #[cfg(feature = "native")]
 pub mod native;
-mod resume;
+pub mod resume;
 pub mod route;
 mod session;
 mod store;
-mod table_name;
+pub mod table_name;
 
 pub use backend_id::new_backend_id;
 pub use batch::Batch;
@@ -30,6 +30,5 @@ pub use event_log::EventLog;
 pub use hooks::{Connection, HookContext, HookError, HookFns, Hooks, Pull, Push, Transport};
 pub use livestore_sync_protocol as protocol;
 pub use maybe_send::{BoxFuture, MaybeSend, MaybeSync};
-pub use resume::Position;
-pub use session::{CLOSE_RESUME, Delivery, Input, Session};
+pub use session::{CLOSE_RESUME, Delivery, Input, Session, V03};
 pub use store::{Admitted, Committed, Origin, Publish, PullSink, Pushed, Store};

@@ -29,15 +29,16 @@ pub struct Position {
 
 /// What a lost connection leaves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Lost {
+pub struct Lost {
     /// The pulls that its client may have: one if it asked on it, else those that it continued.
-    pub(crate) pulls: Vec<Position>,
+    pub pulls: Vec<Position>,
     /// Pushes whose acknowledgement may not have arrived.
-    pub(crate) acknowledged: Vec<String>,
+    pub acknowledged: Vec<String>,
 }
 
+/// A remembered pull.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// What clients that may be the same have in common.
     likeness: String,
     position: Position,
@@ -57,13 +58,13 @@ impl Entry {
 
 /// The lost 0.3 connections of one store.
 #[derive(Debug, Default)]
-pub(crate) struct Resume {
+pub struct Resume {
     entries: Vec<Entry>,
 }
 
 impl Resume {
     /// A connection is lost.
-    pub(crate) fn lose(&mut self, connection: Uuid, likeness: &str, lost: Lost, now_ms: u64) {
+    pub fn lose(&mut self, connection: Uuid, likeness: &str, lost: Lost, now_ms: u64) {
         // What it continued, it continued for good, unless another may have as well.
         self.entries.retain_mut(|entry| {
             let claimed = entry.claims.contains(&connection);
@@ -89,12 +90,12 @@ impl Resume {
     }
 
     /// Whether there is anything that a connection might continue.
-    pub(crate) fn has_lost(&self, likeness: &str, now_ms: u64) -> bool {
+    pub fn has_lost(&self, likeness: &str, now_ms: u64) -> bool {
         self.entries.iter().any(|entry| entry.likeness == likeness && !entry.is_old(now_ms))
     }
 
     /// A connection is opened: what it shall continue, in case its client is the one.
-    pub(crate) fn claim(&mut self, connection: Uuid, likeness: &str, now_ms: u64) -> Lost {
+    pub fn claim(&mut self, connection: Uuid, likeness: &str, now_ms: u64) -> Lost {
         let mut claimed = Lost::default();
         // Where one pull stands at two places, either could be wrong.
         let ambiguous = |entries: &[Entry], position: &Position| {
@@ -118,30 +119,28 @@ impl Resume {
     }
 
     /// The connection's client pulls: it is a new one, and continues nothing.
-    pub(crate) fn release(&mut self, connection: Uuid) {
+    pub fn release(&mut self, connection: Uuid) {
         self.entries.iter_mut().for_each(|entry| entry.claims.retain(|claim| *claim != connection));
     }
 
-    #[cfg(feature = "native")]
-    pub(crate) fn is_empty(&mut self, now_ms: u64) -> bool {
+    /// Whether nothing is remembered that is not too old.
+    pub fn is_empty(&mut self, now_ms: u64) -> bool {
         self.entries.retain(|entry| !entry.is_old(now_ms));
         self.entries.is_empty()
     }
 
     /// What a server that stops keeps for the next.
-    #[cfg(feature = "native")]
-    pub(crate) fn take(&mut self) -> Vec<Entry> {
+    pub fn take(&mut self) -> Vec<Entry> {
         std::mem::take(&mut self.entries)
     }
 
     /// Takes over from the last server.
-    #[cfg(feature = "native")]
-    pub(crate) fn restore(&mut self, entries: Vec<Entry>) {
+    pub fn restore(&mut self, entries: Vec<Entry>) {
         self.entries.extend(entries);
     }
 
     /// A push is committed whose connection was lost meanwhile.
-    pub(crate) fn acknowledge(&mut self, connection: Uuid, request_id: &str) {
+    pub fn acknowledge(&mut self, connection: Uuid, request_id: &str) {
         for entry in self.entries.iter_mut().filter(|entry| entry.connection == connection) {
             entry.acknowledged.push(request_id.to_owned());
         }

@@ -4,7 +4,7 @@
 mod rpc;
 mod v03;
 
-pub(crate) use self::v03::V03;
+pub use self::v03::V03;
 
 use livestore_sync_protocol::v03::Context;
 use livestore_sync_protocol::{Chunk, Cursor, Event, Generation, ItemFormat, RequestId};
@@ -198,7 +198,7 @@ impl Session {
     }
 
     /// The 0.3 part, for what only 0.3 needs.
-    pub(crate) fn v03_mut(&mut self) -> Option<&mut V03> {
+    pub fn v03_mut(&mut self) -> Option<&mut V03> {
         match &mut self.kind {
             Kind::V03(session) => Some(session),
             Kind::Rpc(_) => None,

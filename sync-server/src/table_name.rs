@@ -7,20 +7,27 @@ const FORMAT_VERSION: u32 = 7;
 
 /// A table name that is safe inside double quotes, which [`Display`](fmt::Display) puts round it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Identifier(String);
+pub struct Identifier(String);
 
 /// The name has characters that we never give to a table.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is no name of an event log's table")]
-pub(crate) struct InvalidIdentifier(String);
+pub struct InvalidIdentifier(String);
 
 impl Identifier {
-    pub(crate) fn new(name: String) -> Result<Self, InvalidIdentifier> {
+    /// Checks a name, which may come from a database.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidIdentifier`] for anything but ASCII letters, digits and `_`.
+    pub fn new(name: String) -> Result<Self, InvalidIdentifier> {
         let safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if !name.is_empty() && name.bytes().all(safe) { Ok(Self(name)) } else { Err(InvalidIdentifier(name)) }
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    /// The name without quotes.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -33,7 +40,7 @@ impl fmt::Display for Identifier {
 
 /// The reference's name for a store's table, then names for when another store owns that: every
 /// character outside `[A-Za-z0-9]` becomes `_`, so that many ids ask for one name.
-pub(crate) fn candidates(store_id: &str) -> impl Iterator<Item = Identifier> {
+pub fn candidates(store_id: &str) -> impl Iterator<Item = Identifier> {
     // Counted as JavaScript does: a character beyond the BMP is two.
     let sanitised: String = store_id
         .chars()

@@ -1,5 +1,7 @@
 //! An app's hooks in the native server: what they see, what they may forbid, what they cannot break.
 
+#![cfg(feature = "native")]
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 

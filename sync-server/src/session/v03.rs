@@ -9,7 +9,7 @@ use crate::store::Committed;
 /// 0.3 has no subscriptions: a connection gets every push. While a pull sends its backlog, pushes
 /// wait in the log, so that nothing overtakes it.
 #[derive(Debug, Default)]
-pub(crate) struct V03 {
+pub struct V03 {
     /// The pulls that the client may have: its own, or those that it may continue.
     pulls: Vec<Known>,
     own: Option<String>,
@@ -48,31 +48,31 @@ impl Known {
 impl V03 {
     /// There are earlier connections that may be the same client's. Nothing is sent until it is
     /// known what to continue, or that the client is a new one.
-    pub(crate) fn hold(&mut self) {
+    pub fn hold(&mut self) {
         self.held = true;
         self.catching_up += 1;
     }
 
     /// Whether the client has sent anything, which a new one starts with its pull.
-    pub(crate) fn has_spoken(&self) -> bool {
+    pub fn has_spoken(&self) -> bool {
         self.spoken
     }
 
     /// Whether it is still open what kind of client this is.
-    pub(crate) fn is_held(&self) -> bool {
+    pub fn is_held(&self) -> bool {
         self.held
     }
 
     /// The client continues these pulls, or, if there are none, what is sent from now on. The
     /// frames repeat acknowledgements, which it expects before the events.
-    pub(crate) fn adopt(&mut self, lost: &Lost) -> Vec<String> {
+    pub fn adopt(&mut self, lost: &Lost) -> Vec<String> {
         self.held = false;
         self.pulls.extend(lost.pulls.iter().map(|Position { pull, after }| Known::new(pull.clone(), *after)));
         lost.acknowledged.iter().map(|id| self.acknowledge(id)).collect()
     }
 
     /// Whether this client has a pull that another connection could continue.
-    pub(crate) fn has_pulls(&self) -> bool {
+    pub fn has_pulls(&self) -> bool {
         !self.pulls.is_empty()
     }
 
@@ -130,7 +130,7 @@ impl V03 {
 
     /// A push was refused on a connection that never pulled, so nobody knows what its client lacks;
     /// the push tells. Returns whether that may be sent now; then nothing else is meanwhile.
-    pub(crate) fn begin_catch_up(&mut self) -> bool {
+    pub fn begin_catch_up(&mut self) -> bool {
         let unknown = self.pulls.is_empty() && self.catching_up == 0 && !self.sent;
         if unknown {
             self.catching_up += 1;
@@ -207,7 +207,7 @@ impl V03 {
     }
 
     /// What the next connection of this client must know.
-    pub(crate) fn handle_lost(&mut self) -> Lost {
+    pub fn handle_lost(&mut self) -> Lost {
         let position = |pull: &Known| Position { pull: pull.id.clone(), after: pull.confirmed };
         self.pinged = None;
         let acknowledged = std::mem::take(&mut self.acknowledged);

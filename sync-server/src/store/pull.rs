@@ -109,7 +109,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// # Cancel safety
     ///
     /// As [`pull`](Self::pull).
-    pub(crate) async fn resume<S: PullSink>(&self, pulls: Vec<(Delivery, SeqNum, S)>) -> Result<(), PullError> {
+    pub async fn resume<S: PullSink>(&self, pulls: Vec<(Delivery, SeqNum, S)>) -> Result<(), PullError> {
         let backend_id = self.backend_id().await?;
         let tip = self.current_tip().await?;
         let backlog = |after| Backlog { after, sent: 0, tip, counted: None };
@@ -161,7 +161,11 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     }
 
     /// Where the log stands, at least as new as when this was called.
-    pub(crate) async fn current_tip(&self) -> Result<Tip, LogError> {
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] when the database fails.
+    pub async fn current_tip(&self) -> Result<Tip, LogError> {
         let mut core = self.core.lock().await;
         self.tip(&mut core).await
     }
