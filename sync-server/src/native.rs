@@ -3,9 +3,9 @@
 //! [`Server`] is a set of axum routes: serve it alone ([`Server::serve`]) or mount
 //! [`Server::router`] in an app of your own.
 
+mod clients;
 mod http;
 mod hub;
-mod lost;
 mod outbox;
 mod reconnect;
 mod server;

@@ -37,7 +37,7 @@ pub struct Lost {
 }
 
 /// A remembered pull.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entry {
     /// What clients that may be the same have in common.
     likeness: String,
@@ -129,9 +129,10 @@ impl Resume {
         self.entries.is_empty()
     }
 
-    /// What a server that stops keeps for the next.
-    pub fn take(&mut self) -> Vec<Entry> {
-        std::mem::take(&mut self.entries)
+    /// What the next server must know, beside the pulls that connections continue now.
+    #[must_use]
+    pub fn unclaimed(&self) -> Vec<Entry> {
+        self.entries.iter().filter(|entry| entry.claims.is_empty()).cloned().collect()
     }
 
     /// Takes over from the last server.

@@ -2,12 +2,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use livestore_sync_protocol::SeqNum;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::clients::{Clients, Connected};
 use super::outbox::Outbox;
-use crate::resume::{Entry, Position, Resume};
+use crate::resume::{Lost, Position, Resume};
 use crate::store::{Committed, Publish};
 use crate::{Connection, Session};
 
@@ -59,13 +61,18 @@ impl Peer {
 }
 
 /// The connected sockets of one store.
-#[derive(Default)]
 pub(super) struct Hub {
+    /// Told when what is known of 0.3 clients changes.
+    changed: Arc<Notify>,
     peers: Mutex<BTreeMap<Uuid, Arc<Peer>>>,
     resume: Mutex<Resume>,
 }
 
 impl Hub {
+    pub(super) fn new(changed: Arc<Notify>) -> Self {
+        Self { changed, peers: Mutex::default(), resume: Mutex::default() }
+    }
+
     fn peers(&self) -> MutexGuard<'_, BTreeMap<Uuid, Arc<Peer>>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -81,7 +88,8 @@ impl Hub {
         let mut held = None;
         if let Some(session) = peer.session().v03_mut() {
             let alike = |other: &&Arc<Peer>| {
-                other.likeness == peer.likeness && other.session().v03_mut().is_some_and(|other| other.has_pulls())
+                other.likeness == peer.likeness
+                    && other.session().v03_mut().is_some_and(|other| other.pulls().next().is_some())
             };
             let alike: Vec<_> = peers.values().filter(alike).cloned().collect();
             if !alike.is_empty() || self.resume().has_lost(&peer.likeness, now_ms) {
@@ -99,6 +107,7 @@ impl Hub {
         let mut session = peer.session();
         let session = session.v03_mut().filter(|session| session.is_held())?;
         let lost = self.resume().claim(peer.connection.id, &peer.likeness, now_ms);
+        self.changed.notify_one();
         Some((session.adopt(&lost), lost.pulls))
     }
 
@@ -109,6 +118,7 @@ impl Hub {
         }
         if let Some(session) = peer.session().v03_mut() {
             self.resume().lose(peer.connection.id, &peer.likeness, session.handle_lost(), now_ms);
+            self.changed.notify_one();
         }
     }
 
@@ -117,17 +127,31 @@ impl Hub {
         !self.resume().is_empty(now_ms)
     }
 
-    pub(super) fn take_lost(&self) -> Vec<Entry> {
-        self.resume().take()
+    /// What the next server must know.
+    pub(super) fn clients(&self) -> Clients {
+        let peers = self.peers();
+        let connected = peers.values().filter_map(|peer| {
+            let mut session = peer.session();
+            let pulls: Vec<_> = session.v03_mut()?.pulls().map(str::to_owned).collect();
+            (!pulls.is_empty()).then(|| Connected { likeness: peer.likeness.clone(), pulls })
+        });
+        Clients { connected: connected.collect(), lost: self.resume().unclaimed() }
     }
 
-    pub(super) fn restore_lost(&self, entries: Vec<Entry>) {
-        self.resume().restore(entries);
+    /// Takes over from the last server, whose log ended at `head`.
+    pub(super) fn restore(&self, clients: Clients, head: SeqNum, now_ms: u64) {
+        let mut resume = self.resume();
+        resume.restore(clients.lost);
+        for Connected { likeness, pulls } in clients.connected {
+            let pulls = pulls.into_iter().map(|pull| Position { pull, after: head }).collect();
+            resume.lose(Uuid::nil(), &likeness, Lost { pulls, acknowledged: Vec::new() }, now_ms);
+        }
     }
 
     /// A 0.3 client turned out to be a new one.
     pub(super) fn release(&self, connection: Uuid) {
         self.resume().release(connection);
+        self.changed.notify_one();
     }
 }
 
@@ -144,6 +168,7 @@ impl Publish for Hub {
         }
         if let Some(origin) = committed.origin.as_ref().filter(|origin| !peers.contains_key(&origin.connection)) {
             self.resume().acknowledge(origin.connection, &origin.request_id.to_string());
+            self.changed.notify_one();
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::clients::{ClientsFile, SAVE_DELAY};
 use super::http::{self, Framing};
-use super::lost::LostFile;
 use super::socket::{self, Home};
 use super::stores::{NativeStore, Stores};
 use crate::event_log::{OpenError, SqliteFile, StoreError, Synchronous};
@@ -119,7 +119,13 @@ impl<H: Hooks> Builder<H> {
         let file = SqliteFile::open(&data, synchronous)?;
         let (hooks, clock) = (Arc::new(hooks), Arc::new(system_clock) as Arc<dyn Clock>);
         Ok(Server(Arc::new(Inner {
-            stores: Stores::new(file, LostFile::open(&data), Arc::clone(&hooks), Arc::clone(&clock), limits.stores_max),
+            stores: Stores::new(
+                file,
+                ClientsFile::open(&data),
+                Arc::clone(&hooks),
+                Arc::clone(&clock),
+                limits.stores_max,
+            ),
             hooks,
             clock,
             limits,
@@ -128,6 +134,7 @@ impl<H: Hooks> Builder<H> {
             sockets: TaskTracker::new(),
             pushes: TaskTracker::new(),
             stopping: CancellationToken::new(),
+            saving: Once::new(),
         })))
     }
 }
@@ -157,6 +164,7 @@ struct Inner<H> {
     sockets: TaskTracker,
     pushes: TaskTracker,
     stopping: CancellationToken,
+    saving: Once,
 }
 
 impl<H: Hooks> Server<H> {
@@ -309,6 +317,21 @@ impl<H: Hooks> Server<H> {
         })
     }
 
+    /// Keeps what is known of 0.3 clients up to date on disk, from their first connection on.
+    fn keep_clients(&self) {
+        self.0.saving.call_once(|| {
+            let (inner, changed) = (Arc::downgrade(&self.0), self.0.stores.changed());
+            tokio::spawn(async move {
+                loop {
+                    changed.notified().await;
+                    tokio::time::sleep(SAVE_DELAY).await;
+                    let Some(inner) = inner.upgrade() else { return };
+                    inner.stores.save().await;
+                }
+            });
+        });
+    }
+
     async fn upgrade(
         &self,
         request: Request,
@@ -341,6 +364,9 @@ impl<H: Hooks> Server<H> {
             stopping: inner.stopping.clone(),
             queue_bytes_max: inner.limits.queue_bytes_max,
         };
+        if generation == Generation::V03 {
+            self.keep_clients();
+        }
         let session = session(connection.id, inner.clock.now_ms());
         let sockets = inner.sockets.token();
         // An app that does not tell gets all clients alike, which is safe but less exact.

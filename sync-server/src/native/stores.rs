@@ -1,11 +1,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, Notify, OnceCell};
 
+use super::clients::ClientsFile;
 use super::hub::Hub;
-use super::lost::LostFile;
-use crate::event_log::{SqliteFile, SqliteLog, StoreError};
+use crate::event_log::{EventLog, SqliteFile, SqliteLog, StoreError};
 use crate::{Clock, Hooks, Store, iso_timestamp};
 
 pub(super) type NativeStore<H> = Store<SqliteLog, H, Hub>;
@@ -22,20 +22,31 @@ pub(super) struct Stores<H> {
     hooks: Arc<H>,
     clock: Arc<dyn Clock>,
     stores_max: u32,
-    lost: LostFile,
+    clients: ClientsFile,
     open: Mutex<HashMap<Arc<str>, Opening<H>>>,
 }
 
 impl<H: Hooks> Stores<H> {
-    pub(super) fn new(file: SqliteFile, lost: LostFile, hooks: Arc<H>, clock: Arc<dyn Clock>, stores_max: u32) -> Self {
-        Self { file, hooks, clock, stores_max, lost, open: Mutex::default() }
+    pub(super) fn new(
+        file: SqliteFile,
+        clients: ClientsFile,
+        hooks: Arc<H>,
+        clock: Arc<dyn Clock>,
+        stores_max: u32,
+    ) -> Self {
+        Self { file, hooks, clock, stores_max, clients, open: Mutex::default() }
     }
 
-    /// Keeps what the next server must know. Call it when all connections are closed.
+    /// Told when what is known of 0.3 clients changes; then [`save`](Self::save).
+    pub(super) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.clients.changed)
+    }
+
+    /// Keeps what the next server must know of 0.3 clients.
     pub(super) async fn save(&self) {
         let open = self.open.lock().await;
-        let stores = open.iter().filter_map(|(id, cell)| cell.get().map(|store| (id, store)));
-        self.lost.save(stores.map(|(id, store)| (id.to_string(), store.publisher().take_lost())));
+        let stores = open.iter().filter_map(|(id, cell)| cell.get().map(|store| (&**id, store.publisher().clients())));
+        self.clients.save(stores.collect()).await;
     }
 
     pub(super) async fn get(&self, id: &Arc<str>) -> Result<Arc<NativeStore<H>>, StoreError> {
@@ -58,8 +69,9 @@ impl<H: Hooks> Stores<H> {
                 let created_at = iso_timestamp(self.clock.now_ms());
                 let log = self.file.store(id, created_at, self.stores_max).await?;
                 let (hooks, clock) = (Arc::clone(&self.hooks), Arc::clone(&self.clock));
-                let hub = Hub::default();
-                hub.restore_lost(self.lost.take(id));
+                let left = self.clients.take(id);
+                let hub = Hub::new(self.changed());
+                hub.restore(left, log.tip().await?.head, self.clock.now_ms());
                 Ok::<_, StoreError>(Arc::new(Store::new(log, hooks, hub, clock)))
             })
             .await?;

@@ -71,9 +71,9 @@ impl V03 {
         lost.acknowledged.iter().map(|id| self.acknowledge(id)).collect()
     }
 
-    /// Whether this client has a pull that another connection could continue.
-    pub fn has_pulls(&self) -> bool {
-        !self.pulls.is_empty()
+    /// The ids of this client's pulls, which another connection could continue.
+    pub fn pulls(&self) -> impl Iterator<Item = &str> {
+        self.pulls.iter().map(|pull| pull.id.as_str())
     }
 
     pub(super) fn handle_frame(&mut self, text: &str) -> Vec<Input> {

@@ -1,4 +1,5 @@
 // Stores whose connection breaks, through a proxy: what others committed meanwhile must arrive, and what they committed must get out.
+import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { Backend, converged, created, done, renamed, Store } from '../lib/clients.mjs'
 import { Driver } from '../lib/driver.mjs'
@@ -176,7 +177,15 @@ for (const { label, generation, kind } of KINDS) {
       const a = await Store.open(t, generation, { url: proxy.url, kind, storeId, clientId: 'a' })
       await until('some of the backlog is there', async () => (await a.syncState()).upstreamHead >= 100)
       proxy.cut()
-      await converged([a], 2000, BACK)
+      if (generation !== 'v03') return converged([a], 2000, BACK)
+      // What had arrived although the server cannot know it comes twice, which stops a 0.3.1 client until the app is started
+      // anew. A hole must never be.
+      const caughtUp = await converged([a], 2000, 10_000).then(() => true, () => false)
+      t.diagnostic(caughtUp ? 'it caught up by itself' : 'it needs a new start to catch up')
+      const { upstreamHead } = await a.syncState()
+      assert.equal((await a.rows()).length, upstreamHead, 'a has a hole')
+      const again = await Store.open(t, generation, { url: proxy.url, kind, storeId, clientId: 'again' })
+      await converged([again], 2000, BACK)
     })
   })
 }

@@ -1,0 +1,93 @@
+//! What is known of 0.3 clients, over a restart of the server. They never pull again, so that a new
+//! server must know where the last one had left them, see `resume`.
+//!
+//! Written a moment after it changes, so that it survives a crash: a client that was connected then
+//! counts as having had everything.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, Notify};
+
+use crate::resume::Entry;
+
+/// Beside the data file.
+const FILE_NAME: &str = "clients-0.3.json";
+
+/// Changes that come together are written together.
+pub(super) const SAVE_DELAY: Duration = Duration::from_millis(10);
+
+/// The 0.3 clients of one store.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Clients {
+    pub(super) lost: Vec<Entry>,
+    pub(super) connected: Vec<Connected>,
+}
+
+/// A client that is connected. Where it stands is not kept: with the log.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Connected {
+    pub(super) likeness: String,
+    pub(super) pulls: Vec<String>,
+}
+
+impl Clients {
+    fn is_empty(&self) -> bool {
+        self.lost.is_empty() && self.connected.is_empty()
+    }
+}
+
+pub(super) struct ClientsFile {
+    path: PathBuf,
+    /// What the last server left, until its store is opened.
+    left: std::sync::Mutex<HashMap<String, Clients>>,
+    writing: Mutex<()>,
+    /// Told of each change.
+    pub(super) changed: Arc<Notify>,
+}
+
+impl ClientsFile {
+    pub(super) fn open(folder: &Path) -> Self {
+        let path = folder.join(FILE_NAME);
+        let left = match std::fs::read(&path).map(|json| serde_json::from_slice(&json)) {
+            Ok(Ok(left)) => left,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => HashMap::new(),
+            unreadable => {
+                let error = unreadable.map_or_else(|error| error.to_string(), |json| format!("{:?}", json.err()));
+                tracing::warn!(error, "cannot read {}: 0.3 clients that reconnect may miss events", path.display());
+                HashMap::new()
+            }
+        };
+        Self { path, left: std::sync::Mutex::new(left), writing: Mutex::default(), changed: Arc::default() }
+    }
+
+    /// What the last server left of a store.
+    pub(super) fn take(&self, store_id: &str) -> Clients {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(store_id).unwrap_or_default()
+    }
+
+    /// Writes what is known: of the open stores, and what the last server left of the others.
+    pub(super) async fn save(&self, mut open: HashMap<&str, Clients>) {
+        let _writing = self.writing.lock().await;
+        open.retain(|_, clients| !clients.is_empty());
+        let json = {
+            let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = left.iter().map(|(id, clients)| (id.as_str(), clients));
+            let all: HashMap<_, _> = left.chain(open.iter().map(|(id, clients)| (*id, clients))).collect();
+            serde_json::to_vec(&all).expect("clients have a JSON form")
+        };
+        if let Err(error) = replace(&self.path, json).await {
+            tracing::warn!(%error, "cannot write {}: 0.3 clients may miss events after a restart", self.path.display());
+        }
+    }
+}
+
+/// Writes a file so that there is always the old one or the new one.
+async fn replace(path: &Path, contents: Vec<u8>) -> std::io::Result<()> {
+    let new = path.with_extension("json.new");
+    tokio::fs::write(&new, contents).await?;
+    tokio::fs::rename(&new, path).await
+}
