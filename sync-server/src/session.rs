@@ -205,18 +205,18 @@ impl Session {
         }
     }
 
-    /// Whether to send a WebSocket ping now, to learn what has arrived. Ask again after each frame.
-    pub fn poll_ping(&mut self) -> bool {
+    /// The number of a WebSocket ping to send now, to learn what has arrived. Ask again after each frame.
+    pub fn poll_ping(&mut self) -> Option<u64> {
         match &mut self.kind {
             Kind::V03(session) => session.poll_ping(),
-            Kind::Rpc(_) => false,
+            Kind::Rpc(_) => None,
         }
     }
 
-    /// The answer to the last WebSocket ping has come.
-    pub fn handle_pong(&mut self) {
+    /// The answer to a WebSocket ping has come.
+    pub fn handle_pong(&mut self, ping: u64) {
         if let Kind::V03(session) = &mut self.kind {
-            session.handle_pong();
+            session.handle_pong(ping);
         }
     }
 

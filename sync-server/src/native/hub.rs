@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use livestore_sync_protocol::SeqNum;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
@@ -12,9 +13,6 @@ use super::outbox::Outbox;
 use crate::resume::{Lost, Position, Resume};
 use crate::store::{Committed, Publish};
 use crate::{Connection, Session};
-
-/// The payload of pings whose pongs prove that what was sent before has arrived.
-pub(super) const ARRIVED: &[u8] = b"arrived";
 
 /// One connected WebSocket.
 pub(super) struct Peer {
@@ -49,8 +47,13 @@ impl Peer {
     /// arrives, a ping behind it.
     fn send_now(&self, session: &mut Session, frame: String) {
         self.outbox.send_now(frame);
-        if session.poll_ping() {
-            self.outbox.ping(ARRIVED);
+        self.poll_ping(session);
+    }
+
+    /// Pings where the session wants to know what has arrived. The pong brings the number back.
+    pub(super) fn poll_ping(&self, session: &mut Session) {
+        if let Some(ping) = session.poll_ping() {
+            self.outbox.ping(Bytes::copy_from_slice(&ping.to_be_bytes()));
         }
     }
 

@@ -81,8 +81,8 @@ impl Outbox {
         }
     }
 
-    pub(super) fn ping(&self, payload: &'static [u8]) {
-        self.put(Outgoing::Ping(Bytes::from_static(payload)));
+    pub(super) fn ping(&self, payload: Bytes) {
+        self.put(Outgoing::Ping(payload));
     }
 
     /// Closes once everything before it is sent.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use livestore_sync_protocol::v03::Context;
 use livestore_sync_protocol::{Cursor, Generation, SeqNum};
@@ -64,7 +65,7 @@ pub(super) async fn run<H: Hooks>(
 async fn is_alive(peer: &Peer) -> bool {
     let mut heard = std::pin::pin!(peer.heard.notified());
     heard.as_mut().enable();
-    peer.outbox.ping(b"");
+    peer.outbox.ping(Bytes::new());
     tokio::select! {
         heard = timeout(ALIVE_TIMEOUT, heard) => heard.is_ok(),
         () = peer.outbox.over() => false,

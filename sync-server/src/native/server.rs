@@ -33,6 +33,10 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the body of an HTTP request may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What a socket reads at once. It is cleared before each read, so that the library's 128 KiB would
+/// cost more than all else when frames are small.
+const READ_BUFFER_BYTES: usize = 16 * 1024;
+
 /// What one server takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -372,12 +376,14 @@ impl<H: Hooks> Server<H> {
         // An app that does not tell gets all clients alike, which is safe but less exact.
         let address =
             parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.0.ip());
-        upgrade.max_message_size(inner.limits.frame_bytes_max).max_frame_size(inner.limits.frame_bytes_max).on_upgrade(
-            async move |socket| {
+        upgrade
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .max_message_size(inner.limits.frame_bytes_max)
+            .max_frame_size(inner.limits.frame_bytes_max)
+            .on_upgrade(async move |socket| {
                 let _held = (permit, sockets);
                 socket::serve(socket, home, connection, address, session).await;
-            },
-        )
+            })
     }
 
     async fn post(&self, request: Request, target: Target) -> Response {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
+use bytes::Bytes;
 use futures_util::stream::SplitStream;
 use futures_util::{FutureExt, StreamExt};
 use livestore_sync_protocol::v03::Context;
@@ -16,7 +17,7 @@ use tokio_tungstenite::tungstenite;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::hub::{ARRIVED, Peer};
+use super::hub::Peer;
 use super::outbox::Outbox;
 use super::reconnect;
 use super::stores::NativeStore;
@@ -130,7 +131,7 @@ async fn read<H: Hooks>(
                 return;
             }
             Err(_) => {
-                peer.outbox.ping(b"");
+                peer.outbox.ping(Bytes::new());
                 continue;
             }
             Ok(None) => return,
@@ -145,19 +146,19 @@ async fn read<H: Hooks>(
                 Err(_) => peer.outbox.close(CLOSE_INVALID_UTF8, "binary frames must hold UTF-8 JSON"),
             },
             // The library answers pings, and closes when the stream is read on.
-            Ok(Some(Ok(Message::Pong(payload)))) if payload == ARRIVED => handle_arrived(peer),
-            Ok(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)))) => {}
+            Ok(Some(Ok(Message::Pong(payload)))) => handle_pong(peer, &payload),
+            Ok(Some(Ok(Message::Ping(_) | Message::Close(_)))) => {}
         }
         last_seen = Instant::now();
     }
 }
 
-fn handle_arrived(peer: &Peer) {
+fn handle_pong(peer: &Peer, payload: &[u8]) {
+    // Pings that only ask whether somebody is there have no number.
+    let Ok(ping) = payload.try_into().map(u64::from_be_bytes) else { return };
     let mut session = peer.session();
-    session.handle_pong();
-    if session.poll_ping() {
-        peer.outbox.ping(ARRIVED);
-    }
+    session.handle_pong(ping);
+    peer.poll_ping(&mut session);
 }
 
 /// Which close code tells the peer what it did wrong; nothing where it is gone already.
@@ -274,9 +275,7 @@ impl PullSink for SocketSink<'_> {
     async fn send(&self, chunk: Option<&Chunk>, remaining: u64, backend_id: &str) -> Result<(), PullError> {
         let frame = self.peer.session().handle_chunk(self.delivery, chunk, remaining, backend_id);
         self.peer.outbox.send(frame.ok_or(PullError::Gone)?).await.map_err(|_| PullError::Gone)?;
-        if self.peer.session().poll_ping() {
-            self.peer.outbox.ping(ARRIVED);
-        }
+        self.peer.poll_ping(&mut self.peer.session());
         Ok(())
     }
 

@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use livestore_sync_protocol::v03::{self, ClientMessage, Context, Id, PullReq, Refusal, ServerMessage};
 use livestore_sync_protocol::{Chunk, Cursor, Generation, ItemFormat, RequestId, SeqNum};
 
@@ -22,26 +24,32 @@ pub struct V03 {
     catching_up: usize,
     /// Whether any event was sent on this connection.
     sent: bool,
-    /// Acknowledgements that were sent and may not have arrived.
-    acknowledged: Vec<String>,
-    /// How many of them the ping covers that is on its way. Its pong proves that what was sent before
-    /// it has arrived.
-    pinged: Option<usize>,
+    /// Acknowledgements that were sent and may not have arrived, each with the ping that covers it.
+    acknowledged: Vec<(u64, String)>,
+    /// Whether something was sent behind the last ping.
+    unpinged: bool,
+    /// How many pings were sent. The pong of one proves that what was sent before it has arrived.
+    pinged: u64,
+    /// The last ping that was answered.
+    ponged: u64,
 }
+
+/// Pings that may be on their way; what is sent meanwhile is covered by the next.
+const PINGS_MAX: u64 = 64;
 
 /// Where a pull stands.
 #[derive(Debug)]
 struct Known {
     id: String,
     sent: SeqNum,
-    /// What had been sent when the last ping went out.
-    pinged: SeqNum,
+    /// What had been sent when these pings went out.
+    pinged: VecDeque<(u64, SeqNum)>,
     confirmed: SeqNum,
 }
 
 impl Known {
     fn new(id: String, after: SeqNum) -> Self {
-        Self { id, sent: after, pinged: after, confirmed: after }
+        Self { id, sent: after, pinged: VecDeque::new(), confirmed: after }
     }
 }
 
@@ -143,6 +151,7 @@ impl V03 {
             self.sent = true;
             for pull in self.pulls.iter_mut().filter(|pull| context == Context::Push || pull.id == id) {
                 pull.sent = pull.sent.max(chunk.last);
+                self.unpinged = true;
             }
         }
         let mut context = context;
@@ -169,7 +178,8 @@ impl V03 {
     pub(super) fn acknowledge(&mut self, id: &str) -> String {
         // Without a pull, no later connection can be known for this client's.
         if self.held || !self.pulls.is_empty() {
-            self.acknowledged.push(id.to_owned());
+            self.acknowledged.push((self.pinged + 1, id.to_owned()));
+            self.unpinged = true;
         }
         ServerMessage::PushAck(Id { request_id: id.to_owned() }).encode()
     }
@@ -188,29 +198,36 @@ impl V03 {
         self.catching_up > 0
     }
 
-    /// Whether to send a WebSocket ping now: its pong will prove that what was sent has arrived.
-    /// Ask again after each frame; one ping is on its way at a time.
-    pub(super) fn poll_ping(&mut self) -> bool {
-        let unconfirmed = self.pulls.iter().any(|pull| pull.sent > pull.confirmed) || !self.acknowledged.is_empty();
-        if self.pinged.is_some() || !unconfirmed {
-            return false;
+    /// The number of a WebSocket ping to send now: its pong will prove that what was sent has arrived.
+    /// Ask again after each frame.
+    pub(super) fn poll_ping(&mut self) -> Option<u64> {
+        if !self.unpinged || self.pinged - self.ponged >= PINGS_MAX {
+            return None;
         }
-        self.pulls.iter_mut().for_each(|pull| pull.pinged = pull.sent);
-        self.pinged = Some(self.acknowledged.len());
-        true
+        self.unpinged = false;
+        self.pinged += 1;
+        self.pulls.iter_mut().for_each(|pull| pull.pinged.push_back((self.pinged, pull.sent)));
+        Some(self.pinged)
     }
 
-    pub(super) fn handle_pong(&mut self) {
-        let Some(acknowledged) = self.pinged.take() else { return };
-        self.pulls.iter_mut().for_each(|pull| pull.confirmed = pull.pinged);
-        self.acknowledged.drain(..acknowledged);
+    pub(super) fn handle_pong(&mut self, ping: u64) {
+        if ping > self.pinged {
+            return;
+        }
+        self.ponged = self.ponged.max(ping);
+        for pull in &mut self.pulls {
+            while let Some((_, sent)) = pull.pinged.front().filter(|(number, _)| *number <= ping) {
+                pull.confirmed = *sent;
+                pull.pinged.pop_front();
+            }
+        }
+        self.acknowledged.retain(|(covered_by, _)| *covered_by > ping);
     }
 
     /// What the next connection of this client must know.
     pub fn handle_lost(&mut self) -> Lost {
         let position = |pull: &Known| Position { pull: pull.id.clone(), after: pull.confirmed };
-        self.pinged = None;
-        let acknowledged = std::mem::take(&mut self.acknowledged);
+        let acknowledged = self.acknowledged.drain(..).map(|(_, id)| id).collect();
         Lost { pulls: self.pulls.iter().map(position).collect(), acknowledged }
     }
 }

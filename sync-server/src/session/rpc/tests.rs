@@ -331,8 +331,8 @@ fn rpc_never_asks_for_what_only_v03_needs() {
     let mut session = session();
     let pull = start(&mut session, "1", true);
     send(&mut session, &pull, 1, 0);
-    assert!(!session.poll_ping());
-    session.handle_pong();
+    assert_eq!(session.poll_ping(), None);
+    session.handle_pong(1);
     assert!(session.v03_mut().is_none());
     assert_eq!(id("1").generation(), Generation::V04);
 }

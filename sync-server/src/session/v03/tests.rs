@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::super::sample::{ME, OTHER, chunk, seq};
 use super::super::{Delivery, Input, Session};
+use super::PINGS_MAX;
 use crate::event_log::LogError;
 use crate::resume::{Lost, Position};
 
@@ -113,8 +114,8 @@ fn adopt(session: &mut Session, lost: &Lost) -> Vec<String> {
 
 /// What has been sent arrives.
 fn confirm(session: &mut Session) {
-    assert!(session.poll_ping());
-    session.handle_pong();
+    let ping = session.poll_ping().expect("there is news");
+    session.handle_pong(ping);
 }
 
 #[test]
@@ -219,17 +220,40 @@ fn what_arrived_is_known_by_pongs() {
 
     let mut session = live(3);
     confirm(&mut session);
-    assert!(!session.poll_ping(), "all is confirmed");
+    assert_eq!(session.poll_ping(), None, "all is confirmed");
     session.commit(3, 4, origin(ME, "x"));
-    assert!(session.poll_ping());
-    assert!(!session.poll_ping(), "one at a time");
+    let first = session.poll_ping().expect("there is news");
+    assert_eq!(session.poll_ping(), None, "there is no more");
     session.commit(4, 5, origin(ME, "y"));
-    session.handle_pong();
-    assert!(session.poll_ping(), "the rest is not covered");
-    assert_eq!(lost(&mut session), left(&[("p", 4)], &["y"]));
+    let second = session.poll_ping().expect("there is news");
+    session.commit(5, 6, origin(ME, "z"));
+    session.handle_pong(first);
+    session.handle_pong(second + 1);
+    assert_eq!(lost(&mut session), left(&[("p", 4)], &["y", "z"]));
 
     let mut session = live(3);
-    session.handle_pong();
+    session.commit(3, 4, None);
+    session.poll_ping().expect("there is news");
+    session.commit(4, 5, None);
+    let last = session.poll_ping().expect("there is news");
+    session.commit(5, 6, None);
+    session.handle_pong(last);
+    assert_eq!(lost(&mut session), left(&[("p", 5)], &[]), "a pong covers the pings before it");
+
+    let mut session = live(3);
+    for number in 0..PINGS_MAX as i64 {
+        session.commit(3 + number, 4 + number, None);
+        assert!(session.poll_ping().is_some());
+    }
+    session.commit(100, 101, None);
+    assert_eq!(session.poll_ping(), None, "so many are on their way");
+    session.handle_pong(1);
+    assert!(session.poll_ping().is_some());
+    session.handle_pong(PINGS_MAX + 1);
+    assert_eq!(lost(&mut session), left(&[("p", 101)], &[]));
+
+    let mut session = live(3);
+    session.handle_pong(1);
     assert_eq!(lost(&mut session), left(&[("p", 0)], &[]), "nobody asked");
 }
 
@@ -238,10 +262,10 @@ fn a_pong_says_nothing_about_a_pull_that_is_newer_than_its_ping() {
     let mut session = held();
     adopt(&mut session, &left(&[("old", 10)], &[]));
     send(&mut session, "old", 11, 20);
-    assert!(session.poll_ping());
+    let ping = session.poll_ping().expect("there is news");
     handle(&mut session, &pull("new", Some(3)));
     send(&mut session, "new", 4, 20);
-    session.handle_pong();
+    session.handle_pong(ping);
     assert_eq!(lost(&mut session), left(&[("new", 3)], &[]));
 }
 
@@ -252,7 +276,7 @@ fn only_clients_that_can_come_back_have_acknowledgements_kept() {
         session.commit(number, number + 1, origin(ME, "x"));
         handle(&mut session, &push("y", ""));
     }
-    assert!(!session.poll_ping());
+    assert_eq!(session.poll_ping(), None);
     assert_eq!(lost(&mut session), left(&[], &[]));
 }
 
