@@ -1,6 +1,7 @@
 //! `cargo xtask …`: everything beyond plain cargo, set-up included, so that nobody needs another
 //! tool to start.
 
+mod bench;
 mod run;
 mod setup;
 mod test;
@@ -16,6 +17,8 @@ cargo xtask COMMAND
   wasm        the protocol and the engine for wasm32, and what they may depend on
   blackbox    the black-box suite and the kill test, against the native binary
   interop     published LiveStore clients against the native binary
+  bench       this server and the published reference, measured side by side on this machine, as a
+              Markdown table; --quick takes minutes, --no-reference leaves the reference out
   setup       what the commands above need, installed ahead of time
 
 Each command installs what it needs and says what is missing if it can't.";
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         "wasm" => test::wasm(),
         "blackbox" => test::blackbox(rest),
         "interop" => test::interop(rest),
+        "bench" => bench::bench(rest),
         "setup" => setup::wasm_target().and_then(|()| setup::interop_packages().map(drop)),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -21,17 +21,28 @@ pub(crate) fn wasm_target() -> Result {
 
 /// The folder of the interop suite, with the npm packages that its lock files name.
 pub(crate) fn interop_packages() -> Result<PathBuf> {
+    npm_packages("tests/interop", &["v03", "v04", "next"])
+}
+
+/// The folder of the benchmark, with the npm packages that it needs.
+pub(crate) fn bench_packages(reference: bool) -> Result<PathBuf> {
+    let reference: &[&str] = if reference { &["reference", "reference/v03", "reference/v04"] } else { &[] };
+    npm_packages("benches", &[&["."], reference].concat())
+}
+
+/// A folder, with the npm packages that the lock files in these folders of it name.
+fn npm_packages(base: &str, folders: &[&str]) -> Result<PathBuf> {
     let version = output(&mut command("node", &["--version"]))
-        .map_err(|error| format!("{error}\nThe interop suite needs Node.js {NODE_MAJOR_MIN} or newer, with npm."))?;
+        .map_err(|error| format!("{error}\n{base} needs Node.js {NODE_MAJOR_MIN} or newer, with npm."))?;
     let major = version.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < NODE_MAJOR_MIN) {
-        return Err(format!("Node.js is {version}; the interop suite needs {NODE_MAJOR_MIN} or newer."));
+        return Err(format!("Node.js is {version}; {base} needs {NODE_MAJOR_MIN} or newer."));
     }
-    let suite = root().join("tests/interop");
-    for folder in ["v03", "v04", "next"] {
-        npm_ci(&suite.join(folder))?;
+    let base = root().join(base);
+    for folder in folders {
+        npm_ci(&base.join(folder))?;
     }
-    Ok(suite)
+    Ok(base)
 }
 
 /// Installs what a lock file names, unless that is done already.

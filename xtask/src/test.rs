@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use crate::run::{Result, cargo, command, output, root, run};
+use crate::run::{Result, cargo, command, output, run, target};
 use crate::setup::{self, WASM};
 
 /// What the wire crate must never come to depend on.
@@ -41,10 +41,9 @@ pub(crate) fn wasm() -> Result {
 }
 
 /// The native binary, as users run it.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     run(&mut cargo(&["build", "--release", "-p", "livestore-sync-server", "--locked"]))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("release/livestore-sync"))
+    Ok(target().join("release/livestore-sync"))
 }
 
 pub(crate) fn blackbox(arguments: &[String]) -> Result {
