@@ -21,6 +21,8 @@ pub mod route;
 mod session;
 mod store;
 pub mod table_name;
+#[cfg(all(feature = "worker", target_family = "wasm"))]
+pub mod worker;
 
 pub use backend_id::new_backend_id;
 pub use batch::Batch;
