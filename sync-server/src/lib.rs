@@ -12,6 +12,8 @@ mod batch;
 mod clock;
 mod error;
 pub mod event_log;
+#[cfg(any(feature = "native", all(feature = "worker", target_family = "wasm")))]
+mod home;
 mod hooks;
 mod maybe_send;
 #[cfg(feature = "native")]
@@ -32,5 +34,5 @@ pub use event_log::EventLog;
 pub use hooks::{Connection, HookContext, HookError, HookFns, Hooks, Pull, Push, Transport};
 pub use livestore_sync_protocol as protocol;
 pub use maybe_send::{BoxFuture, MaybeSend, MaybeSync};
-pub use session::{CLOSE_RESUME, Delivery, Input, Session, V03};
+pub use session::{CLOSE_RESUME, Delivery, HEARD_MS_MAX, Input, Proof, Session, Snapshot, V03};
 pub use store::{Admitted, Committed, Origin, Publish, PullSink, Pushed, Store};
