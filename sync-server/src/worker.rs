@@ -30,11 +30,15 @@ mod front;
 #[cfg(target_family = "wasm")]
 mod http;
 #[cfg(target_family = "wasm")]
+mod log;
+#[cfg(target_family = "wasm")]
 mod macros;
 #[cfg(target_family = "wasm")]
 mod object;
 #[cfg(target_family = "wasm")]
 mod options;
+#[cfg(target_family = "wasm")]
+mod panic;
 #[cfg(target_family = "wasm")]
 mod socket;
 #[cfg(target_family = "wasm")]

@@ -128,10 +128,10 @@ async fn read<H: Hooks>(
                 return drain(peer, stream).await;
             }
             Ok(Some(Ok(Message::Text(text)))) => {
-                handle_text(&home.store, peer, pushes, text.as_str(), home.clock.now_ms()).await;
+                handle_text(&home.store, peer, pushes, text.as_str(), home.clock.now_ms(), None).await;
             }
             Ok(Some(Ok(Message::Binary(bytes)))) => match std::str::from_utf8(&bytes) {
-                Ok(text) => handle_text(&home.store, peer, pushes, text, home.clock.now_ms()).await,
+                Ok(text) => handle_text(&home.store, peer, pushes, text, home.clock.now_ms(), None).await,
                 Err(_) => peer.link.close(CLOSE_INVALID_UTF8, "binary frames must hold UTF-8 JSON"),
             },
             // The library answers pings, and closes when the stream is read on.

@@ -6,10 +6,10 @@ use worker::js_sys::{Function, Reflect};
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::{Context, Date, Env, ObjectNamespace, Request, Response, Result, Stub};
 
-use super::WorkerOptions;
 use super::http::{Asked, entries, failure, finish, text};
 use super::internal::{self, Internal};
 use super::options::BINDINGS;
+use super::{WorkerOptions, log};
 use crate::protocol::rpc::Transport as Parameter;
 use crate::route::{self, Parts, Refused, Route, route};
 use crate::{Connection, Hooks, Transport, connection_id, iso_timestamp};
@@ -53,6 +53,7 @@ pub struct SyncWorker {
 /// Makes the Worker's side of the server, see [`SyncWorker::fetch`].
 #[must_use]
 pub fn make_worker(options: WorkerOptions) -> SyncWorker {
+    log::install();
     SyncWorker { options }
 }
 

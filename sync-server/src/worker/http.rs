@@ -1,6 +1,6 @@
 //! Requests and responses of the platform, in the terms of the engine.
 
-use worker::{Headers, Request, Response, Result, console_error};
+use worker::{Headers, Request, Response, Result};
 
 use super::WorkerOptions;
 
@@ -36,7 +36,7 @@ pub(super) fn text(status: u16, text: impl Into<String>) -> Result<Response> {
 
 /// Logs what went wrong and answers without it.
 pub(super) fn failure(status: u16, what: &str, error: impl std::fmt::Display) -> Result<Response> {
-    console_error!("livestore-sync: {what}: {error}");
+    tracing::error!(%error, "{what}");
     text(status, what)
 }
 

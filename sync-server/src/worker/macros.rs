@@ -5,7 +5,11 @@ use super::ObjectOptions;
 /// For [`make_durable_object!`](crate::make_durable_object).
 #[doc(hidden)]
 pub mod macro_scope {
-    pub use worker::wasm_bindgen;
+    pub use worker::Env;
+    pub use worker::js_sys::Promise;
+    pub use worker::wasm_bindgen::{self, JsValue};
+    pub use worker::worker_sys::DurableObjectState;
+    pub use worker::worker_sys::web_sys::{Request, WebSocket};
 }
 
 /// What `options = …` of [`make_durable_object!`](crate::make_durable_object) may be.
@@ -36,57 +40,69 @@ impl<F: FnOnce(&Env) -> ObjectOptions> ObjectSetup for F {
 ///     options = |env: &worker::Env| ObjectOptions::new().forward_headers(&["cookie"]);
 /// }
 /// ```
-///
-/// The crate that uses it depends on `worker`, too.
 #[macro_export]
 macro_rules! make_durable_object {
     ($(#[$attribute:meta])* $visibility:vis struct $name:ident; options = $options:expr $(;)?) => {
-        // Found by name in what `worker`'s macro makes.
+        // wasm-bindgen's macros look for some of this by name.
         #[allow(unused_imports)]
         use $crate::worker::macro_scope::*;
 
         $(#[$attribute])*
-        #[::worker::durable_object]
+        #[$crate::worker::macro_scope::wasm_bindgen::prelude::wasm_bindgen(
+            wasm_bindgen = $crate::worker::macro_scope::wasm_bindgen
+        )]
         $visibility struct $name($crate::worker::SyncObject);
 
-        impl ::worker::DurableObject for $name {
-            fn new(state: ::worker::State, env: ::worker::Env) -> Self {
+        // `worker::durable_object` makes async methods, whose callers hang when one panics.
+        #[$crate::worker::macro_scope::wasm_bindgen::prelude::wasm_bindgen(
+            wasm_bindgen = $crate::worker::macro_scope::wasm_bindgen
+        )]
+        impl $name {
+            #[doc(hidden)]
+            #[wasm_bindgen(constructor)]
+            pub fn new(state: $crate::worker::macro_scope::DurableObjectState, env: $crate::worker::macro_scope::Env) -> Self {
                 let options = $crate::worker::ObjectSetup::options($options, &env);
-                Self($crate::worker::SyncObject::new(state, env, options))
+                Self($crate::worker::SyncObject::new(state.into(), env, options))
             }
 
-            async fn fetch(&self, request: ::worker::Request) -> ::worker::Result<::worker::Response> {
-                self.0.fetch(request).await
+            #[doc(hidden)]
+            pub fn fetch(&self, request: $crate::worker::macro_scope::Request) -> $crate::worker::macro_scope::Promise {
+                self.0.fetch(request.into())
             }
 
-            async fn alarm(&self) -> ::worker::Result<::worker::Response> {
-                self.0.alarm().await
+            #[doc(hidden)]
+            pub fn alarm(&self) -> $crate::worker::macro_scope::Promise {
+                self.0.alarm()
             }
 
-            async fn websocket_message(
+            #[doc(hidden)]
+            #[wasm_bindgen(js_name = webSocketMessage)]
+            pub fn websocket_message(
                 &self,
-                socket: ::worker::WebSocket,
-                message: ::worker::WebSocketIncomingMessage,
-            ) -> ::worker::Result<()> {
-                self.0.websocket_message(socket, message).await
+                socket: $crate::worker::macro_scope::WebSocket,
+                message: $crate::worker::macro_scope::JsValue,
+            ) -> $crate::worker::macro_scope::Promise {
+                self.0.websocket_message(socket.into(), message)
             }
 
-            async fn websocket_close(
+            #[doc(hidden)]
+            #[wasm_bindgen(js_name = webSocketClose)]
+            pub fn websocket_close(
                 &self,
-                socket: ::worker::WebSocket,
-                code: usize,
+                socket: $crate::worker::macro_scope::WebSocket,
+                code: u32,
                 reason: String,
-                _was_clean: bool,
-            ) -> ::worker::Result<()> {
-                self.0.websocket_close(socket, code, &reason).await
+            ) -> $crate::worker::macro_scope::Promise {
+                self.0.websocket_close(socket.into(), code, reason)
             }
 
-            async fn websocket_error(
+            #[doc(hidden)]
+            #[wasm_bindgen(js_name = webSocketError)]
+            pub fn websocket_error(
                 &self,
-                socket: ::worker::WebSocket,
-                _error: ::worker::Error,
-            ) -> ::worker::Result<()> {
-                self.0.websocket_error(socket).await
+                socket: $crate::worker::macro_scope::WebSocket,
+            ) -> $crate::worker::macro_scope::Promise {
+                self.0.websocket_error(socket.into())
             }
         }
     };

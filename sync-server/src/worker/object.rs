@@ -9,12 +9,11 @@ use livestore_sync_protocol::target::{self, Target};
 use livestore_sync_protocol::{Generation, SeqNum, rpc};
 use tokio::sync::{Notify, OnceCell, mpsc};
 use uuid::Uuid;
-use worker::js_sys::{Function, Reflect};
+use worker::js_sys::{Function, Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::worker_sys::web_sys;
 use worker::{
-    Date, Env, Headers, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, WebSocketPair,
-    WebSocketRequestResponsePair,
+    Date, Env, Headers, Request, Response, Result, State, WebSocket, WebSocketPair, WebSocketRequestResponsePair,
 };
 
 use super::attachment::{Attachment, Fixed};
@@ -22,7 +21,7 @@ use super::http::{Asked, failure, text};
 use super::internal::{self, Internal};
 use super::socket::Socket;
 use super::sweep::{self, PARKED_LOOK_MS, SWEEP_MS, Seen, Verdict};
-use super::{ObjectOptions, stored};
+use super::{ObjectOptions, log, panic, stored};
 use crate::event_log::{D1Log, LogError, ObjectLog, WorkerLog, reference_backend_id};
 use crate::home::body::{self, FRAMES_WAITING_MAX, Framing};
 use crate::home::calls::{PushCall, Spawn, handle_text, run_pushes};
@@ -42,8 +41,56 @@ const CLOSE_POLICY: u16 = 1008;
 /// The platform's ready state of a socket that is open.
 const OPEN: u16 = 1;
 
-/// The body of the Durable Object that [`make_durable_object!`](crate::make_durable_object) makes.
-pub struct SyncObject {
+/// The body of the Durable Object that [`make_durable_object!`](crate::make_durable_object) makes. Its
+/// methods are those that the platform calls; each answers even if the object panics.
+pub struct SyncObject(Rc<Body>);
+
+impl SyncObject {
+    /// The object with this state.
+    #[must_use]
+    pub fn new(state: State, env: Env, options: ObjectOptions) -> Self {
+        log::install();
+        panic::watch(&state);
+        Self(Rc::new(Body::new(state, env, options)))
+    }
+
+    fn run<T: Into<JsValue>>(&self, call: impl AsyncFnOnce(&Body) -> Result<T> + 'static) -> Promise {
+        let body = Rc::clone(&self.0);
+        panic::guard(&self.0.state, async move { call(&body).await })
+    }
+
+    /// Answers a request that a Worker has forwarded, with a `Response`.
+    #[must_use]
+    pub fn fetch(&self, request: Request) -> Promise {
+        self.run(async move |body| body.fetch(request).await.map(web_sys::Response::from))
+    }
+
+    /// Looks for sockets whose clients are gone.
+    #[must_use]
+    pub fn alarm(&self) -> Promise {
+        self.run(async |body| body.alarm().await.map(|()| JsValue::NULL))
+    }
+
+    /// Takes a frame. Ends when all that it asked for is done.
+    #[must_use]
+    pub fn websocket_message(&self, socket: WebSocket, message: JsValue) -> Promise {
+        self.run(async move |body| body.websocket_message(socket, &message).await.map(|()| JsValue::NULL))
+    }
+
+    /// Takes the end of a connection.
+    #[must_use]
+    pub fn websocket_close(&self, socket: WebSocket, code: u32, reason: String) -> Promise {
+        self.run(async move |body| body.websocket_close(socket, code, &reason).await.map(|()| JsValue::NULL))
+    }
+
+    /// Takes the break of a connection.
+    #[must_use]
+    pub fn websocket_error(&self, socket: WebSocket) -> Promise {
+        self.run(async move |body| body.leave(&socket).await.map(|()| JsValue::NULL))
+    }
+}
+
+struct Body {
     state: Rc<State>,
     env: Env,
     options: ObjectOptions,
@@ -61,12 +108,12 @@ struct Home {
 }
 
 #[derive(Clone)]
-struct Tasks(Rc<State>);
+struct Tasks;
 
 impl Spawn for Tasks {
     fn spawn(&self, push: impl Future<Output = ()> + 'static) {
-        // The object stays in memory until it is done.
-        self.0.wait_until(push);
+        // The call of the frame that it came in waits for it.
+        spawn(push);
     }
 }
 
@@ -74,10 +121,8 @@ fn now_ms() -> u64 {
     Date::now().as_millis()
 }
 
-impl SyncObject {
-    /// The object with this state.
-    #[must_use]
-    pub fn new(state: State, env: Env, mut options: ObjectOptions) -> Self {
+impl Body {
+    fn new(state: State, env: Env, mut options: ObjectOptions) -> Self {
         match WebSocketRequestResponsePair::new(rpc::PING, rpc::PONG) {
             Ok(pair) => state.set_websocket_auto_response(&pair),
             // Pings then wake the object, which answers them.
@@ -87,12 +132,7 @@ impl SyncObject {
         Self { state: Rc::new(state), env, options, hooks, home: OnceCell::new(), sweeping: Cell::new(false) }
     }
 
-    /// Answers a request that a Worker has forwarded.
-    ///
-    /// # Errors
-    ///
-    /// Only what the platform fails on.
-    pub async fn fetch(&self, request: Request) -> Result<Response> {
+    async fn fetch(&self, request: Request) -> Result<Response> {
         let asked = Asked::new(&request)?;
         let target = match Target::from_query(&asked.query) {
             Ok(target) => target,
@@ -221,8 +261,7 @@ impl SyncObject {
     fn converse(&self, home: &Rc<Home>, peer: &Arc<Peer<Socket>>) {
         let (pushes, waiting) = mpsc::channel(PUSHES_WAITING_MAX);
         home.pushes.borrow_mut().insert(peer.connection.id, pushes);
-        let tasks = Tasks(Rc::clone(&self.state));
-        spawn(run_pushes(Arc::clone(&home.store), Arc::clone(peer), waiting, tasks));
+        spawn(run_pushes(Arc::clone(&home.store), Arc::clone(peer), waiting, Tasks));
     }
 
     async fn accept(
@@ -304,9 +343,12 @@ impl SyncObject {
         };
         let (frames, receiver) = mpsc::channel(FRAMES_WAITING_MAX);
         let store = Arc::clone(&home.store);
-        self.state.wait_until(async move {
+        let work = panic::guard(&self.state, async move {
             body::answer(&store, &Arc::new(connection), &body, framing, frames, now_ms()).await;
+            Ok(JsValue::NULL)
         });
+        // It goes on behind the response, and when nobody reads that.
+        self.state.as_raw().wait_until(&work)?;
         let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
             receiver.recv().await.map(|frame| (Ok::<_, worker::Error>(frame.to_vec()), receiver))
         });
@@ -318,12 +360,7 @@ impl SyncObject {
         Ok(Response::from_stream(stream.boxed_local())?.with_headers(headers))
     }
 
-    /// Takes a frame.
-    ///
-    /// # Errors
-    ///
-    /// Only what the platform fails on.
-    pub async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
+    async fn websocket_message(&self, socket: WebSocket, message: &JsValue) -> Result<()> {
         let home = match self.home(None).await {
             Ok(home) => home,
             Err(error) => {
@@ -338,47 +375,31 @@ impl SyncObject {
         let now_ms = now_ms();
         peer.link.handle_heard(now_ms);
         peer.heard.notify_waiters();
-        let frame = match &message {
-            WebSocketIncomingMessage::String(text) => text.as_str(),
-            WebSocketIncomingMessage::Binary(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => text,
-                Err(_) => {
-                    peer.link.close(CLOSE_INVALID_UTF8, "binary frames must hold UTF-8 JSON");
-                    return Ok(());
-                }
-            },
+        let Some(frame) = message.as_string().or_else(|| String::from_utf8(Uint8Array::new(message).to_vec()).ok())
+        else {
+            peer.link.close(CLOSE_INVALID_UTF8, "binary frames must hold UTF-8 JSON");
+            return Ok(());
         };
         if frame.len() > FRAME_BYTES_MAX {
             peer.link.close(CLOSE_TOO_LARGE, "the frame is larger than this server takes");
         } else if pushes.capacity() == 0 {
             peer.link.close(CLOSE_POLICY, "too many pushes without waiting for their answers");
         } else {
-            handle_text(&home.store, &peer, &pushes, frame, now_ms).await;
+            let (held, mut all_done) = mpsc::channel(1);
+            handle_text(&home.store, &peer, &pushes, &frame, now_ms, Some(held)).await;
+            // Nobody ever sends: it ends with the last of those who hold the other end.
+            let _: Option<()> = all_done.recv().await;
         }
         Ok(())
     }
 
-    /// Takes the end of a connection.
-    ///
-    /// # Errors
-    ///
-    /// Only what the platform fails on.
-    pub async fn websocket_close(&self, socket: WebSocket, code: usize, reason: &str) -> Result<()> {
+    async fn websocket_close(&self, socket: WebSocket, code: u32, reason: &str) -> Result<()> {
         self.leave(&socket).await?;
         // The other half of the handshake. The codes for "none" and "broken" are never on the wire (RFC
         // 6455, 7.4.1). It throws when the platform has answered already.
         let code = u16::try_from(code).ok().filter(|code| !matches!(code, 1005 | 1006 | 1015));
         drop(socket.close(code, code.map(|_| reason)));
         Ok(())
-    }
-
-    /// Takes the break of a connection.
-    ///
-    /// # Errors
-    ///
-    /// Only what the platform fails on.
-    pub async fn websocket_error(&self, socket: WebSocket) -> Result<()> {
-        self.leave(&socket).await
     }
 
     async fn leave(&self, socket: &WebSocket) -> Result<()> {
@@ -410,12 +431,7 @@ impl SyncObject {
         Ok(home.store.publisher().peer(id).zip(pushes))
     }
 
-    /// Looks for sockets whose clients are gone.
-    ///
-    /// # Errors
-    ///
-    /// Only what the platform fails on.
-    pub async fn alarm(&self) -> Result<Response> {
+    async fn alarm(&self) -> Result<()> {
         self.sweeping.set(false);
         if !self.state.as_raw().get_websockets()?.is_empty() {
             match self.home(None).await {
@@ -424,7 +440,7 @@ impl SyncObject {
             }
             self.sweep_later().await;
         }
-        Response::empty()
+        Ok(())
     }
 
     fn sweep(&self, home: &Rc<Home>) {
