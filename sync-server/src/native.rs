@@ -4,10 +4,7 @@
 //! [`Server::router`] in an app of your own.
 
 mod clients;
-mod http;
-mod hub;
 mod outbox;
-mod reconnect;
 mod server;
 mod socket;
 mod stores;

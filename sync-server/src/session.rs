@@ -4,10 +4,11 @@
 mod rpc;
 mod v03;
 
-pub use self::v03::V03;
+pub use self::v03::{HEARD_MS_MAX, Proof, V03};
 
 use livestore_sync_protocol::v03::Context;
-use livestore_sync_protocol::{Chunk, Cursor, Event, Generation, ItemFormat, RequestId};
+use livestore_sync_protocol::{Chunk, Cursor, Event, Generation, ItemFormat, RequestId, SeqNum};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::store::Committed;
@@ -79,6 +80,17 @@ pub struct Session {
     kind: Kind,
 }
 
+/// What a [`Session`] is rebuilt from. Its form is this crate's own.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Snapshot(SnapshotKind);
+
+#[derive(Debug, Serialize, Deserialize)]
+enum SnapshotKind {
+    V03(v03::Snapshot),
+    Rpc(rpc::Snapshot),
+}
+
 #[derive(Debug)]
 enum Kind {
     V03(V03),
@@ -88,8 +100,8 @@ enum Kind {
 impl Session {
     /// A 0.3 client.
     #[must_use]
-    pub fn v03(connection: Uuid) -> Self {
-        Self { connection, kind: Kind::V03(V03::default()) }
+    pub fn v03(connection: Uuid, proof: Proof, now_ms: u64) -> Self {
+        Self { connection, kind: Kind::V03(V03::new(proof, now_ms)) }
     }
 
     /// A 0.4 or next client on a WebSocket; which of the two, each request tells.
@@ -104,6 +116,26 @@ impl Session {
         Self { connection, kind: Kind::Rpc(rpc::Rpc::new(now_ms, rpc::Flow::Body)) }
     }
 
+    /// What a session is rebuilt from where a platform lets go of its memory and keeps its socket.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot(match &self.kind {
+            Kind::V03(session) => SnapshotKind::V03(session.snapshot()),
+            Kind::Rpc(session) => SnapshotKind::Rpc(session.snapshot()),
+        })
+    }
+
+    /// Rebuilds a session that has been sent everything up to `head`. `None` if it was amid a backlog,
+    /// which is lost: close its socket, and its client comes back.
+    #[must_use]
+    pub fn restore(connection: Uuid, snapshot: Snapshot, head: SeqNum) -> Option<Self> {
+        let kind = match snapshot.0 {
+            SnapshotKind::V03(snapshot) => Kind::V03(V03::restore(Proof::Frames, snapshot, head)?),
+            SnapshotKind::Rpc(snapshot) => Kind::Rpc(rpc::Rpc::restore(snapshot)?),
+        };
+        Some(Self { connection, kind })
+    }
+
     /// The connection's id.
     #[must_use]
     pub fn connection(&self) -> Uuid {
@@ -113,7 +145,7 @@ impl Session {
     /// Takes a frame from the client. Never fails: what cannot be handled is answered.
     pub fn handle_frame(&mut self, text: &str, now_ms: u64) -> Vec<Input> {
         match &mut self.kind {
-            Kind::V03(session) => session.handle_frame(text),
+            Kind::V03(session) => session.handle_frame(text, now_ms),
             Kind::Rpc(session) => session.handle_frame(text, now_ms),
         }
     }
@@ -217,6 +249,16 @@ impl Session {
     pub fn handle_pong(&mut self, ping: u64) {
         if let Kind::V03(session) = &mut self.kind {
             session.handle_pong(ping);
+        }
+    }
+
+    /// Whether this RPC client waits, at this time, for a pull of an earlier connection: see
+    /// [`CLOSE_RESUME`]. For platforms that answer its pings without asking the session.
+    #[must_use]
+    pub fn is_parked(&self, pinged_ms: u64) -> bool {
+        match &self.kind {
+            Kind::V03(_) => false,
+            Kind::Rpc(session) => session.is_parked(pinged_ms),
         }
     }
 

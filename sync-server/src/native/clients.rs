@@ -1,44 +1,20 @@
-//! What is known of 0.3 clients, over a restart of the server. They never pull again, so that a new
-//! server must know where the last one had left them, see `resume`.
-//!
-//! Written a moment after it changes, so that it survives a crash: a client that was connected then
-//! counts as having had everything.
+//! What is known of 0.3 clients, in a file. It is written a moment after it changes, so that it
+//! survives a crash.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Notify};
 
-use crate::resume::Entry;
+use crate::home::clients::Clients;
 
 /// Beside the data file.
 const FILE_NAME: &str = "clients-0.3.json";
 
 /// Changes that come together are written together.
 pub(super) const SAVE_DELAY: Duration = Duration::from_millis(10);
-
-/// The 0.3 clients of one store.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Clients {
-    pub(super) lost: Vec<Entry>,
-    pub(super) connected: Vec<Connected>,
-}
-
-/// A client that is connected. Where it stands is not kept: with the log.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Connected {
-    pub(super) likeness: String,
-    pub(super) pulls: Vec<String>,
-}
-
-impl Clients {
-    fn is_empty(&self) -> bool {
-        self.lost.is_empty() && self.connected.is_empty()
-    }
-}
 
 pub(super) struct ClientsFile {
     path: PathBuf,

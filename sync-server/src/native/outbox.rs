@@ -9,11 +9,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::Session;
+use crate::home::{Link, Over};
+
 /// A peer that takes no bytes for so long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a peer may take for the last frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a client may take to answer a ping.
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Try again later (RFC 6455's registry): the peer does not read as fast as it is sent to.
 const CLOSE_SLOW: u16 = 1013;
@@ -39,10 +45,6 @@ pub(super) struct OutboxReceiver {
     abort: CancellationToken,
 }
 
-/// The connection is over.
-#[derive(Debug)]
-pub(super) struct Over;
-
 impl Outbox {
     pub(super) fn new(bytes_max: usize) -> (Self, OutboxReceiver) {
         let (queue, receiver) = mpsc::unbounded_channel();
@@ -57,8 +59,19 @@ impl Outbox {
         u32::try_from(frame.len().min(self.room_max)).unwrap_or(u32::MAX)
     }
 
-    /// Queues a frame now; a full queue ends the connection.
-    pub(super) fn send_now(&self, frame: String) {
+    /// Sends a ping that only asks whether somebody is there.
+    pub(super) fn keep_alive(&self) {
+        self.put(Outgoing::Ping(Bytes::new()));
+    }
+
+    fn put(&self, outgoing: Outgoing) {
+        // Without a receiver the connection is over, and its frames with it.
+        let _ = self.queue.send(outgoing);
+    }
+}
+
+impl Link for Outbox {
+    fn send_now(&self, frame: String) {
         match Arc::clone(&self.room).try_acquire_many_owned(self.permits(&frame)) {
             Ok(permit) => self.put(Outgoing::Text(frame, permit)),
             Err(_) if self.is_over() => {}
@@ -69,8 +82,7 @@ impl Outbox {
         }
     }
 
-    /// Queues a frame as soon as there is room.
-    pub(super) async fn send(&self, frame: String) -> Result<(), Over> {
+    async fn send(&self, frame: String) -> Result<(), Over> {
         let permits = self.permits(&frame);
         tokio::select! {
             () = self.over.cancelled() => Err(Over),
@@ -81,31 +93,34 @@ impl Outbox {
         }
     }
 
-    pub(super) fn ping(&self, payload: Bytes) {
-        self.put(Outgoing::Ping(payload));
-    }
-
-    /// Closes once everything before it is sent.
-    pub(super) fn close(&self, code: u16, reason: &'static str) {
+    fn close(&self, code: u16, reason: &'static str) {
         self.put(Outgoing::Close(code, reason));
     }
 
-    /// Ends the connection, whatever still waits.
-    pub(super) fn abort(&self) {
+    fn abort(&self) {
         self.over.cancel();
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.over.is_cancelled()
     }
 
-    pub(super) async fn over(&self) {
+    async fn over(&self) {
         self.over.cancelled().await;
     }
 
-    fn put(&self, outgoing: Outgoing) {
-        // Without a receiver the connection is over, and its frames with it.
-        let _ = self.queue.send(outgoing);
+    fn ping(&self, number: u64) {
+        self.put(Outgoing::Ping(Bytes::copy_from_slice(&number.to_be_bytes())));
+    }
+
+    fn probe(&self, _now_ms: u64) -> Duration {
+        self.keep_alive();
+        ALIVE_TIMEOUT
+    }
+
+    /// This process outlives its connections; what outlives the process is in `clients`.
+    fn remember(&self, _session: &Session) -> bool {
+        true
     }
 }
 

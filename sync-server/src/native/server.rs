@@ -11,21 +11,22 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::clients::{ClientsFile, SAVE_DELAY};
-use super::http::{self, Framing};
 use super::socket::{self, Home};
 use super::stores::{NativeStore, Stores};
 use crate::event_log::{OpenError, SqliteFile, StoreError, Synchronous};
+use crate::home::body::{self, FRAMES_WAITING_MAX, Framing};
+use crate::home::{FRAME_BYTES_MAX, guarded};
 use crate::protocol::Generation;
 use crate::protocol::target::Target;
 use crate::route::{self, Parts, Refused, Route, route};
-use crate::{Clock, Connection, Hooks, Session, Transport, iso_timestamp};
+use crate::{Clock, Connection, Hooks, Proof, Session, Transport, connection_id, iso_timestamp};
 
 /// How long admitted pushes and closing handshakes may take when the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,7 +54,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            frame_bytes_max: 8 * 1024 * 1024,
+            frame_bytes_max: FRAME_BYTES_MAX,
             connections_max: 10_000,
             stores_max: 100_000,
             queue_bytes_max: 32 * 1024 * 1024,
@@ -267,7 +268,7 @@ impl<H: Hooks> Server<H> {
             Route::Preflight => StatusCode::NO_CONTENT.into_response(),
             Route::Refused(Refused { status, text }) => text_response(status, text),
             Route::V03 { target, upgrade } => {
-                let session = |connection, _| Session::v03(connection);
+                let session = |connection, now_ms| Session::v03(connection, Proof::Pongs, now_ms);
                 self.upgrade(request, target, upgrade, Generation::V03, session).await
             }
             Route::Ws { target, upgrade } => {
@@ -304,7 +305,7 @@ impl<H: Hooks> Server<H> {
             transport,
             generation,
         });
-        let valid = socket::guarded(self.0.hooks.validate_payload(Arc::clone(&connection))).await;
+        let valid = guarded(self.0.hooks.validate_payload(Arc::clone(&connection))).await;
         if let Err(error) = valid.and_then(|valid| valid) {
             return Err(text_response(400, error.to_string()));
         }
@@ -408,16 +409,19 @@ impl<H: Hooks> Server<H> {
         };
         let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let framing = Framing::from_content_type(content_type);
-        let body = http::answer(store, &*self.0.clock, connection, body, framing, permit, &self.0.pushes);
-        ([(header::CONTENT_TYPE, framing.content_type())], body).into_response()
+        let (frames, receiver) = mpsc::channel(FRAMES_WAITING_MAX);
+        let now_ms = self.0.clock.now_ms();
+        // In a task of its own: a client that goes away cannot stop a push between its commit and its
+        // publication.
+        self.0.pushes.spawn(async move {
+            body::answer(&store, &connection, &body, framing, frames, now_ms).await;
+            drop(permit);
+        });
+        let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
+            receiver.recv().await.map(|frame| (Ok::<_, std::convert::Infallible>(frame), receiver))
+        });
+        ([(header::CONTENT_TYPE, framing.content_type())], Body::from_stream(stream)).into_response()
     }
-}
-
-/// A UUIDv7.
-fn connection_id(now_ms: u64) -> Uuid {
-    let mut random = [0; 10];
-    getrandom::fill(&mut random).expect("the platform has randomness");
-    uuid::Builder::from_unix_timestamp_millis(now_ms, &random).into_uuid()
 }
 
 fn text_response(status: u16, text: impl Into<Body>) -> Response {

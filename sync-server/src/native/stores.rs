@@ -4,11 +4,12 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, Notify, OnceCell};
 
 use super::clients::ClientsFile;
-use super::hub::Hub;
+use super::outbox::Outbox;
 use crate::event_log::{EventLog, SqliteFile, SqliteLog, StoreError};
+use crate::home::{HomeStore, Hub};
 use crate::{Clock, Hooks, Store, iso_timestamp};
 
-pub(super) type NativeStore<H> = Store<SqliteLog, H, Hub>;
+pub(super) type NativeStore<H> = HomeStore<SqliteLog, H, Outbox>;
 
 /// Opened once, whoever asks first.
 type Opening<H> = Arc<OnceCell<Arc<NativeStore<H>>>>;

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use livestore_sync_protocol::rpc::{self, Cause, ClientMessage, Request, ServerMessage};
 use livestore_sync_protocol::{Chunk, ItemFormat, PageInfo, RequestId};
+use serde::{Deserialize, Serialize};
 
 use super::{CLOSE_RESUME, Delivery, Input};
 use crate::PullError;
@@ -48,6 +49,18 @@ struct Pull {
     unacked: usize,
 }
 
+/// What an [`Rpc`] is rebuilt from.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Snapshot {
+    opened_ms: u64,
+    called: bool,
+    pulled: bool,
+    count: u64,
+    live: Vec<(RequestId, u64)>,
+    /// Whether a pull was sending its backlog, which only memory knew about.
+    catching_up: bool,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
     CatchingUp,
@@ -61,6 +74,35 @@ pub(super) fn acknowledge(id: &RequestId) -> String {
 impl Rpc {
     pub(super) fn new(now_ms: u64, flow: Flow) -> Self {
         Self { flow, opened_ms: now_ms, called: false, pulled: false, pulls: HashMap::new(), count: 0 }
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let live = self.pulls.iter().filter(|(_, pull)| pull.phase == Phase::Live);
+        Snapshot {
+            opened_ms: self.opened_ms,
+            called: self.called,
+            pulled: self.pulled,
+            count: self.count,
+            live: live.map(|(id, pull)| (id.clone(), pull.number)).collect(),
+            catching_up: self.pulls.values().any(|pull| pull.phase == Phase::CatchingUp),
+        }
+    }
+
+    /// Rebuilds a session; `None` if it was amid a backlog.
+    pub(super) fn restore(snapshot: Snapshot) -> Option<Self> {
+        let live = |number| Pull { number, phase: Phase::Live, live: true, unacked: 0 };
+        (!snapshot.catching_up).then(|| Self {
+            called: snapshot.called,
+            pulled: snapshot.pulled,
+            count: snapshot.count,
+            pulls: snapshot.live.into_iter().map(|(id, number)| (id, live(number))).collect(),
+            ..Self::new(snapshot.opened_ms, Flow::Acks)
+        })
+    }
+
+    /// Whether a ping at this time comes from a client that waits on a pull of an earlier connection.
+    pub(super) fn is_parked(&self, pinged_ms: u64) -> bool {
+        !self.pulled && pinged_ms.saturating_sub(self.opened_ms) >= PARKED_CLIENT_MS
     }
 
     pub(super) fn handle_frame(&mut self, text: &str, now_ms: u64) -> Vec<Input> {
@@ -102,7 +144,7 @@ impl Rpc {
     }
 
     fn handle_ping(&self, now_ms: u64) -> Input {
-        if !self.pulled && now_ms.saturating_sub(self.opened_ms) >= PARKED_CLIENT_MS {
+        if self.is_parked(now_ms) {
             return Input::Close(CLOSE_RESUME, "no pull on this connection: reconnect and pull");
         }
         Input::Reply(rpc::PONG.to_owned())

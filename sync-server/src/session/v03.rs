@@ -2,16 +2,41 @@ use std::collections::VecDeque;
 
 use livestore_sync_protocol::v03::{self, ClientMessage, Context, Id, PullReq, Refusal, ServerMessage};
 use livestore_sync_protocol::{Chunk, Cursor, Generation, ItemFormat, RequestId, SeqNum};
+use serde::{Deserialize, Serialize};
 
 use super::{Delivery, Input, pusher};
 use crate::PullError;
 use crate::resume::{Lost, Position};
 use crate::store::Committed;
 
+/// What proves that something which was sent has arrived. It matters when a client reconnects, see
+/// [`crate::resume`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Pongs of numbered WebSocket pings, one behind each chunk.
+    Pongs,
+    /// For platforms that cannot send WebSocket pings: a frame of the client's. One that was heard less
+    /// than [`HEARD_MS_MAX`] ago counts as having had everything.
+    Frames,
+}
+
+/// 0.3 clients ping every 25 s and take 5 s for the answer (`ws-impl.ts` of sync-cf 0.3.1).
+pub const HEARD_MS_MAX: u64 = 30_000;
+
+/// Acknowledgements that may be repeated where nothing proves that they have arrived. Published
+/// clients wait for each before they push again.
+const UNPROVEN_ACKS_MAX: usize = 8;
+
+/// Pulls of one connection that a later one could continue. Published clients have one.
+const KNOWN_PULLS_MAX: usize = 16;
+
 /// 0.3 has no subscriptions: a connection gets every push. While a pull sends its backlog, pushes
 /// wait in the log, so that nothing overtakes it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct V03 {
+    proof: Proof,
+    /// When the client last sent something.
+    heard_ms: u64,
     /// The pulls that the client may have: its own, or those that it may continue.
     pulls: Vec<Known>,
     own: Option<String>,
@@ -37,6 +62,19 @@ pub struct V03 {
 /// Pings that may be on their way; what is sent meanwhile is covered by the next.
 const PINGS_MAX: u64 = 64;
 
+/// What a [`V03`] is rebuilt from.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Snapshot {
+    heard_ms: u64,
+    pulls: Vec<String>,
+    own: Option<String>,
+    answered: bool,
+    spoken: bool,
+    sent: bool,
+    acknowledged: Vec<String>,
+    catching_up: bool,
+}
+
 /// Where a pull stands.
 #[derive(Debug)]
 struct Known {
@@ -54,6 +92,55 @@ impl Known {
 }
 
 impl V03 {
+    pub(super) fn new(proof: Proof, now_ms: u64) -> Self {
+        Self {
+            proof,
+            heard_ms: now_ms,
+            pulls: Vec::new(),
+            own: None,
+            answered: false,
+            held: false,
+            spoken: false,
+            catching_up: 0,
+            sent: false,
+            acknowledged: Vec::new(),
+            unpinged: false,
+            pinged: 0,
+            ponged: 0,
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            heard_ms: self.heard_ms,
+            pulls: self.pulls().map(str::to_owned).collect(),
+            own: self.own.clone(),
+            answered: self.answered,
+            spoken: self.spoken,
+            sent: self.sent,
+            acknowledged: self.acknowledged.iter().map(|(_, id)| id.clone()).collect(),
+            catching_up: self.is_catching_up(),
+        }
+    }
+
+    /// Rebuilds a session that has been sent everything up to `head`; `None` if it was amid a backlog.
+    pub(super) fn restore(proof: Proof, snapshot: Snapshot, head: SeqNum) -> Option<Self> {
+        (!snapshot.catching_up).then(|| Self {
+            pulls: snapshot.pulls.into_iter().map(|id| Known::new(id, head)).collect(),
+            own: snapshot.own,
+            answered: snapshot.answered,
+            spoken: snapshot.spoken,
+            sent: snapshot.sent,
+            acknowledged: snapshot.acknowledged.into_iter().map(|id| (0, id)).collect(),
+            ..Self::new(proof, snapshot.heard_ms)
+        })
+    }
+
+    /// When the client last sent something, in milliseconds since 1970.
+    pub fn heard_ms(&self) -> u64 {
+        self.heard_ms
+    }
+
     /// There are earlier connections that may be the same client's. Nothing is sent until it is
     /// known what to continue, or that the client is a new one.
     pub fn hold(&mut self) {
@@ -84,9 +171,16 @@ impl V03 {
         self.pulls.iter().map(|pull| pull.id.as_str())
     }
 
-    pub(super) fn handle_frame(&mut self, text: &str) -> Vec<Input> {
+    pub(super) fn handle_frame(&mut self, text: &str, now_ms: u64) -> Vec<Input> {
         let message = ClientMessage::decode(text);
         self.spoken = true;
+        self.heard_ms = now_ms;
+        if self.proof == Proof::Frames {
+            self.pulls.iter_mut().for_each(|pull| pull.confirmed = pull.sent);
+            if matches!(message, Ok(ClientMessage::Push(_))) {
+                self.acknowledged.clear();
+            }
+        }
         let mut inputs = vec![Input::Progress];
         if matches!(message, Ok(ClientMessage::Pull(_))) {
             inputs.extend(self.handle_new_client());
@@ -126,6 +220,9 @@ impl V03 {
         let after = pull.cursor.unwrap_or(SeqNum::ROOT);
         self.own = Some(pull.request_id.clone());
         self.answered = false;
+        if self.pulls.len() >= KNOWN_PULLS_MAX {
+            self.pulls.remove(0);
+        }
         self.pulls.push(Known::new(pull.request_id.clone(), after));
         self.catching_up += 1;
         Input::Pull {
@@ -180,6 +277,9 @@ impl V03 {
         if self.held || !self.pulls.is_empty() {
             self.acknowledged.push((self.pinged + 1, id.to_owned()));
             self.unpinged = true;
+            if self.proof == Proof::Frames && self.acknowledged.len() > UNPROVEN_ACKS_MAX {
+                self.acknowledged.remove(0);
+            }
         }
         ServerMessage::PushAck(Id { request_id: id.to_owned() }).encode()
     }
@@ -201,7 +301,7 @@ impl V03 {
     /// The number of a WebSocket ping to send now: its pong will prove that what was sent has arrived.
     /// Ask again after each frame.
     pub(super) fn poll_ping(&mut self) -> Option<u64> {
-        if !self.unpinged || self.pinged - self.ponged >= PINGS_MAX {
+        if self.proof == Proof::Frames || !self.unpinged || self.pinged - self.ponged >= PINGS_MAX {
             return None;
         }
         self.unpinged = false;
@@ -225,8 +325,10 @@ impl V03 {
     }
 
     /// What the next connection of this client must know.
-    pub fn handle_lost(&mut self) -> Lost {
-        let position = |pull: &Known| Position { pull: pull.id.clone(), after: pull.confirmed };
+    pub fn handle_lost(&mut self, now_ms: u64) -> Lost {
+        let arrived = self.proof == Proof::Frames && now_ms.saturating_sub(self.heard_ms) < HEARD_MS_MAX;
+        let position =
+            |pull: &Known| Position { pull: pull.id.clone(), after: if arrived { pull.sent } else { pull.confirmed } };
         let acknowledged = self.acknowledged.drain(..).map(|(_, id)| id).collect();
         Lost { pulls: self.pulls.iter().map(position).collect(), acknowledged }
     }

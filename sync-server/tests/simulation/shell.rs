@@ -8,8 +8,8 @@ use std::task::Poll;
 use livestore_sync_server::event_log::{EventLog, Faults, Faulty, Yielding};
 use livestore_sync_server::protocol::{Chunk, Event, Generation, RequestId};
 use livestore_sync_server::{
-    Clock, Committed, Connection, Delivery, HookContext, HookError, Hooks, Input, Origin, Publish, Pull, PullError,
-    PullSink, Push, PushError, Pushed, Session, Store, Transport,
+    Clock, Committed, Connection, Delivery, HookContext, HookError, Hooks, Input, Origin, Proof, Publish, Pull,
+    PullError, PullSink, Push, PushError, Pushed, Session, Store, Transport,
 };
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
@@ -130,7 +130,7 @@ impl<L: EventLog> Server<L> {
         let now_ms = self.now_ms.load(Ordering::Relaxed);
         let id = Uuid::from_u128(number as u128);
         let session = match generation {
-            Generation::V03 => Session::v03(id),
+            Generation::V03 => Session::v03(id, Proof::Pongs, 0),
             Generation::V04 | Generation::Next => Session::rpc(id, now_ms),
         };
         let connection = Arc::new(Connection {

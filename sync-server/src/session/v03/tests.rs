@@ -4,12 +4,12 @@ use uuid::Uuid;
 
 use super::super::sample::{ME, OTHER, chunk, seq};
 use super::super::{Delivery, Input, Session};
-use super::PINGS_MAX;
+use super::{PINGS_MAX, Proof};
 use crate::event_log::LogError;
 use crate::resume::{Lost, Position};
 
 fn session() -> Session {
-    Session::v03(ME)
+    Session::v03(ME, Proof::Pongs, 0)
 }
 
 const PING: &str = r#"{"requestId":"ping","_tag":"WSMessage.Ping"}"#;
@@ -89,7 +89,7 @@ fn origin(connection: Uuid, id: &str) -> Option<(Uuid, RequestId)> {
 }
 
 fn lost(session: &mut Session) -> Lost {
-    session.v03_mut().expect("0.3").handle_lost()
+    session.v03_mut().expect("0.3").handle_lost(0)
 }
 
 fn left(pulls: &[(&str, i64)], acknowledged: &[&str]) -> Lost {

@@ -1,82 +1,29 @@
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use livestore_sync_protocol::SeqNum;
-use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::clients::{Clients, Connected};
-use super::outbox::Outbox;
+use super::{Link, Peer};
 use crate::resume::{Lost, Position, Resume};
 use crate::store::{Committed, Publish};
-use crate::{Connection, Session};
-
-/// One connected WebSocket.
-pub(super) struct Peer {
-    session: Mutex<Session>,
-    pub(super) outbox: Outbox,
-    /// Told when a pull may go on, or is over, or has caught up.
-    pub(super) progress: Notify,
-    pub(super) connection: Arc<Connection>,
-    /// Told of everything that comes from the client.
-    pub(super) heard: Notify,
-    /// What connections of one 0.3 client have in common.
-    likeness: String,
-}
-
-impl Peer {
-    pub(super) fn new(session: Session, outbox: Outbox, connection: Arc<Connection>, address: IpAddr) -> Self {
-        let payload = connection.payload.as_deref().map(RawValue::get).unwrap_or_default();
-        let agent = connection.header("user-agent").unwrap_or_default();
-        let forwarded = connection.header("x-forwarded-for").unwrap_or_default();
-        let likeness = format!("{address}\n{forwarded}\n{agent}\n{payload}");
-        Self {
-            session: Mutex::new(session),
-            outbox,
-            progress: Notify::new(),
-            connection,
-            heard: Notify::new(),
-            likeness,
-        }
-    }
-
-    /// Queues a frame that the session has just decided on, and, where it wants to know whether that
-    /// arrives, a ping behind it.
-    fn send_now(&self, session: &mut Session, frame: String) {
-        self.outbox.send_now(frame);
-        self.poll_ping(session);
-    }
-
-    /// Pings where the session wants to know what has arrived. The pong brings the number back.
-    pub(super) fn poll_ping(&self, session: &mut Session) {
-        if let Some(ping) = session.poll_ping() {
-            self.outbox.ping(Bytes::copy_from_slice(&ping.to_be_bytes()));
-        }
-    }
-
-    pub(super) fn session(&self) -> MutexGuard<'_, Session> {
-        // A session is a few plain values, each set at once.
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The connected sockets of one store.
-pub(super) struct Hub {
+pub(crate) struct Hub<K> {
     /// Told when what is known of 0.3 clients changes.
     changed: Arc<Notify>,
-    peers: Mutex<BTreeMap<Uuid, Arc<Peer>>>,
+    peers: Mutex<BTreeMap<Uuid, Arc<Peer<K>>>>,
     resume: Mutex<Resume>,
 }
 
-impl Hub {
-    pub(super) fn new(changed: Arc<Notify>) -> Self {
+impl<K: Link> Hub<K> {
+    pub(crate) fn new(changed: Arc<Notify>) -> Self {
         Self { changed, peers: Mutex::default(), resume: Mutex::default() }
     }
 
-    fn peers(&self) -> MutexGuard<'_, BTreeMap<Uuid, Arc<Peer>>> {
+    fn peers(&self) -> MutexGuard<'_, BTreeMap<Uuid, Arc<Peer<K>>>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -84,13 +31,19 @@ impl Hub {
         self.resume.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Told when what is known of 0.3 clients changes.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
+    }
+
     /// Adds a connection. If a 0.3 client may have reconnected with it, it is held, and these are the
     /// connections that look like it and are not known to be lost.
-    pub(super) fn join(&self, peer: &Arc<Peer>, now_ms: u64) -> Option<Vec<Arc<Peer>>> {
+    pub(crate) fn join(&self, peer: &Arc<Peer<K>>, now_ms: u64) -> Option<Vec<Arc<Peer<K>>>> {
         let mut peers = self.peers();
         let mut held = None;
         if let Some(session) = peer.session().v03_mut() {
-            let alike = |other: &&Arc<Peer>| {
+            let alike = |other: &&Arc<Peer<K>>| {
                 other.likeness == peer.likeness
                     && other.session().v03_mut().is_some_and(|other| other.pulls().next().is_some())
             };
@@ -106,7 +59,7 @@ impl Hub {
 
     /// What a connection that is held shall continue; `None` when its client is a new one. The
     /// frames come first.
-    pub(super) fn claim(&self, peer: &Peer, now_ms: u64) -> Option<(Vec<String>, Vec<Position>)> {
+    pub(crate) fn claim(&self, peer: &Peer<K>, now_ms: u64) -> Option<(Vec<String>, Vec<Position>)> {
         let mut session = peer.session();
         let session = session.v03_mut().filter(|session| session.is_held())?;
         let lost = self.resume().claim(peer.connection.id, &peer.likeness, now_ms);
@@ -114,51 +67,74 @@ impl Hub {
         Some((session.adopt(&lost), lost.pulls))
     }
 
-    pub(super) fn leave(&self, peer: &Peer, now_ms: u64) {
+    pub(crate) fn leave(&self, peer: &Peer<K>, now_ms: u64) {
         let mut peers = self.peers();
         if peers.remove(&peer.connection.id).is_none() {
             return;
         }
         if let Some(session) = peer.session().v03_mut() {
-            self.resume().lose(peer.connection.id, &peer.likeness, session.handle_lost(), now_ms);
+            self.resume().lose(peer.connection.id, &peer.likeness, session.handle_lost(now_ms), now_ms);
             self.changed.notify_one();
         }
     }
 
     /// Whether a 0.3 client may come back for what only this hub knows.
-    pub(super) fn has_lost(&self, now_ms: u64) -> bool {
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn has_lost(&self, now_ms: u64) -> bool {
         !self.resume().is_empty(now_ms)
     }
 
     /// What the next server must know.
-    pub(super) fn clients(&self) -> Clients {
+    pub(crate) fn clients(&self) -> Clients {
         let peers = self.peers();
         let connected = peers.values().filter_map(|peer| {
             let mut session = peer.session();
             let pulls: Vec<_> = session.v03_mut()?.pulls().map(str::to_owned).collect();
-            (!pulls.is_empty()).then(|| Connected { likeness: peer.likeness.clone(), pulls })
+            let (connection, likeness) = (peer.connection.id, peer.likeness.clone());
+            (!pulls.is_empty()).then_some(Connected { connection, likeness, pulls })
         });
         Clients { connected: connected.collect(), lost: self.resume().unclaimed() }
     }
 
-    /// Takes over from the last server, whose log ended at `head`.
-    pub(super) fn restore(&self, clients: Clients, head: SeqNum, now_ms: u64) {
+    /// Adds a connection that was there before, after [`join`](Self::join) had added it then.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn rejoin(&self, peer: &Arc<Peer<K>>) {
+        self.peers().insert(peer.connection.id, Arc::clone(peer));
+    }
+
+    /// A connection by its id.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn peer(&self, connection: Uuid) -> Option<Arc<Peer<K>>> {
+        self.peers().get(&connection).cloned()
+    }
+
+    /// All connections.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn all(&self) -> Vec<Arc<Peer<K>>> {
+        self.peers().values().cloned().collect()
+    }
+
+    /// Takes over from the last home, whose log ended at `head`. Clients that are still connected have
+    /// lost nothing.
+    pub(crate) fn restore(&self, clients: Clients, head: SeqNum, now_ms: u64) {
+        let peers = self.peers();
         let mut resume = self.resume();
         resume.restore(clients.lost);
-        for Connected { likeness, pulls } in clients.connected {
+        let gone = clients.connected.into_iter().filter(|connected| !peers.contains_key(&connected.connection));
+        for Connected { connection: _, likeness, pulls } in gone {
             let pulls = pulls.into_iter().map(|pull| Position { pull, after: head }).collect();
             resume.lose(Uuid::nil(), &likeness, Lost { pulls, acknowledged: Vec::new() }, now_ms);
         }
     }
 
     /// A 0.3 client turned out to be a new one.
-    pub(super) fn release(&self, connection: Uuid) {
+    pub(crate) fn release(&self, connection: Uuid) {
         self.resume().release(connection);
         self.changed.notify_one();
     }
 }
 
-impl Publish for Hub {
+impl<K: Link> Publish for Hub<K> {
     fn publish(&self, committed: &Committed) {
         let peers = self.peers();
         for peer in peers.values() {

@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use bytes::Bytes;
 use livestore_sync_protocol::Chunk;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
-use tokio_util::task::TaskTracker;
+use tokio::sync::{Mutex, mpsc};
 
-use super::socket::guarded;
-use super::stores::NativeStore;
+use super::guarded;
+use crate::event_log::EventLog;
 use crate::{
-    Clock, Connection, Delivery, HookContext, Hooks, Input, Pull, PullError, PullSink, Push, PushError, Session,
+    Connection, Delivery, HookContext, Hooks, Input, Publish, Pull, PullError, PullSink, Push, PushError, Session,
+    Store,
 };
 
 /// Frames of an answer that may wait for the client to read.
-const FRAMES_WAITING_MAX: usize = 4;
+pub(crate) const FRAMES_WAITING_MAX: usize = 4;
 
 /// How the frames of an answer are put into one body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(crate) enum Framing {
     /// A JSON array, what Effect's `RpcSerialization.json` reads.
     Json,
     /// A line each, what `RpcSerialization.ndjson` reads.
@@ -27,7 +27,7 @@ pub(super) enum Framing {
 
 impl Framing {
     /// Answers come as the question did.
-    pub(super) fn from_content_type(content_type: Option<&str>) -> Self {
+    pub(crate) fn from_content_type(content_type: Option<&str>) -> Self {
         if content_type.is_some_and(|value| value.contains("ndjson")) { Self::Ndjson } else { Self::Json }
     }
 
@@ -40,7 +40,7 @@ impl Framing {
         whole.into_iter().chain(lines.lines().filter(|line| !line.trim().is_empty()))
     }
 
-    pub(super) fn content_type(self) -> &'static str {
+    pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
             Self::Ndjson => "application/x-ndjson",
@@ -48,39 +48,29 @@ impl Framing {
     }
 }
 
-/// Answers a body. The work goes on in a task of its own: a client that goes away cannot stop a push
-/// between its commit and its publication.
-pub(super) fn answer<H: Hooks>(
-    store: Arc<NativeStore<H>>,
-    clock: &dyn Clock,
-    connection: Arc<Connection>,
-    body: String,
+/// Answers a body, frame by frame. It goes on when nobody reads the frames any more: pushes are made
+/// whoever listens.
+pub(crate) async fn answer<L: EventLog, H: Hooks, P: Publish>(
+    store: &Store<L, H, P>,
+    connection: &Arc<Connection>,
+    body: &str,
     framing: Framing,
-    held: OwnedSemaphorePermit,
-    pushes: &TaskTracker,
-) -> Body {
-    let (frames, receiver) = mpsc::channel(FRAMES_WAITING_MAX);
-    let now_ms = clock.now_ms();
-    pushes.spawn(async move {
-        let mut session = Session::http(connection.id, now_ms);
-        let mut out = Writer { frames, framing, written: 0 };
-        for frame in framing.split(&body) {
-            for input in session.handle_frame(frame, now_ms) {
-                // Pushes are made whoever listens.
-                let _ = run(&store, &connection, &mut session, input, &mut out).await;
-            }
+    frames: mpsc::Sender<Bytes>,
+    now_ms: u64,
+) {
+    let mut session = Session::http(connection.id, now_ms);
+    let mut out = Writer { frames, framing, written: 0 };
+    for frame in framing.split(body) {
+        for input in session.handle_frame(frame, now_ms) {
+            // An answer that nobody takes is no reason to leave out the next call.
+            let _ = run(store, connection, &mut session, input, &mut out).await;
         }
-        let _ = out.finish().await;
-        drop(held);
-    });
-    let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
-        receiver.recv().await.map(|frame| (Ok::<_, std::convert::Infallible>(frame), receiver))
-    });
-    Body::from_stream(stream)
+    }
+    let _ = out.finish().await;
 }
 
-async fn run<H: Hooks>(
-    store: &Arc<NativeStore<H>>,
+async fn run<L: EventLog, H: Hooks, P: Publish>(
+    store: &Store<L, H, P>,
     connection: &Arc<Connection>,
     session: &mut Session,
     input: Input,

@@ -3,39 +3,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use livestore_sync_protocol::v03::Context;
 use livestore_sync_protocol::{Cursor, Generation, SeqNum};
-use tokio::time::timeout;
 
-use super::hub::Peer;
-use super::socket::{catch_up, guarded};
-use super::stores::NativeStore;
+use super::calls::catch_up;
+use super::runtime::timeout;
+use super::{HomeStore, Link, Peer, guarded};
+use crate::event_log::EventLog;
 use crate::resume::Position;
 use crate::{Clock, Delivery, HookContext, Hooks, Pull};
-
-/// How long a connection that looks the same may take to show that it is alive. A laptop that slept
-/// or changed its network leaves its old one open, as seen from here.
-const ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a client may take for its first frame. Published ones ping at once, or pull if they are new.
 const SPEAK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Continues, on a connection that is held, what its client may have lost. `head` is where the log
 /// stood when the connection was opened.
-pub(super) async fn run<H: Hooks>(
-    store: Arc<NativeStore<H>>,
+pub(crate) async fn run<L: EventLog, H: Hooks, K: Link>(
+    store: Arc<HomeStore<L, H, K>>,
     clock: Arc<dyn Clock>,
-    peer: Arc<Peer>,
-    alike: Vec<Arc<Peer>>,
+    peer: Arc<Peer<K>>,
+    alike: Vec<Arc<Peer<K>>>,
     head: SeqNum,
 ) {
     let hub = store.publisher();
     join_all(alike.iter().map(async |other| {
-        if !is_alive(other).await {
+        if !is_alive(other, clock.now_ms()).await {
             tracing::info!("closing a connection that does not answer, beside a newer one that looks the same");
-            other.outbox.abort();
+            other.link.abort();
             hub.leave(other, clock.now_ms());
         }
     }))
@@ -44,8 +39,10 @@ pub(super) async fn run<H: Hooks>(
     let _ = timeout(SPEAK_TIMEOUT, spoken(&peer)).await;
     let Some((acknowledgements, pulls)) = hub.claim(&peer, clock.now_ms()) else { return };
     for frame in acknowledgements {
-        peer.outbox.send_now(frame);
+        peer.link.send_now(frame);
     }
+    // What is continued takes the place of nothing, so it has room.
+    let _ = peer.link.remember(&peer.session());
     if pulls.is_empty() {
         let unknown = Delivery::V03(Context::Push, String::new());
         return catch_up(&store, &peer, vec![(unknown, head)]).await;
@@ -62,21 +59,22 @@ pub(super) async fn run<H: Hooks>(
     catch_up(&store, &peer, pulls).await;
 }
 
-async fn is_alive(peer: &Peer) -> bool {
+/// A laptop that slept or changed its network leaves its old connection open, as seen from here.
+async fn is_alive<K: Link>(peer: &Peer<K>, now_ms: u64) -> bool {
     let mut heard = std::pin::pin!(peer.heard.notified());
     heard.as_mut().enable();
-    peer.outbox.ping(Bytes::new());
+    let patience = peer.link.probe(now_ms);
     tokio::select! {
-        heard = timeout(ALIVE_TIMEOUT, heard) => heard.is_ok(),
-        () = peer.outbox.over() => false,
+        heard = timeout(patience, heard) => heard.is_some(),
+        () = peer.link.over() => false,
     }
 }
 
-async fn spoken(peer: &Peer) {
+async fn spoken<K: Link>(peer: &Peer<K>) {
     loop {
         let mut progress = std::pin::pin!(peer.progress.notified());
         progress.as_mut().enable();
-        if peer.outbox.is_over() || peer.session().v03_mut().is_none_or(|session| session.has_spoken()) {
+        if peer.link.is_over() || peer.session().v03_mut().is_none_or(|session| session.has_spoken()) {
             return;
         }
         progress.await;
