@@ -26,6 +26,7 @@
 
 mod client;
 mod exit;
+pub mod msgpack;
 mod server;
 
 pub use client::{ClientMessage, DecodeError, PingPayload, PullPayload, PushPayload, Request, Rpc, Transport};
