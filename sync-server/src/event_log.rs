@@ -10,7 +10,11 @@ mod sqlite;
 #[cfg(any(test, feature = "test-util"))]
 mod yielding;
 
+#[cfg(target_family = "wasm")]
+mod stub;
 use std::sync::Arc;
+#[cfg(target_family = "wasm")]
+pub use stub::*;
 
 use livestore_sync_protocol::{Chunk, ItemFormat, PulledEvent, SeqNum};
 

@@ -17,11 +17,14 @@ use futures_util::FutureExt;
 
 pub(crate) use self::hub::Hub;
 pub(crate) use self::link::{Link, Over};
-pub(crate) use self::peer::Peer;
+pub(crate) use self::peer::{Peer, likeness};
 use crate::{HookError, Store};
 
 /// A store whose events go to the sockets of a home.
 pub(crate) type HomeStore<L, H, K> = Store<L, H, Hub<K>>;
+
+/// Size of one WebSocket frame or HTTP body, in bytes, where nothing else is said.
+pub(crate) const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Close codes of RFC 6455 and its registry.
 pub(crate) const CLOSE_INVALID_UTF8: u16 = 1007;

@@ -39,6 +39,14 @@ pub struct Connection {
     pub generation: Generation,
 }
 
+/// A new connection's id: a UUIDv7.
+#[cfg(any(feature = "native", all(feature = "worker", target_family = "wasm")))]
+pub(crate) fn connection_id(now_ms: u64) -> Uuid {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).expect("the platform has randomness");
+    uuid::Builder::from_unix_timestamp_millis(now_ms, &random).into_uuid()
+}
+
 impl Connection {
     /// The payload as the app's own type.
     ///
@@ -208,6 +216,27 @@ impl HookFns {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Hooks of a type of the app's own, as closures.
+    #[must_use]
+    pub fn of<H: Hooks>(hooks: H) -> Self {
+        let hooks = Arc::new(hooks);
+        macro_rules! forward {
+            ($name:ident($($argument:ident),+)) => {{
+                let hooks = Arc::clone(&hooks);
+                move |$($argument),+| {
+                    let hooks = Arc::clone(&hooks);
+                    async move { hooks.$name($($argument),+).await }
+                }
+            }};
+        }
+        Self::new()
+            .validate_payload(forward!(validate_payload(connection)))
+            .on_push(forward!(on_push(push, context)))
+            .on_push_res(forward!(on_push_res(push, result, context)))
+            .on_pull(forward!(on_pull(pull, context)))
+            .on_pull_res(forward!(on_pull_res(pull, result, context)))
     }
 
     /// See [`Hooks::validate_payload`].

@@ -12,6 +12,7 @@ mod batch;
 mod clock;
 mod error;
 pub mod event_log;
+mod hash;
 #[cfg(any(feature = "native", all(feature = "worker", target_family = "wasm")))]
 mod home;
 mod hooks;
@@ -23,7 +24,7 @@ pub mod route;
 mod session;
 mod store;
 pub mod table_name;
-#[cfg(all(feature = "worker", target_family = "wasm"))]
+#[cfg(any(test, all(feature = "worker", target_family = "wasm")))]
 pub mod worker;
 
 pub use backend_id::new_backend_id;
@@ -31,6 +32,8 @@ pub use batch::Batch;
 pub use clock::{Clock, iso_timestamp};
 pub use error::{BackendIdMismatch, PullError, PushError};
 pub use event_log::EventLog;
+#[cfg(any(feature = "native", all(feature = "worker", target_family = "wasm")))]
+use hooks::connection_id;
 pub use hooks::{Connection, HookContext, HookError, HookFns, Hooks, Pull, Push, Transport};
 pub use livestore_sync_protocol as protocol;
 pub use maybe_send::{BoxFuture, MaybeSend, MaybeSync};

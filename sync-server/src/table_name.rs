@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::hash::fnv1a;
+
 /// The version in table names, `PERSISTENCE_FORMAT_VERSION` of sync-cf 0.3.1 and 0.4.0.
 const FORMAT_VERSION: u32 = 7;
 
@@ -56,11 +58,6 @@ pub fn candidates(store_id: &str) -> impl Iterator<Item = Identifier> {
         Identifier::new(format!("eventlog_{FORMAT_VERSION}_{sanitised}{suffix}"))
             .expect("only safe characters were used")
     })
-}
-
-/// FNV-1a, 64 bits: spreads ids. It need not be collision-free, the next candidate is.
-fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -1,4 +1,56 @@
-//! The home on Cloudflare Workers: a Worker that decides who may connect, and a Durable Object for
-//! each store.
+//! The home on Cloudflare Workers: a Worker decides who may connect and forwards to a Durable Object
+//! per store, which orders, stores and hands out the store's events.
+//!
+//! ```ignore
+//! use livestore_sync_server::make_durable_object;
+//! use livestore_sync_server::worker::{ObjectOptions, WorkerOptions, make_worker};
+//! use worker::{Context, Env, Request, Response, Result, event};
+//!
+//! make_durable_object! {
+//!     pub struct WebSocketServer;
+//!     options = ObjectOptions::new().on_push(async |push, context| Ok(()));
+//! }
+//!
+//! #[event(fetch)]
+//! async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
+//!     make_worker(WorkerOptions::new().enable_cors(true)).fetch(request, env, context).await
+//! }
+//! ```
+//!
+//! A worker that has routes of its own asks [`match_sync_request`] first and passes what matches to
+//! [`handle_sync_request`]. Events are in D1 where the binding exists, else in the object's own SQLite,
+//! see [`Storage`].
 
-pub mod panic;
+mod attachment;
+mod internal;
+mod sweep;
+
+#[cfg(target_family = "wasm")]
+mod front;
+#[cfg(target_family = "wasm")]
+mod http;
+#[cfg(target_family = "wasm")]
+mod log;
+#[cfg(target_family = "wasm")]
+mod macros;
+#[cfg(target_family = "wasm")]
+mod object;
+#[cfg(target_family = "wasm")]
+mod options;
+#[cfg(target_family = "wasm")]
+mod panic;
+#[cfg(target_family = "wasm")]
+mod socket;
+#[cfg(target_family = "wasm")]
+mod stored;
+
+#[cfg(target_family = "wasm")]
+pub use self::front::{
+    SyncRequest, SyncWorker, handle_sync_request, handle_websocket, make_worker, match_sync_request,
+};
+#[cfg(target_family = "wasm")]
+pub use self::macros::{ObjectSetup, macro_scope};
+#[cfg(target_family = "wasm")]
+pub use self::object::SyncObject;
+#[cfg(target_family = "wasm")]
+pub use self::options::{ObjectOptions, Storage, WorkerOptions};

@@ -273,7 +273,7 @@ async fn store_ids_up_to_the_limit_are_taken() {
 async fn a_closing_connection_gets_its_close_frame_first() {
     let (_, mut client) = open().await;
     client.live(None).await;
-    client.socket.send_as_text(b"\xff".to_vec()).await;
+    client.socket.send_binary(b"\xff".to_vec()).await;
     assert!(matches!(client.socket.next("a close frame").await, Incoming::Close(Some(1007), _)));
     assert!(matches!(client.socket.next("the end").await, Incoming::Lost(_)));
 }

@@ -1,9 +1,33 @@
-//! The sync server as a Cloudflare Worker.
+//! The sync server as a Cloudflare Worker, deployed by the `wrangler.toml` at the root. Variables of the
+//! configuration choose what it does: see there.
 #![cfg(target_family = "wasm")]
 
+use livestore_sync_server::make_durable_object;
+use livestore_sync_server::worker::{ObjectOptions, Storage, WorkerOptions, make_worker};
 use worker::{Context, Env, Request, Response, Result, event};
 
+make_durable_object! {
+    /// The object of one store.
+    pub struct WebSocketServer;
+    options = options;
+}
+
+/// A variable of the configuration.
+fn variable(env: &Env, name: &str) -> Option<String> {
+    env.var(name).ok().map(|value| value.to_string())
+}
+
+fn options(env: &Env) -> ObjectOptions {
+    let storage = match variable(env, "LIVESTORE_SYNC_STORAGE").as_deref() {
+        Some("d1") => Storage::D1 { binding: "DB".to_owned() },
+        Some("do-sqlite") => Storage::DurableObject,
+        _ => Storage::Auto,
+    };
+    ObjectOptions::new().storage(storage)
+}
+
 #[event(fetch)]
-async fn fetch(_request: Request, _env: Env, _context: Context) -> Result<Response> {
-    Response::ok(livestore_sync_server::route::INFO)
+async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
+    let cors = variable(&env, "LIVESTORE_SYNC_CORS").is_some_and(|value| value == "true");
+    make_worker(WorkerOptions::new().enable_cors(cors)).fetch(request, env, context).await
 }

@@ -22,8 +22,12 @@ const PUSHES_IN_FLIGHT_MAX: usize = 32;
 /// How long a push, or its refusal, waits for the pusher's own live pull to have caught up.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Held until what a frame asked for is done, for homes that wait for it.
+pub(crate) type Held = Option<mpsc::Sender<()>>;
+
 /// A push that was read.
 pub(crate) struct PushCall {
+    held: Held,
     request_id: RequestId,
     batch: Vec<Event>,
     backend_id: Option<String>,
@@ -42,6 +46,7 @@ pub(crate) async fn handle_text<L: EventLog, H: Hooks, K: Link>(
     pushes: &mpsc::Sender<PushCall>,
     text: &str,
     now_ms: u64,
+    held: Held,
 ) {
     let (inputs, remembered) = {
         let mut session = peer.session();
@@ -56,7 +61,7 @@ pub(crate) async fn handle_text<L: EventLog, H: Hooks, K: Link>(
             Input::Progress => {}
             Input::NewClient => store.publisher().release(peer.connection.id),
             Input::Push { request_id, batch, backend_id, generation } => {
-                let call = PushCall { request_id, batch, backend_id, generation };
+                let call = PushCall { held: held.clone(), request_id, batch, backend_id, generation };
                 // The receiver runs for as long as there is a sender.
                 let _ = pushes.send(call).await;
             }
@@ -66,7 +71,7 @@ pub(crate) async fn handle_text<L: EventLog, H: Hooks, K: Link>(
             }
             Input::Pull { delivery, cursor, live, generation } => {
                 let pull = Pull { cursor, live };
-                spawn(run_pull(Arc::clone(store), Arc::clone(peer), pull, delivery, generation));
+                spawn(run_pull(Arc::clone(store), Arc::clone(peer), pull, delivery, generation, held.clone()));
             }
         }
     }
@@ -79,6 +84,7 @@ async fn run_pull<L: EventLog, H: Hooks, K: Link>(
     pull: Pull,
     delivery: Delivery,
     generation: Generation,
+    held: Held,
 ) {
     let context = HookContext { connection: Arc::clone(&peer.connection), generation };
     let sink = SocketSink { peer: &peer, delivery: &delivery, live: pull.live };
@@ -88,6 +94,7 @@ async fn run_pull<L: EventLog, H: Hooks, K: Link>(
         Err(error) => end_pull(&peer, &delivery, &error).await,
     }
     peer.progress.notify_waiters();
+    drop(held);
 }
 
 async fn end_pull<K: Link>(peer: &Peer<K>, delivery: &Delivery, error: &PullError) {
@@ -174,9 +181,9 @@ pub(crate) async fn run_pushes<L: EventLog, H: Hooks, K: Link, S: Spawn>(
     tasks: S,
 ) {
     let in_flight = Arc::new(Semaphore::new(PUSHES_IN_FLIGHT_MAX));
-    while let Some(PushCall { request_id, batch, backend_id, generation }) = waiting.recv().await {
+    while let Some(PushCall { held, request_id, batch, backend_id, generation }) = waiting.recv().await {
         // Never closed, so there is always a permit to come.
-        let held = Arc::clone(&in_flight).acquire_owned().await;
+        let permit = Arc::clone(&in_flight).acquire_owned().await;
         let origin = Origin { connection: peer.connection.id, request_id: request_id.clone() };
         let context = HookContext { connection: Arc::clone(&peer.connection), generation };
         let push = Push { batch: batch.into() };
@@ -193,9 +200,10 @@ pub(crate) async fn run_pushes<L: EventLog, H: Hooks, K: Link, S: Spawn>(
                 tasks.spawn(async move {
                     let result = store.complete(&mut admitted).await;
                     answer_push(&store, &peer, &request_id, result.clone()).await;
-                    drop(held);
+                    drop(permit);
                     // A hook that panics is in the log; the push has its answer.
                     let _ = guarded(store.ended(admitted, result)).await;
+                    drop(held);
                 });
             }
         }

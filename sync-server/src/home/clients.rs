@@ -3,6 +3,7 @@
 //! connected when the last home went counts as having had everything.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::resume::Entry;
 
@@ -16,11 +17,15 @@ pub(crate) struct Clients {
 /// A client that is connected. Where it stands is not kept: with the log.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Connected {
+    /// Told apart from those that are still there when a home only lost its memory.
+    #[serde(default)]
+    pub(crate) connection: Uuid,
     pub(crate) likeness: String,
     pub(crate) pulls: Vec<String>,
 }
 
 impl Clients {
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn is_empty(&self) -> bool {
         self.lost.is_empty() && self.connected.is_empty()
     }

@@ -31,6 +31,12 @@ impl<K: Link> Hub<K> {
         self.resume.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Told when what is known of 0.3 clients changes.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
+    }
+
     /// Adds a connection. If a 0.3 client may have reconnected with it, it is held, and these are the
     /// connections that look like it and are not known to be lost.
     pub(crate) fn join(&self, peer: &Arc<Peer<K>>, now_ms: u64) -> Option<Vec<Arc<Peer<K>>>> {
@@ -73,6 +79,7 @@ impl<K: Link> Hub<K> {
     }
 
     /// Whether a 0.3 client may come back for what only this hub knows.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn has_lost(&self, now_ms: u64) -> bool {
         !self.resume().is_empty(now_ms)
     }
@@ -83,16 +90,38 @@ impl<K: Link> Hub<K> {
         let connected = peers.values().filter_map(|peer| {
             let mut session = peer.session();
             let pulls: Vec<_> = session.v03_mut()?.pulls().map(str::to_owned).collect();
-            (!pulls.is_empty()).then(|| Connected { likeness: peer.likeness.clone(), pulls })
+            let (connection, likeness) = (peer.connection.id, peer.likeness.clone());
+            (!pulls.is_empty()).then_some(Connected { connection, likeness, pulls })
         });
         Clients { connected: connected.collect(), lost: self.resume().unclaimed() }
     }
 
-    /// Takes over from the last server, whose log ended at `head`.
+    /// Adds a connection that was there before, after [`join`](Self::join) had added it then.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn rejoin(&self, peer: &Arc<Peer<K>>) {
+        self.peers().insert(peer.connection.id, Arc::clone(peer));
+    }
+
+    /// A connection by its id.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn peer(&self, connection: Uuid) -> Option<Arc<Peer<K>>> {
+        self.peers().get(&connection).cloned()
+    }
+
+    /// All connections.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn all(&self) -> Vec<Arc<Peer<K>>> {
+        self.peers().values().cloned().collect()
+    }
+
+    /// Takes over from the last home, whose log ended at `head`. Clients that are still connected have
+    /// lost nothing.
     pub(crate) fn restore(&self, clients: Clients, head: SeqNum, now_ms: u64) {
+        let peers = self.peers();
         let mut resume = self.resume();
         resume.restore(clients.lost);
-        for Connected { likeness, pulls } in clients.connected {
+        let gone = clients.connected.into_iter().filter(|connected| !peers.contains_key(&connected.connection));
+        for Connected { connection: _, likeness, pulls } in gone {
             let pulls = pulls.into_iter().map(|pull| Position { pull, after: head }).collect();
             resume.lose(Uuid::nil(), &likeness, Lost { pulls, acknowledged: Vec::new() }, now_ms);
         }

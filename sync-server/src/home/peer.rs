@@ -3,7 +3,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::Link;
+use crate::hash::fnv1a;
 use crate::{Connection, Session};
+
+/// What connections of one 0.3 client have in common; `address` is where it connects from. A hash,
+/// because it is kept and the payload may hold a secret. Clients that share one by chance or on
+/// purpose are alike, as two tabs of a browser are: each may be continued what the other left.
+pub(crate) fn likeness(connection: &Connection, address: &str, agent: Option<&str>, forwarded: Option<&str>) -> String {
+    let payload = connection.payload.as_deref().map(|payload| payload.get()).unwrap_or_default();
+    let all = format!("{address}\n{}\n{}\n{payload}", forwarded.unwrap_or_default(), agent.unwrap_or_default());
+    format!("{:016x}", fnv1a(&all))
+}
 
 /// One connected client.
 pub(crate) struct Peer<K> {
@@ -15,16 +25,11 @@ pub(crate) struct Peer<K> {
     /// Told of everything that comes from the client.
     pub(crate) heard: Notify,
     /// What connections of one 0.3 client have in common.
-    pub(super) likeness: String,
+    pub(crate) likeness: String,
 }
 
 impl<K: Link> Peer<K> {
-    /// `address` is where the client connects from.
-    pub(crate) fn new(session: Session, link: K, connection: Arc<Connection>, address: &str) -> Self {
-        let payload = connection.payload.as_deref().map(|payload| payload.get()).unwrap_or_default();
-        let agent = connection.header("user-agent").unwrap_or_default();
-        let forwarded = connection.header("x-forwarded-for").unwrap_or_default();
-        let likeness = format!("{address}\n{forwarded}\n{agent}\n{payload}");
+    pub(crate) fn new(session: Session, link: K, connection: Arc<Connection>, likeness: String) -> Self {
         Self { session: Mutex::new(session), link, progress: Notify::new(), connection, heard: Notify::new(), likeness }
     }
 

@@ -22,11 +22,11 @@ use super::socket::{self, Home};
 use super::stores::{NativeStore, Stores};
 use crate::event_log::{OpenError, SqliteFile, StoreError, Synchronous};
 use crate::home::body::{self, FRAMES_WAITING_MAX, Framing};
-use crate::home::guarded;
+use crate::home::{FRAME_BYTES_MAX, guarded};
 use crate::protocol::Generation;
 use crate::protocol::target::Target;
 use crate::route::{self, Parts, Refused, Route, route};
-use crate::{Clock, Connection, Hooks, Proof, Session, Transport, iso_timestamp};
+use crate::{Clock, Connection, Hooks, Proof, Session, Transport, connection_id, iso_timestamp};
 
 /// How long admitted pushes and closing handshakes may take when the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,7 +54,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            frame_bytes_max: 8 * 1024 * 1024,
+            frame_bytes_max: FRAME_BYTES_MAX,
             connections_max: 10_000,
             stores_max: 100_000,
             queue_bytes_max: 32 * 1024 * 1024,
@@ -422,13 +422,6 @@ impl<H: Hooks> Server<H> {
         });
         ([(header::CONTENT_TYPE, framing.content_type())], Body::from_stream(stream)).into_response()
     }
-}
-
-/// A UUIDv7.
-fn connection_id(now_ms: u64) -> Uuid {
-    let mut random = [0; 10];
-    getrandom::fill(&mut random).expect("the platform has randomness");
-    uuid::Builder::from_unix_timestamp_millis(now_ms, &random).into_uuid()
 }
 
 fn text_response(status: u16, text: impl Into<Body>) -> Response {

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::outbox::Outbox;
 use super::stores::NativeStore;
 use crate::home::calls::{PushCall, Spawn, handle_text, run_pushes};
-use crate::home::{CLOSE_INVALID_UTF8, CLOSE_TOO_LARGE, Link, Peer, reconnect};
+use crate::home::{CLOSE_INVALID_UTF8, CLOSE_TOO_LARGE, Link, Peer, likeness, reconnect};
 use crate::{Clock, Connection, Hooks, Session};
 
 /// A silent peer is asked whether it is there ...
@@ -69,7 +69,9 @@ pub(super) async fn serve<H: Hooks>(
     };
     let (sink, mut stream) = socket.split();
     let (outbox, receiver) = Outbox::new(home.queue_bytes_max);
-    let peer = Arc::new(Peer::new(session, outbox, connection, &address.to_string()));
+    let (agent, forwarded) = (connection.header("user-agent"), connection.header("x-forwarded-for"));
+    let likeness = likeness(&connection, &address.to_string(), agent, forwarded);
+    let peer = Arc::new(Peer::new(session, outbox, connection, likeness));
     let writer = tokio::spawn(receiver.run(sink));
     if let Some(alike) = home.store.publisher().join(&peer, home.clock.now_ms()) {
         let (store, clock) = (Arc::clone(&home.store), Arc::clone(&home.clock));
@@ -126,10 +128,10 @@ async fn read<H: Hooks>(
                 return drain(peer, stream).await;
             }
             Ok(Some(Ok(Message::Text(text)))) => {
-                handle_text(&home.store, peer, pushes, text.as_str(), home.clock.now_ms()).await;
+                handle_text(&home.store, peer, pushes, text.as_str(), home.clock.now_ms(), None).await;
             }
             Ok(Some(Ok(Message::Binary(bytes)))) => match std::str::from_utf8(&bytes) {
-                Ok(text) => handle_text(&home.store, peer, pushes, text, home.clock.now_ms()).await,
+                Ok(text) => handle_text(&home.store, peer, pushes, text, home.clock.now_ms(), None).await,
                 Err(_) => peer.link.close(CLOSE_INVALID_UTF8, "binary frames must hold UTF-8 JSON"),
             },
             // The library answers pings, and closes when the stream is read on.

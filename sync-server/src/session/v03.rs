@@ -15,8 +15,8 @@ use crate::store::Committed;
 pub enum Proof {
     /// Pongs of numbered WebSocket pings, one behind each chunk.
     Pongs,
-    /// For platforms that cannot send WebSocket pings: a frame of the client's. One that was heard no
-    /// more than [`HEARD_MS_MAX`] ago counts as having had everything.
+    /// For platforms that cannot send WebSocket pings: a frame of the client's. One that was heard less
+    /// than [`HEARD_MS_MAX`] ago counts as having had everything.
     Frames,
 }
 
@@ -326,7 +326,7 @@ impl V03 {
 
     /// What the next connection of this client must know.
     pub fn handle_lost(&mut self, now_ms: u64) -> Lost {
-        let arrived = self.proof == Proof::Frames && now_ms.saturating_sub(self.heard_ms) <= HEARD_MS_MAX;
+        let arrived = self.proof == Proof::Frames && now_ms.saturating_sub(self.heard_ms) < HEARD_MS_MAX;
         let position =
             |pull: &Known| Position { pull: pull.id.clone(), after: if arrived { pull.sent } else { pull.confirmed } };
         let acknowledged = self.acknowledged.drain(..).map(|(_, id)| id).collect();

@@ -49,7 +49,7 @@ extern "C" {
 
 /// To be called by the constructor of an object. Closes its sockets if an object on this state died
 /// with an earlier instance.
-pub fn watch(state: &State) {
+pub(super) fn watch(state: &State) {
     install();
     PANICS.with(|panics| panics.watch(state.as_raw().as_ref(), CLOSE_RESUME, CLOSE_REASON));
 }
@@ -57,19 +57,13 @@ pub fn watch(state: &State) {
 /// Runs a call of the object. The promise is the call's result, or fails as soon as the instance dies.
 ///
 /// Everything that an object does for a client belongs in here, work in the background included.
-pub fn guard<T: Into<JsValue>>(state: &State, work: impl Future<Output = ::worker::Result<T>> + 'static) -> Promise {
-    run(state.as_raw().as_ref(), work)
-}
-
-/// [`guard`] for a call that is no object's.
-pub fn guard_call<T: Into<JsValue>>(work: impl Future<Output = ::worker::Result<T>> + 'static) -> Promise {
-    run(&JsValue::UNDEFINED, work)
-}
-
-fn run<T: Into<JsValue>>(ctx: &JsValue, work: impl Future<Output = ::worker::Result<T>> + 'static) -> Promise {
+pub(super) fn guard<T: Into<JsValue>>(
+    state: &State,
+    work: impl Future<Output = ::worker::Result<T>> + 'static,
+) -> Promise {
     install();
     let work = wasm_bindgen_futures::future_to_promise(async move { work.await.map(Into::into).map_err(Into::into) });
-    PANICS.with(|panics| panics.guard(ctx, &work, CLOSE_RESUME, CLOSE_REASON))
+    PANICS.with(|panics| panics.guard(state.as_raw().as_ref(), &work, CLOSE_RESUME, CLOSE_REASON))
 }
 
 /// Once per instance, and late: the `worker` crate installs its own at the start.

@@ -1,0 +1,58 @@
+//! What a Worker tells the object beside the request itself. During a deployment the two may be of
+//! different releases, in either order: all that the object needs is in the URL, which is LiveStore's
+//! own, and this header only adds to it. Members are found by name, unknown ones are passed over, and
+//! a newer version of the header is read like this one.
+
+use uuid::Uuid;
+
+/// The header. A Worker replaces what a client sends in it.
+pub(super) const HEADER: &str = "x-livestore-sync";
+
+/// The version that this release writes.
+const VERSION: u32 = 1;
+
+/// Which connection this is, so that the hooks of the Worker and those of the object see one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Internal {
+    pub(super) connection: Uuid,
+    /// When it was made, in milliseconds since 1970.
+    pub(super) connected_ms: u64,
+}
+
+impl Internal {
+    pub(super) fn encode(&self) -> String {
+        format!("v={VERSION}; connection={}; at={}", self.connection, self.connected_ms)
+    }
+
+    /// `None` when the header says nothing that is understood.
+    pub(super) fn decode(header: &str) -> Option<Self> {
+        let member = |name: &str| {
+            header.split(';').filter_map(|member| member.trim().split_once('=')).find(|(key, _)| *key == name)
+        };
+        let connection = member("connection")?.1.parse().ok()?;
+        let connected_ms = member("at")?.1.parse().ok()?;
+        Some(Self { connection, connected_ms })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERNAL: Internal = Internal { connection: Uuid::from_u128(7), connected_ms: 1_795_220_071_259 };
+
+    #[test]
+    fn round_trips() {
+        assert_eq!(Internal::decode(&INTERNAL.encode()), Some(INTERNAL));
+    }
+
+    #[test]
+    fn releases_understand_each_other() {
+        let next = format!("v=2; new=thing; {}", INTERNAL.encode().replace("v=1; ", ""));
+        assert_eq!(Internal::decode(&next), Some(INTERNAL));
+        for header in ["", "v=0", "v=1; connection=nope; at=1", "v=1; connection=00000000-0000-0000-0000-000000000007"]
+        {
+            assert_eq!(Internal::decode(header), None, "{header}");
+        }
+    }
+}

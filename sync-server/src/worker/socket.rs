@@ -1,0 +1,138 @@
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use worker::WebSocket;
+
+use super::attachment::Attachment;
+use crate::home::runtime::sleep;
+use crate::home::{Link, Over};
+use crate::{HEARD_MS_MAX, Session};
+
+/// Bytes that may go out to a client that is not heard meanwhile; LiveStore clients acknowledge what
+/// they get (0.4) or ping (0.3). Beyond them it is taken for one that does not read: the platform would
+/// keep all that for it in memory.
+pub(super) const UNHEARD_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// So much of a backlog is handed to the platform before it gets the time to send it.
+const YIELD_BYTES: usize = 512 * 1024;
+
+/// Try again later (RFC 6455's registry).
+const CLOSE_SLOW: u16 = 1013;
+
+/// A hibernatable WebSocket. The platform has the queue.
+pub(super) struct Socket {
+    socket: WebSocket,
+    over: CancellationToken,
+    /// The part of the attachment that stays the same.
+    prefix: String,
+    /// The attachment as the platform has it.
+    attached: RefCell<String>,
+    heard_ms: Cell<u64>,
+    unheard_bytes: Cell<usize>,
+    unyielded_bytes: Cell<usize>,
+}
+
+impl Socket {
+    pub(super) fn new(socket: WebSocket, prefix: String, heard_ms: u64) -> Self {
+        Self {
+            socket,
+            over: CancellationToken::new(),
+            prefix,
+            attached: RefCell::default(),
+            heard_ms: Cell::new(heard_ms),
+            unheard_bytes: Cell::new(0),
+            unyielded_bytes: Cell::new(0),
+        }
+    }
+
+    pub(super) fn socket(&self) -> &WebSocket {
+        &self.socket
+    }
+
+    /// A frame has come.
+    pub(super) fn handle_heard(&self, now_ms: u64) {
+        self.heard_ms.set(now_ms);
+        self.unheard_bytes.set(0);
+    }
+
+    /// The connection has ended.
+    pub(super) fn handle_closed(&self) {
+        self.over.cancel();
+    }
+
+    pub(super) fn heard_ms(&self) -> u64 {
+        self.heard_ms.get()
+    }
+
+    fn put(&self, frame: &str) {
+        if self.is_over() {
+            return;
+        }
+        // It throws when the socket is closing, which its client will notice without us.
+        if self.socket.send_with_str(frame).is_err() {
+            self.over.cancel();
+        }
+    }
+}
+
+impl Link for Socket {
+    fn send_now(&self, frame: String) {
+        self.unheard_bytes.set(self.unheard_bytes.get() + frame.len());
+        if self.unheard_bytes.get() > UNHEARD_BYTES_MAX {
+            tracing::info!("closing a connection that reads too slowly");
+            return self.close(CLOSE_SLOW, "not reading fast enough");
+        }
+        self.put(&frame);
+    }
+
+    async fn send(&self, frame: String) -> Result<(), Over> {
+        self.put(&frame);
+        self.unyielded_bytes.set(self.unyielded_bytes.get() + frame.len());
+        if self.unyielded_bytes.get() > YIELD_BYTES {
+            self.unyielded_bytes.set(0);
+            sleep(Duration::ZERO).await;
+        }
+        if self.is_over() { Err(Over) } else { Ok(()) }
+    }
+
+    fn close(&self, code: u16, reason: &'static str) {
+        if !self.is_over() {
+            // It throws when the socket is closed already.
+            let _ = self.socket.close(Some(code), Some(reason));
+            self.over.cancel();
+        }
+    }
+
+    fn abort(&self) {
+        self.close(CLOSE_SLOW, "reconnect");
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.is_cancelled()
+    }
+
+    async fn over(&self) {
+        self.over.cancelled().await;
+    }
+
+    /// Never asked for: sessions here go by what is heard, as the platform has no pings to send.
+    fn ping(&self, _number: u64) {}
+
+    /// Nothing can be sent that a 0.3 client answers; it pings by itself. Timers may fire early.
+    fn probe(&self, now_ms: u64) -> Duration {
+        Duration::from_millis((self.heard_ms.get() + HEARD_MS_MAX + 100).saturating_sub(now_ms))
+    }
+
+    fn remember(&self, session: &Session) -> bool {
+        let Some(attachment) = Attachment::encode(&self.prefix, &session.snapshot()) else { return false };
+        if *self.attached.borrow() != attachment {
+            if let Err(error) = self.socket.serialize_attachment(attachment.as_str()) {
+                tracing::error!(%error, "cannot attach a session to its socket");
+                return false;
+            }
+            self.attached.replace(attachment);
+        }
+        true
+    }
+}
