@@ -5,16 +5,16 @@ pub mod conformance;
 #[cfg(any(test, feature = "test-util"))]
 mod faulty;
 mod memory;
+#[cfg(any(test, feature = "native", all(feature = "worker", target_family = "wasm")))]
+mod sql;
 #[cfg(feature = "native")]
 mod sqlite;
+#[cfg(all(feature = "worker", target_family = "wasm"))]
+mod worker;
 #[cfg(any(test, feature = "test-util"))]
 mod yielding;
 
-#[cfg(target_family = "wasm")]
-mod stub;
 use std::sync::Arc;
-#[cfg(target_family = "wasm")]
-pub use stub::*;
 
 use livestore_sync_protocol::{Chunk, ItemFormat, PulledEvent, SeqNum};
 
@@ -23,6 +23,8 @@ pub use self::faulty::{Fault, Faults, Faulty, Operation};
 pub use self::memory::MemoryLog;
 #[cfg(feature = "native")]
 pub use self::sqlite::{OpenError, SqliteFile, SqliteLog, StoreError, Synchronous};
+#[cfg(all(feature = "worker", target_family = "wasm"))]
+pub use self::worker::{D1Log, ObjectLog, WorkerLog, reference_backend_id};
 #[cfg(any(test, feature = "test-util"))]
 pub use self::yielding::Yielding;
 use crate::Batch;

@@ -1,3 +1,5 @@
+#![expect(clippy::arc_with_non_send_sync, reason = "what homes share is in `Arc`s; here there is one thread")]
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -63,25 +65,21 @@ impl SyncObject {
     }
 
     /// Answers a request that a Worker has forwarded, with a `Response`.
-    #[must_use]
     pub fn fetch(&self, request: Request) -> Promise {
         self.run(async move |body| body.fetch(request).await.map(web_sys::Response::from))
     }
 
     /// Looks for sockets whose clients are gone.
-    #[must_use]
     pub fn alarm(&self) -> Promise {
         self.run(async |body| body.alarm().await.map(|()| JsValue::NULL))
     }
 
     /// Takes a frame. Ends when all that it asked for is done.
-    #[must_use]
     pub fn websocket_message(&self, socket: WebSocket, message: JsValue) -> Promise {
         self.run(async move |body| body.websocket_message(socket, &message).await.map(|()| JsValue::NULL))
     }
 
     /// Takes the end of a connection.
-    #[must_use]
     pub fn websocket_close(&self, socket: WebSocket, code: u32, reason: String) -> Promise {
         self.run(async move |body| body.websocket_close(socket, code, &reason).await.map(|()| JsValue::NULL))
     }
@@ -92,7 +90,6 @@ impl SyncObject {
     }
 
     /// Takes the break of a connection.
-    #[must_use]
     pub fn websocket_error(&self, socket: WebSocket) -> Promise {
         self.run(async move |body| body.leave(&socket).await.map(|()| JsValue::NULL))
     }
@@ -108,6 +105,9 @@ struct Body {
     /// Whether the next sweep is certain.
     sweeping: Cell<bool>,
 }
+
+/// A connection and the queue of its pushes.
+type Conversation = (Arc<Peer<Socket>>, mpsc::Sender<PushCall>);
 
 /// The open store of the object.
 struct Home {
@@ -231,7 +231,7 @@ impl Body {
                 Err(_) => {}
             }
         }
-        Ok(WorkerLog::Object(ObjectLog::open(self.state.storage(), store_id, &created_at)?))
+        Ok(WorkerLog::Object(ObjectLog::open(&self.state.storage(), store_id, &created_at).await?))
     }
 
     /// The open sockets with what they carry.
@@ -491,7 +491,7 @@ impl Body {
         Ok(())
     }
 
-    fn find(&self, home: &Home, socket: &WebSocket) -> Result<Option<(Arc<Peer<Socket>>, mpsc::Sender<PushCall>)>> {
+    fn find(&self, home: &Home, socket: &WebSocket) -> Result<Option<Conversation>> {
         let tags = self.state.as_raw().get_tags(socket.as_ref())?;
         let Some(id) = tags.first().and_then(|tag| tag.parse().ok()) else { return Ok(None) };
         let pushes = home.pushes.borrow().get(&id).cloned();

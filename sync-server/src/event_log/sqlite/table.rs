@@ -4,7 +4,7 @@ use livestore_sync_protocol::SeqNum;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::super::Tip;
+use super::super::{Tip, sql};
 use crate::new_backend_id;
 use crate::table_name::{self, Identifier};
 
@@ -67,9 +67,7 @@ pub(super) fn open(
         }
     };
     // A table of that name may be there: the file of a reference deployment is served as it stands.
-    connection.execute_batch(&format!(
-        r#"CREATE TABLE IF NOT EXISTS {table} ("seqNum" integer primary key, "parentSeqNum" integer not null, "name" text not null, "args" text, "createdAt" text not null, "clientId" text not null, "sessionId" text not null) strict"#
-    ))?;
+    connection.execute_batch(&sql::create_table(&table))?;
     let gaps: i64 =
         connection.query_row(&format!(r#"SELECT COALESCE(MAX("seqNum"), 0) - COUNT(*) FROM {table}"#), [], |row| {
             row.get(0)

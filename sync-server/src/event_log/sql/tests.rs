@@ -1,0 +1,121 @@
+use livestore_sync_protocol::{ChunkBuilder, EventRow, ItemFormat, SeqNum};
+use rusqlite::Connection;
+
+use super::*;
+
+fn table() -> Identifier {
+    Identifier::new("eventlog_7_x".into()).expect("safe")
+}
+
+fn row(number: i64, args: Option<&str>) -> EventRow<'_> {
+    EventRow {
+        name: "n\"\\\n\u{1}\u{0}é🚀\u{2028}",
+        args,
+        seq_num: SeqNum::new(number).expect("safe"),
+        parent_seq_num: SeqNum::new(number - 1).expect("safe"),
+        client_id: "c'",
+        session_id: "s\u{7f}",
+        created_at: "2026-11-21T00:14:31.259Z",
+    }
+}
+
+fn database(rows: &[EventRow<'_>]) -> Connection {
+    let connection = Connection::open_in_memory().expect("a database");
+    connection.execute_batch(&create_table(&table())).expect("created");
+    let mut documents = Documents::default();
+    rows.iter().for_each(|row| documents.push(row));
+    for document in documents.finish() {
+        connection.execute(&insert(&table()), [document]).expect("inserted");
+    }
+    connection
+}
+
+fn page_of(connection: &Connection, limit: u32, format: ItemFormat) -> Vec<(String, i64, i64, i64)> {
+    let mut page = connection.prepare(&page(&table(), format)).expect("SQL");
+    let rows = page.query_map((0, limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
+    rows.expect("a page").collect::<Result<_, _>>().expect("rows")
+}
+
+#[test]
+fn pages_are_what_the_wire_wants_byte_for_byte() {
+    let rows: Vec<_> =
+        (1..=250).map(|number| row(number, (number % 3 > 0).then_some("{\"a\": [1.0,\"\\u0000\"]}"))).collect();
+    let connection = database(&rows);
+    for format in [ItemFormat::V03, ItemFormat::Rpc] {
+        let mut expected = ChunkBuilder::new(format);
+        rows.iter().for_each(|row| expected.push(row));
+        let expected = expected.finish();
+        let found = page_of(&connection, 1_000, format);
+        assert_eq!(found.len(), 3);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found.0, expected.items);
+            assert_eq!(
+                (found.1, found.2, found.3),
+                (expected.events as i64, expected.first.get(), expected.last.get())
+            );
+        }
+        assert_eq!(page_of(&connection, 120, format).iter().map(|chunk| chunk.1).collect::<Vec<_>>(), [100, 20]);
+    }
+}
+
+#[test]
+fn pages_end_by_bytes_and_one_event_is_always_in_them() {
+    let large = format!("\"{}\"", "x".repeat(300_000));
+    let huge = format!("\"{}\"", "x".repeat(899_000));
+    let rows = [row(1, Some(&large)), row(2, Some(&large)), row(3, Some(&large)), row(4, None)];
+    let connection = database(&rows);
+    let numbers = |connection: &Connection| {
+        page_of(connection, 100, ItemFormat::Rpc).iter().map(|chunk| (chunk.2, chunk.3)).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(&connection), [(1, 2)]);
+    assert_eq!(numbers(&database(&[row(1, Some(&huge)), row(2, None)])), [(1, 1)]);
+}
+
+#[test]
+fn an_append_looks_at_the_head() {
+    let connection = database(&[row(1, None)]);
+    let changed = |expected: i64, number: i64| {
+        let mut documents = Documents::default();
+        documents.push(&row(number, Some("1")));
+        connection.execute(&append(&table()), (&documents.finish()[0], expected)).expect("SQL")
+    };
+    assert_eq!(changed(0, 2), 0);
+    assert_eq!(changed(1, 2), 1);
+    assert_eq!(changed(2, (1 << 53) - 1), 1);
+    let guarded = |expected: i64| {
+        connection.query_row(&guard(&table()), [expected], |_| Ok(())).map_err(|error| error.to_string())
+    };
+    assert_eq!(guarded((1 << 53) - 1), Ok(()));
+    assert!(guarded(2).is_err_and(|error| error.contains(HEAD_MOVED)));
+}
+
+#[test]
+fn documents_keep_their_limit_and_every_event_fits() {
+    // What grows most: every byte of a JSON text needs an escape when that is put into another.
+    let worst = format!("\"{}\"", "\\\"".repeat(449_000));
+    let mut documents = Documents::default();
+    (1..=3).for_each(|number| documents.push(&row(number, Some(&worst))));
+    let documents = documents.finish();
+    assert_eq!(documents.len(), 3);
+    assert!(documents.iter().all(|document| document.len() <= DOCUMENT_BYTES_MAX));
+    let small = "\"".to_owned() + &"x".repeat(90_000) + "\"";
+    let mut documents = Documents::default();
+    (1..=21).for_each(|number| documents.push(&row(number, Some(&small))));
+    assert_eq!(documents.finish().len(), 1);
+}
+
+#[test]
+fn pages_look_at_fewer_events_where_they_are_large() {
+    for (limit, looked, taken, expected) in [
+        (500, 500, 500, 1_000),
+        (1_000, 1_000, 1_000, 2_000),
+        (2_000, 2_000, 2_000, 2_000),
+        (500, 200, 200, 500),
+        (500, 500, 1, 8),
+        (500, 500, 77, 100),
+        (8, 8, 8, 16),
+        (64, 64, 64, 100),
+    ] {
+        assert_eq!(next_limit(limit, looked, taken, 2_000), expected, "{limit} {looked} {taken}");
+    }
+}

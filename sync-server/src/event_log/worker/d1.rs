@@ -1,0 +1,77 @@
+use worker::js_sys::Array;
+use worker::wasm_bindgen::{JsCast, JsValue};
+use worker::{D1Database, D1DatabaseSession, D1PreparedStatement, D1SessionConstraint};
+
+use super::super::LogError;
+use super::{Database, SqlLog, Statement};
+
+/// A log in a table of a D1 database.
+pub struct D1Log(pub(super) SqlLog<D1>);
+
+impl D1Log {
+    /// Finds the store in the database or registers it. A table that the reference left under the
+    /// store's name is taken over; `backend_id` is what its object knew the store by.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] when the database fails.
+    pub async fn open(
+        database: D1Database,
+        store_id: &str,
+        created_at: &str,
+        backend_id: Option<&str>,
+    ) -> Result<Self, LogError> {
+        SqlLog::open(D1(database), store_id, created_at, backend_id).await.map(Self)
+    }
+}
+
+pub(super) struct D1(D1Database);
+
+/// D1 says so where the database refused, and with that nothing of the statement or batch is stored.
+/// Whatever else went wrong, went wrong on the way.
+fn failed(error: worker::Error) -> LogError {
+    let text = error.to_string();
+    if text.contains("SQLITE_") || text.contains("no such table") {
+        LogError::nothing_stored(text)
+    } else {
+        LogError::unknown_outcome(text)
+    }
+}
+
+impl D1 {
+    /// Replicas may be behind: everything asks the primary.
+    fn session(&self) -> Result<D1DatabaseSession, LogError> {
+        self.0.with_session_constraint(D1SessionConstraint::FirstPrimary).map_err(LogError::nothing_stored)
+    }
+}
+
+fn prepare(session: &D1DatabaseSession, statement: Statement) -> Result<D1PreparedStatement, LogError> {
+    let values: Vec<JsValue> = statement.values.into_iter().map(JsValue::from).collect();
+    session.prepare(statement.sql).bind(&values).map_err(LogError::nothing_stored)
+}
+
+impl Database for D1 {
+    const LIMIT_MAX: u32 = 2_000;
+
+    async fn query(&self, statement: Statement) -> Result<Vec<Array>, LogError> {
+        let rows = prepare(&self.session()?, statement)?.raw_js_value().await.map_err(failed)?;
+        Ok(rows.into_iter().map(JsCast::unchecked_into).collect())
+    }
+
+    async fn execute(&self, statement: Statement) -> Result<u64, LogError> {
+        let result = prepare(&self.session()?, statement)?.run().await.map_err(failed)?;
+        if let Some(error) = result.error() {
+            return Err(LogError::unknown_outcome(error));
+        }
+        let meta = result.meta().map_err(LogError::unknown_outcome)?;
+        let changes = meta.and_then(|meta| meta.changes);
+        changes.map(|changes| changes as u64).ok_or_else(|| LogError::unknown_outcome("D1 does not say what changed"))
+    }
+
+    async fn transaction(&self, statements: Vec<Statement>) -> Result<(), LogError> {
+        let session = self.session()?;
+        let statements = statements.into_iter().map(|statement| prepare(&session, statement));
+        let statements = statements.collect::<Result<_, _>>()?;
+        session.batch(statements).await.map(drop).map_err(failed)
+    }
+}

@@ -1,0 +1,99 @@
+use worker::Storage;
+use worker::js_sys::{Array, Function, Reflect};
+use worker::wasm_bindgen::closure::Closure;
+use worker::wasm_bindgen::{JsCast, JsValue};
+
+use super::super::LogError;
+use super::{Database, SqlLog, Statement};
+
+/// A log in the SQLite of a Durable Object. What it acknowledges is durable, because the platform holds
+/// back every answer of an object until its writes are.
+pub struct ObjectLog(pub(super) SqlLog<ObjectDatabase>);
+
+impl ObjectLog {
+    /// Finds the store or registers it. What the reference left is taken over.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] when the database fails, or when the object's class has none: it must be listed in
+    /// `new_sqlite_classes` of the wrangler configuration.
+    pub async fn open(storage: &Storage, store_id: &str, created_at: &str) -> Result<Self, LogError> {
+        let left = reference_backend_id(storage, store_id);
+        let sql = sql(storage).ok_or_else(|| {
+            LogError::nothing_stored(
+                "the object has no SQLite: list its class in new_sqlite_classes, or bind a D1 database",
+            )
+        })?;
+        let database = ObjectDatabase { storage: AsRef::<JsValue>::as_ref(storage.as_raw()).clone(), sql };
+        SqlLog::open(database, store_id, created_at, left.as_deref()).await.map(Self)
+    }
+}
+
+/// The backend id by which the reference 0.4.0 knew the store, if this object was one of its.
+#[must_use]
+pub fn reference_backend_id(storage: &Storage, store_id: &str) -> Option<String> {
+    let statement = super::statement("SELECT backendId FROM context_7 WHERE storeId = ?1", [store_id.into()]);
+    // Most objects have no such table, and some no SQLite.
+    let rows = execute(&sql(storage)?, statement).ok()?;
+    rows.first()?.get(0).as_string()
+}
+
+/// `storage.sql`, which throws for classes without SQLite.
+fn sql(storage: &Storage) -> Option<JsValue> {
+    let sql = Reflect::get(storage.as_raw().as_ref(), &JsValue::from("sql")).ok()?;
+    sql.is_object().then_some(sql)
+}
+
+pub(super) struct ObjectDatabase {
+    storage: JsValue,
+    sql: JsValue,
+}
+
+fn method(object: &JsValue, name: &str) -> Result<Function, JsValue> {
+    Reflect::get(object, &JsValue::from(name))?.dyn_into()
+}
+
+/// `sql.exec(…).raw().toArray()`
+fn execute(sql: &JsValue, statement: Statement) -> Result<Vec<Array>, JsValue> {
+    let arguments = Array::of1(&JsValue::from(statement.sql));
+    for value in statement.values {
+        arguments.push(&value.into());
+    }
+    let cursor = method(sql, "exec")?.apply(sql, &arguments)?;
+    let raw = method(&cursor, "raw")?.call0(&cursor)?;
+    let rows: Array = method(&raw, "toArray")?.call0(&raw)?.dyn_into()?;
+    Ok(rows.iter().map(JsCast::unchecked_into).collect())
+}
+
+fn failed(error: JsValue) -> LogError {
+    let message = Reflect::get(&error, &JsValue::from("message")).ok().and_then(|message| message.as_string());
+    LogError::nothing_stored(message.unwrap_or_else(|| format!("{error:?}")))
+}
+
+impl Database for ObjectDatabase {
+    const LIMIT_MAX: u32 = 1_000;
+
+    async fn query(&self, statement: Statement) -> Result<Vec<Array>, LogError> {
+        execute(&self.sql, statement).map_err(failed)
+    }
+
+    async fn execute(&self, statement: Statement) -> Result<u64, LogError> {
+        execute(&self.sql, statement).map_err(failed)?;
+        // Nothing can come between the two: there is no await.
+        let rows = execute(&self.sql, super::statement("SELECT changes()", [])).map_err(failed)?;
+        rows.first()
+            .ok_or_else(|| super::unexpected("a row"))
+            .and_then(|row| super::number(row, 0))
+            .map(i64::unsigned_abs)
+    }
+
+    async fn transaction(&self, statements: Vec<Statement>) -> Result<(), LogError> {
+        let sql = self.sql.clone();
+        // An error between statements does not undo those before it by itself.
+        let all = Closure::once_into_js(move || -> Result<(), JsValue> {
+            statements.into_iter().try_for_each(|statement| execute(&sql, statement).map(drop))
+        });
+        let transaction_sync = method(&self.storage, "transactionSync").map_err(failed)?;
+        transaction_sync.call1(&self.storage, &all).map(drop).map_err(failed)
+    }
+}
