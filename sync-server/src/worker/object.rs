@@ -143,6 +143,8 @@ impl Body {
 
     async fn fetch(&self, request: Request) -> Result<Response> {
         let asked = Asked::new(&request)?;
+        #[cfg(debug_assertions)]
+        debug_route(&asked.path).await;
         let target = match Target::from_query(&asked.query) {
             Ok(target) => target,
             Err(error) => return text(400, format!("Invalid search params: {error}.")),
@@ -535,6 +537,20 @@ impl Body {
             tracing::warn!(%error, "cannot set the alarm that sweeps silent connections");
             self.sweeping.set(false);
         }
+    }
+}
+
+/// For tests of what a panic leaves behind; not there in release builds.
+#[cfg(debug_assertions)]
+async fn debug_route(path: &str) {
+    match path {
+        // A call that is in flight.
+        "/debug/wait" => sleep(Duration::from_secs(20)).await,
+        "/debug/panic" => {
+            sleep(Duration::from_millis(10)).await;
+            panic!("a test asked for it");
+        }
+        _ => {}
     }
 }
 

@@ -1,59 +1,24 @@
 // Clients that are Durable Objects, on the published adapter, against the example Worker (or, with
 // DO_RPC_SERVER=reference, against the published server). See ../README.md.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
+import { serve, sleep, until } from './serve.mjs'
 
-const WRANGLER = process.env.WRANGLER_BIN ?? fileURLToPath(new URL('../../../worker/node_modules/.bin/wrangler', import.meta.url))
 const SERVER = process.env.DO_RPC_SERVER ?? 'ours'
-const PORT = Number(process.env.DO_RPC_PORT ?? 24_711)
 /** Objects without anything to do for ten seconds leave the memory. */
 const EVICTION_MS = 12_000
 
-let wrangler
-let state
-const output = []
-
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
-
-async function until(what, look, ms = 15_000) {
-  const end = Date.now() + ms
-  for (;;) {
-    const value = await look()
-    if (value) return value
-    assert.ok(Date.now() < end, `${what}: not within ${ms} ms`)
-    await sleep(100)
-  }
-}
+let server
 
 before(async () => {
-  state = await mkdtemp(join(tmpdir(), 'do-rpc-'))
-  const args = ['dev', `${SERVER}.mjs`, '--local', '--port', String(PORT), '--inspector-port', '0', '--persist-to', state]
-  wrangler = spawn(WRANGLER, args, {
-    cwd: fileURLToPath(new URL('.', import.meta.url)),
-    env: { ...process.env, WRANGLER_SEND_METRICS: 'false', CI: 'true' },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  for (const stream of [wrangler.stdout, wrangler.stderr]) stream.on('data', (data) => output.push(String(data)))
-  await until('wrangler dev', () => fetch(`http://127.0.0.1:${PORT}/`).then((answer) => answer.ok, () => false), 60_000)
+  server = await serve(SERVER, Number(process.env.DO_RPC_PORT ?? 24_711))
 })
-
-after(async () => {
-  const ended = new Promise((resolve) => wrangler.once('exit', resolve))
-  wrangler.kill('SIGINT')
-  await ended
-  await rm(state, { recursive: true, force: true })
-  if (process.env.DO_RPC_LOG) console.log(output.join(''))
-})
+after(() => server.stop())
 
 async function ask(client, body) {
-  const answer = await fetch(`http://127.0.0.1:${PORT}/client/${client}`, { method: 'POST', body: JSON.stringify(body) })
+  const answer = await fetch(`${server.url}/client/${client}`, { method: 'POST', body: JSON.stringify(body) })
   const text = await answer.text()
-  assert.ok(answer.ok, `${client} ${body.op}: ${text.slice(0, 500)}\n${output.join('').slice(-3_000)}`)
+  assert.ok(answer.ok, `${client} ${body.op}: ${text.slice(0, 500)}\n${server.log().slice(-3_000)}`)
   return JSON.parse(text)
 }
 
