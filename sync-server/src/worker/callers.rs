@@ -2,13 +2,14 @@
 //! later is brought to them by calling them: one call after another, so that events keep their order,
 //! each client on its own, so that none waits for another.
 //!
-//! A client has one live pull. Who it is outlives the object's memory; what waits to be brought does
-//! not, but an object that has something to bring is not hibernated.
+//! A client has one live pull. Who it is and how far it got outlives the object's memory: an object that
+//! dies amid its calls begins where they ended. (A call that was made and not yet noted is then made
+//! again. The client's store ends on an event that it has already; on a missing one it would go on.)
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ::worker::js_sys::Promise;
@@ -16,13 +17,14 @@ use ::worker::wasm_bindgen::prelude::*;
 use ::worker::wasm_bindgen_futures::JsFuture;
 use ::worker::{Date, Env, State, wasm_bindgen};
 use livestore_sync_protocol::rpc::{self, CallerContext};
-use livestore_sync_protocol::{ItemFormat, PageInfo, RequestId};
+use livestore_sync_protocol::{Chunk, ItemFormat, PageInfo, RequestId, SeqNum};
 use serde::{Deserialize, Serialize};
 
+use super::object::ObjectStore;
 use super::panic;
-use crate::Publish;
 use crate::home::runtime::{sleep, spawn};
 use crate::store::Committed;
+use crate::{Delivery, Publish, PullError, PullSink};
 
 /// Where the callers are kept.
 const CALLERS_KEY: &str = "livestore-sync:subscribers";
@@ -77,6 +79,10 @@ struct Inner {
     env: Env,
     store_id: Box<str>,
     callers: RefCell<BTreeMap<CallerContext, Rc<Caller>>>,
+    /// Set by [`Callers::start`].
+    store: OnceCell<Weak<ObjectStore>>,
+    keeping: Cell<bool>,
+    changed: Cell<bool>,
 }
 
 struct Caller {
@@ -84,11 +90,19 @@ struct Caller {
     /// The live pull, as the client calls it.
     request_id: RequestId,
     phase: Cell<Phase>,
-    waiting: RefCell<VecDeque<String>>,
+    waiting: RefCell<VecDeque<Update>>,
     waiting_bytes: Cell<usize>,
     calling: Cell<bool>,
     /// Not to be called before this time (ms since 1970).
     settled_ms: Cell<u64>,
+    /// How far it was when the object came into memory.
+    kept: Cell<Option<SeqNum>>,
+}
+
+/// A frame that is to be brought to a client.
+struct Update {
+    first: SeqNum,
+    frame: Rc<str>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,6 +123,8 @@ struct Kept {
     #[serde(flatten)]
     context: CallerContext,
     request_id: RequestId,
+    /// It has everything up to here; `None` while it is sent its backlog.
+    after: Option<SeqNum>,
 }
 
 impl Callers {
@@ -116,9 +132,50 @@ impl Callers {
     pub(super) async fn load(state: Rc<State>, env: Env, store_id: &str) -> ::worker::Result<Self> {
         let json: Option<String> = state.storage().get(CALLERS_KEY).await?;
         let kept: Vec<Kept> = json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
-        let caller = |kept: Kept| (kept.context.clone(), Caller::new(kept.context, kept.request_id, Phase::Live));
-        let callers = RefCell::new(kept.into_iter().map(caller).collect());
-        Ok(Self(Rc::new(Inner { state, env, store_id: store_id.into(), callers })))
+        let caller = |kept: Kept| {
+            let caller = Caller::new(kept.context.clone(), kept.request_id, Phase::Live);
+            // Without it the pull broke off, and its client knows.
+            caller.kept.set(Some(kept.after?));
+            Some((kept.context, caller))
+        };
+        let callers = RefCell::new(kept.into_iter().filter_map(caller).collect());
+        Ok(Self(Rc::new(Inner {
+            state,
+            env,
+            store_id: store_id.into(),
+            callers,
+            store: OnceCell::new(),
+            keeping: Cell::new(false),
+            changed: Cell::new(false),
+        })))
+    }
+
+    /// Begins to bring events of the store, whose log ends at `head`.
+    pub(super) fn start(&self, store: &Arc<ObjectStore>, head: SeqNum) {
+        // Set once, by the one who opens the store.
+        let _ = self.0.store.set(Arc::downgrade(store));
+        for caller in self.0.callers.borrow().values() {
+            let Some(after) = caller.kept.get().filter(|after| *after < head) else { continue };
+            // The calls broke off.
+            caller.phase.set(Phase::CatchingUp);
+            let (callers, caller, store) = (self.clone(), Rc::clone(caller), Arc::clone(store));
+            let resumed = panic::guard(&self.0.state, async move {
+                let delivery = Delivery::Rpc(caller.request_id.clone(), 0);
+                let sink = Resumed { callers: &callers, caller: &caller };
+                if let Err(error) = store.resume(vec![(delivery, after, sink)]).await {
+                    tracing::warn!(%error, "giving up a client object");
+                    callers.give_up(&caller);
+                }
+                Ok(JsValue::NULL)
+            });
+            self.background(&resumed);
+        }
+    }
+
+    fn background(&self, work: &Promise) {
+        if let Err(error) = self.0.state.as_raw().wait_until(work) {
+            tracing::error!(?error, "the platform does not wait for calls");
+        }
     }
 
     pub(super) fn store_id(&self) -> &str {
@@ -146,13 +203,33 @@ impl Callers {
     }
 
     async fn keep(&self) -> ::worker::Result<()> {
+        let Some(store) = self.0.store.get().and_then(Weak::upgrade) else { return Ok(()) };
+        let tip = store.current_tip().await.map_err(|error| ::worker::Error::RustError(error.to_string()))?;
+        // No await from here to the write: what is committed after the look at the log waits already.
         let json = {
             let callers = self.0.callers.borrow();
-            let kept =
-                |caller: &Rc<Caller>| Kept { context: caller.context.clone(), request_id: caller.request_id.clone() };
+            let kept = |caller: &Rc<Caller>| Kept {
+                context: caller.context.clone(),
+                request_id: caller.request_id.clone(),
+                after: caller.after(tip.head),
+            };
             serde_json::to_string(&callers.values().map(kept).collect::<Vec<_>>())?
         };
         self.0.state.storage().put(CALLERS_KEY, json.as_str()).await
+    }
+
+    /// Notes how far the callers are. Changes that come together are written together.
+    async fn note(&self) {
+        self.0.changed.set(true);
+        if self.0.keeping.replace(true) {
+            return;
+        }
+        while self.0.changed.replace(false) {
+            if let Err(error) = self.keep().await {
+                tracing::warn!(%error, "cannot note how far the client objects are");
+            }
+        }
+        self.0.keeping.set(false);
     }
 
     fn call(&self, caller: &Rc<Caller>) {
@@ -164,9 +241,7 @@ impl Callers {
             callers.run(&caller).await;
             Ok(JsValue::NULL)
         });
-        if let Err(error) = self.0.state.as_raw().wait_until(&calls) {
-            tracing::error!(?error, "the platform does not wait for calls");
-        }
+        self.background(&calls);
     }
 
     /// Makes the calls that wait.
@@ -177,7 +252,7 @@ impl Callers {
         }
         let mut retries = 0;
         loop {
-            let Some(frame) = caller.waiting.borrow().front().cloned() else { break };
+            let Some(frame) = caller.waiting.borrow().front().map(|update| Rc::clone(&update.frame)) else { break };
             if caller.phase.get() == Phase::Over {
                 break;
             }
@@ -203,6 +278,7 @@ impl Callers {
             }
         }
         caller.calling.set(false);
+        self.note().await;
     }
 
     /// Forgets a caller, unless it has another pull by now.
@@ -212,11 +288,7 @@ impl Callers {
         if callers.get(&caller.context).is_some_and(|current| Rc::ptr_eq(current, caller)) {
             callers.remove(&caller.context);
             let callers = self.clone();
-            spawn(async move {
-                if let Err(error) = callers.keep().await {
-                    tracing::warn!(%error, "cannot forget a client object");
-                }
-            });
+            spawn(async move { callers.note().await });
         }
     }
 }
@@ -264,13 +336,27 @@ impl Caller {
             waiting_bytes: Cell::new(0),
             calling: Cell::new(false),
             settled_ms: Cell::new(0),
+            kept: Cell::new(None),
         })
     }
 
-    fn push(&self, frame: String) -> bool {
+    /// Queues a chunk; `false` when too much waits.
+    fn push(&self, chunk: &Chunk, backend_id: &str) -> bool {
+        let frame = rpc::encode_chunk(&self.request_id, Some(chunk), PageInfo::NoMore, backend_id);
         self.waiting_bytes.set(self.waiting_bytes.get() + frame.len());
-        self.waiting.borrow_mut().push_back(frame);
+        self.waiting.borrow_mut().push_back(Update { first: chunk.first, frame: frame.into() });
         self.waiting_bytes.get() <= WAITING_BYTES_MAX
+    }
+
+    /// How far it is when the log ends at `head`.
+    fn after(&self, head: SeqNum) -> Option<SeqNum> {
+        if self.phase.get() == Phase::CatchingUp {
+            return self.kept.get();
+        }
+        match self.waiting.borrow().front() {
+            Some(update) => SeqNum::new(update.first.get() - 1).ok(),
+            None => Some(head),
+        }
     }
 }
 
@@ -283,8 +369,7 @@ impl Publish for Callers {
             }
             let mut room = true;
             for chunk in committed.batch.chunks(ItemFormat::Rpc) {
-                let frame = rpc::encode_chunk(&caller.request_id, Some(chunk), PageInfo::NoMore, &committed.backend_id);
-                room = caller.push(frame);
+                room = caller.push(chunk, &committed.backend_id);
             }
             if !room {
                 tracing::warn!("giving up a client object that takes its calls too slowly");
@@ -292,6 +377,30 @@ impl Publish for Callers {
             } else if caller.phase.get() == Phase::Live {
                 self.call(&caller);
             }
+        }
+    }
+}
+
+/// A caller whose calls broke off.
+struct Resumed<'a> {
+    callers: &'a Callers,
+    caller: &'a Rc<Caller>,
+}
+
+impl PullSink for Resumed<'_> {
+    async fn ready(&self) -> Result<(), PullError> {
+        Ok(())
+    }
+
+    async fn send(&self, chunk: Option<&Chunk>, _remaining: u64, backend_id: &str) -> Result<(), PullError> {
+        let room = chunk.is_none_or(|chunk| self.caller.push(chunk, backend_id));
+        if room && self.caller.phase.get() != Phase::Over { Ok(()) } else { Err(PullError::Gone) }
+    }
+
+    fn caught_up(&self) {
+        if self.caller.phase.get() == Phase::CatchingUp {
+            self.caller.phase.set(Phase::Live);
+            self.callers.call(self.caller);
         }
     }
 }

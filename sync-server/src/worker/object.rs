@@ -208,6 +208,7 @@ impl Body {
         let clock: Arc<dyn Clock> = Arc::new(now_ms);
         let store = Arc::new(Store::new(log, Arc::clone(&self.hooks), hub, clock));
         let head = store.current_tip().await?.head;
+        callers.start(&store, head);
         let home = Rc::new(Home { store, pushes: RefCell::default(), callers });
         for (socket, attachment) in sockets {
             self.rejoin(&home, socket, attachment, head);

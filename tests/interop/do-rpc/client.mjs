@@ -37,7 +37,7 @@ export class Client extends DurableObject {
 
   async fetch(request) {
     const { op, storeId, events } = await request.json()
-    if (op === 'fail') this.#failing = true
+    if (op === 'fail' || op === 'heal') this.#failing = op === 'fail'
     if (op === 'updates') return Response.json(this.#updates)
     const store = await this.#open(storeId)
     if (op === 'commit') store.commit(...events.map(({ name, args }) => byName[name](args)))

@@ -107,3 +107,20 @@ test('a client that fails holds up nobody', async () => {
     assert.ok(Date.now() - started < 3_000)
   }
 })
+
+test('what a panic interrupts is brought later', { skip: SERVER !== 'ours' && 'only ours has the route' }, async () => {
+  const storeId = 'broken'
+  const clients = ['broken-a', 'broken-b']
+  for (const client of clients) await ask(client, { op: 'look', storeId })
+  await ask(clients[0], { op: 'commit', storeId, events: [created('1')] })
+  await converge(storeId, clients, ['1'])
+  await ask(clients[1], { op: 'fail', storeId })
+  await ask(clients[0], { op: 'commit', storeId, events: [created('2')] })
+  await converge(storeId, [clients[0]], ['1', '2'])
+  await sleep(300)
+  await fetch(`${server.url}/debug/panic?storeId=${storeId}&transport=http`, { method: 'POST' })
+  await ask(clients[1], { op: 'heal', storeId })
+  await ask(clients[0], { op: 'commit', storeId, events: [created('3')] })
+  await converge(storeId, clients, ['1', '2', '3'])
+  for (const client of clients) await assertChain(client)
+})
