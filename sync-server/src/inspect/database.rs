@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::Error;
-use super::output;
+use super::{output, text};
 
 /// How often one read begins again because the file changed meanwhile.
 const REOPENS_MAX: u32 = 10;
@@ -60,11 +60,10 @@ impl Database {
             Mode::Shared => match open_shared(path) {
                 // The `-shm` file is missing and cannot be made.
                 Err(error) if is_wal && is_cannot_open(&error) => {
+                    let name = text::safe(&path.display().to_string());
                     output::note(&format!(
-                        "{} was not closed by its last writer, and this folder cannot be written: \
-                         what is in {} only is not shown",
-                        path.display(),
-                        beside(path, "-wal").display()
+                        "{name} was not closed by its last writer, and a file beside it cannot be made: \
+                         what only {name}-wal has is not shown"
                     ));
                     open_still(path)
                 }

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::fixture::{D1, DATA, OBJECT_2, Project, created_at, snapshot};
+use super::fixture::{D1, DATA, OBJECT, OBJECT_2, Project, created_at, snapshot};
 
 #[test]
 fn stores_of_every_layout_are_listed() {
@@ -26,6 +26,24 @@ fn stores_of_every_layout_are_listed() {
         ]
     );
     assert_eq!(snapshot(&project.path("")), before, "no file is written or left behind");
+}
+
+/// The registry in D1, beside tables of a reference deployment that nobody has opened since.
+#[test]
+fn stores_of_our_worker_are_listed() {
+    let project = Project::new();
+    let d1 = project.database(D1);
+    d1.events_v04("eventlog_7_old_app").event("eventlog_7_old_app", 1, 0, "a", None);
+    d1.registry().store("new-app", "eventlog_7_new_app", 0).event("eventlog_7_new_app", 1, 0, "a", None);
+    project.database(OBJECT).context("old-app", 1);
+    // Without a database bound, the same in the object's own file.
+    let object = project.database(OBJECT_2);
+    object.registry().store("own", "eventlog_7_own", 0).event("eventlog_7_own", 1, 0, "a", None);
+    let run = project.inspect(&["stores"]).ok();
+    assert_eq!(run.field("store"), ["new-app", "old-app", "own"]);
+    assert_eq!(run.field("idFrom"), ["registry", "object", "registry"]);
+    assert_eq!(run.field("kind"), ["d1", "d1", "object"]);
+    assert_eq!(project.inspect(&["verify"]).ok().field("ok"), [true; 3]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ fn whole_stores_are_ok() {
     assert_eq!(run.field("events"), [0, 1, 1, 2, 2, 0]);
     assert_eq!(run.field("head"), [0, 1, 1, 2, 5, 0]);
     let table = project.inspect(&["verify", "--table"]).ok().stdout;
-    assert!(table.contains(&format!("OK     from_v03: 1 events, head 1 ({D1})\n")), "{table}");
+    assert!(table.contains(&format!("OK     from_v03: 1 event, head 1 ({D1})\n")), "{table}");
     let one = project.inspect(&["verify", "a-b"]).ok();
     assert_eq!(one.field("store"), ["a-b"]);
 }
@@ -170,6 +171,17 @@ fn many_faults_are_counted() {
     assert_eq!(run.field("faultsMore"), [30]);
     let table = project.inspect(&["verify", "--table"]).stdout;
     assert!(table.ends_with(&format!("FAULT  s: 30 more faults ({DATA})\n")), "{table}");
+}
+
+#[test]
+fn the_verdict_does_not_need_a_reader() {
+    let project = Project::new();
+    let data = project.database(DATA);
+    data.registry().store("s", "eventlog_7_s", 0).chain("eventlog_7_s", 1).event("eventlog_7_s", 2, 7, "a", None);
+    let mut child = project.command(&["verify"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("ends");
+    assert_eq!((output.status.code(), output.stderr), (Some(1), Vec::new()));
 }
 
 #[test]
