@@ -28,7 +28,6 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve LiveStore clients
     Serve(Serve),
-    /// Look into the databases that a server has on this machine
     Inspect(Inspect),
 }
 

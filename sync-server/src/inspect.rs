@@ -33,8 +33,11 @@ const EXIT_FAILURE: u8 = 2;
 impl Inspect {
     pub(crate) fn run(self) -> ExitCode {
         let mut output = Output::stdout(self.style());
-        let result = self.look(&mut output);
-        let code = match result.and_then(|code| output.flush().map(|()| code)) {
+        let result = self.look(&mut output).and_then(|code| match output.flush() {
+            Ok(()) | Err(Error::Closed) => Ok(code),
+            Err(error) => Err(error),
+        });
+        let code = match result {
             Ok(code) => code,
             // Whoever reads has seen enough, as with `| head`.
             Err(Error::Closed) => 0,

@@ -27,7 +27,7 @@ pub(super) enum Problem {
     FirstParent { found: i64 },
     #[error("its args are no JSON: {0}")]
     Args(String),
-    #[error("its {0} is not UTF-8")]
+    #[error("its column {0} is not UTF-8")]
     Utf8(&'static str),
     #[error("its createdAt is no time: {0:?}")]
     CreatedAt(String),

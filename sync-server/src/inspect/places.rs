@@ -97,7 +97,8 @@ fn usual(folder: &Path, data: &Path) -> Vec<PathBuf> {
     let above = folder.ancestors().map(|ancestor| ancestor.join(&state)).find(|found| found.is_dir());
     // What is in this folder is shown as people would type it.
     let state = above.map(|found| if found == folder.join(&state) { state } else { found });
-    state.into_iter().chain([data.components().collect()]).collect()
+    let data = data.strip_prefix(".").unwrap_or(data);
+    state.into_iter().chain([data.into()]).collect()
 }
 
 fn collect(folder: &Path, depth: u32, files: &mut Vec<PathBuf>) -> std::io::Result<()> {

@@ -91,7 +91,10 @@ fn check(database: &mut Database, store: &Store) -> Result<Chain, Error> {
 
 fn walk(database: &mut Database, store: &Store, table: &Identifier, chain: &mut Chain) -> Result<(), Error> {
     let mut after = rows::START;
-    while let Some(page) = database.read(|connection| rows::page(connection, table, after, None))? {
+    // As far as it is now: one might never catch up with a busy server.
+    let head = database.read(|connection| rows::head(connection, table))?;
+    while head.is_some_and(|head| after < head) {
+        let Some(page) = database.read(|connection| rows::page(connection, table, after, None))? else { break };
         after = page.end;
         page.rows.iter().for_each(|row| chain.event(row));
     }
@@ -151,7 +154,8 @@ fn line(file: &File, store: &Store, chain: &Chain) -> String {
 fn lines(file: &str, store: &Store, chain: &Chain) -> Vec<String> {
     let id = &store.id;
     let verdicts = if chain.is_whole() {
-        vec![format!("OK     {id}: {} events, head {}", chain.events, chain.head())]
+        let events = if chain.events == 1 { "event" } else { "events" };
+        vec![format!("OK     {id}: {} {events}, head {}", chain.events, chain.head())]
     } else {
         let more = (chain.faults_more > 0).then(|| format!("FAULT  {id}: {} more faults", chain.faults_more));
         let fault = |Fault { seq_num, problem }: &Fault| match seq_num {

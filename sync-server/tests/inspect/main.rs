@@ -1,0 +1,12 @@
+//! `livestore-sync inspect`, run as people run it, on databases as each server leaves them.
+
+#![cfg(feature = "native")]
+
+mod events;
+mod fixture;
+mod places;
+mod refused;
+mod stores;
+mod tail;
+mod verify;
+mod writers;
