@@ -1,4 +1,5 @@
-use livestore_sync_protocol::rpc::msgpack;
+use livestore_sync_protocol::rpc::{ClientMessage, Rpc, ServerMessage, Transport, encode_answer_chunk, msgpack};
+use livestore_sync_protocol::{ChunkBuilder, EventRow, ItemFormat};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -14,6 +15,10 @@ fn messages() -> Vec<Message> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/0.4-do-rpc.jsonl");
     let lines = std::fs::read_to_string(path).unwrap();
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -77,5 +82,48 @@ fn all_directions_are_recorded() {
     let messages = messages();
     for dir in ["c2s", "s2c", "callback"] {
         assert!(messages.iter().any(|message| message.dir == dir), "{dir}");
+    }
+}
+
+#[test]
+fn calls_are_read() {
+    let calls: Vec<_> = messages().into_iter().filter(|message| message.dir == "c2s").collect();
+    let mut callers = Vec::new();
+    for message in &calls {
+        let mut read = ClientMessage::decode(&message.text);
+        let Some(Ok(ClientMessage::Request(request))) = read.pop() else { panic!("{}", message.text) };
+        assert!(read.is_empty());
+        match request.rpc {
+            Rpc::Pull(Transport::DurableObject, pull) => callers.extend(pull.rpc_context),
+            Rpc::Push(Transport::DurableObject, push) => assert!(!push.batch.is_empty()),
+            Rpc::Ping(Transport::DurableObject, _) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let [caller] = callers.try_into().unwrap();
+    assert_eq!(caller.caller_context.binding_name, "TEST_CLIENT_DO");
+    assert_eq!(caller.caller_context.durable_object_id.len(), 64);
+}
+
+#[test]
+fn answers_are_those_of_the_reference() {
+    let answers: Vec<_> = messages().into_iter().filter(|message| message.dir == "s2c").collect();
+    for message in &answers {
+        let [answer] = ServerMessage::decode(&message.text).unwrap().try_into().unwrap();
+        let written = match &answer {
+            ServerMessage::Chunk { request_id, values } => {
+                let mut chunks = ChunkBuilder::new(ItemFormat::Rpc);
+                for event in &values[0].batch {
+                    let created_at = event.created_at.as_deref().unwrap();
+                    chunks.push(&EventRow::new(&event.event, created_at));
+                }
+                let chunks = chunks.finish();
+                encode_answer_chunk(request_id, chunks.first(), values[0].page_info, &values[0].backend_id)
+            }
+            other => other.encode(),
+        };
+        // The reference writes the `_tag` of an error last.
+        let [written, recorded] = [&format!("[{written}]"), &message.text].map(|text| json(text));
+        assert_eq!(written, recorded);
     }
 }

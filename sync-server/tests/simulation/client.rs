@@ -104,7 +104,8 @@ impl Connected {
             return v03::ClientMessage::Pull(v03::PullReq { request_id: id.to_string(), cursor }).encode();
         }
         let cursor = cursor.map(|seq_num| Cursor { backend_id: Some(self.backend_id.to_string()), seq_num });
-        let payload = PullPayload { store_id: "store".into(), payload: None, live: Some(live), cursor };
+        let payload =
+            PullPayload { store_id: "store".into(), payload: None, live: Some(live), cursor, rpc_context: None };
         self.request(id, Rpc::Pull(rpc::Transport::Ws, payload))
     }
 

@@ -125,8 +125,8 @@ fn texts_of_all_lengths() {
         let bytes = from_json(&text).expect("JSON");
         let head = match length {
             ..32 => 1,
-            ..256 => 2,
-            ..65_536 => 3,
+            32..256 => 2,
+            256..65_536 => 3,
             _ => 5,
         };
         assert_eq!(bytes.len(), head + length);

@@ -336,3 +336,29 @@ fn rpc_never_asks_for_what_only_v03_needs() {
     assert!(session.v03_mut().is_none());
     assert_eq!(id("1").generation(), Generation::V04);
 }
+
+#[test]
+fn a_durable_object_has_its_updates_elsewhere() {
+    let pull = |id: &str, context: &str| {
+        let payload = format!(r#"{{"storeId":"s","cursor":{{"_tag":"None"}}{context}}}"#);
+        request(&format!("\"{id}\""), "SyncDoRpc.Pull", &payload)
+    };
+    let context = r#","rpcContext":{"callerContext":{"bindingName":"B","durableObjectId":"1f"}}"#;
+    let mut session = Session::durable_object(ME, OPENED_MS);
+    for (id, context, expected) in [("1", context, true), ("2", "", false)] {
+        let [Input::Pull { delivery, live, .. }] = &session.handle_frame(&pull(id, context), OPENED_MS)[..] else {
+            panic!("a pull")
+        };
+        assert_eq!(*live, expected);
+        for n in 0..2 * WINDOW_CHUNKS_MAX as i64 {
+            // Nobody acknowledges anything.
+            assert_eq!(session.poll_ready(delivery), Some(true));
+            let text = session.handle_chunk(delivery, Some(&chunk(n, n + 1, ItemFormat::Rpc)), 0, "b");
+            assert!(text.is_some_and(|text| text.contains(&format!(r#""values":[{{"rpcRequestId":"{id}","batch":["#))));
+        }
+        // Its answer ends here, live or not.
+        let end = session.handle_caught_up(delivery, false).expect("an end");
+        assert!(end.contains(r#""_tag":"Exit""#), "{end}");
+        assert!(session.commit(0, 1, None).is_empty());
+    }
+}
