@@ -6,9 +6,6 @@ use crate::tools;
 
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
-/// The programs of npm packages that `worker-build` calls, by the variables that say where they are.
-pub(crate) const WASM_TOOLS: [(&str, &str); 2] = [("ESBUILD_BIN", "esbuild"), ("WASM_OPT_BIN", "wasm-opt")];
-
 /// The oldest Node that the published clients run on.
 const NODE_MAJOR_MIN: u32 = 20;
 
