@@ -44,6 +44,7 @@ mod tests {
     #[test]
     fn round_trips() {
         assert_eq!(Internal::decode(&INTERNAL.encode()), Some(INTERNAL));
+        assert_eq!(HEADER, HEADER.to_ascii_lowercase(), "as the platform lists it");
     }
 
     #[test]

@@ -44,6 +44,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_look_comes_when_there_is_something_to_see() {
+        // A parked client pings when it opens and 10 s later; the second ping gives it away.
+        const { assert!(PARKED_LOOK_MS > 10_000 && SWEEP_MS > SILENCE_MS_MAX) };
+    }
+
+    #[test]
     fn silent_sockets_go_and_parked_ones_come_back() {
         for (heard_ms, parked, expected) in [
             (Some(0), false, Verdict::Gone),

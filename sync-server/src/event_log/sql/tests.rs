@@ -119,3 +119,26 @@ fn pages_look_at_fewer_events_where_they_are_large() {
         assert_eq!(next_limit(limit, looked, taken, 2_000), expected, "{limit} {looked} {taken}");
     }
 }
+
+#[test]
+fn a_store_is_registered_with_what_its_table_holds() {
+    let connection = database(&[row(1, None), row(5, Some("[]"))]);
+    connection.execute_batch(include_str!("../../../../migrations/0001_stores.sql")).expect("a registry");
+    let register = |store: &str| {
+        let values = (store, table().as_str().to_owned(), "backend", "2026-11-21T00:14:31.259Z");
+        connection.execute(&register(&table()), values).expect("SQL")
+    };
+    assert_eq!((register("x"), register("x"), register("y")), (1, 0, 0), "one store, one table");
+    let found = connection.query_row(FIND_STORE, ["x"], |row| Ok((row.get(0)?, row.get(1)?)));
+    assert_eq!(found, Ok((table().as_str().to_owned(), "backend".to_owned())));
+    assert!(connection.prepare(FIND_TABLE).expect("SQL").exists(["EVENTLOG_7_X"]).expect("SQL"), "SQLite folds case");
+    let tip = || connection.query_row(&tip(&table()), ["x"], |row| Ok((row.get(0)?, row.get(1)?)));
+    assert_eq!(tip(), Ok((5, 3)));
+    assert_eq!(connection.execute(UPDATE_GAPS, (7, "x")), Ok(1));
+    assert_eq!(tip(), Ok((5, 7)));
+    assert_eq!(connection.query_row(&count(&table()), [1], |row| row.get::<_, i64>(0)), Ok(1));
+    let mut events = connection.prepare(&events(&table())).expect("SQL");
+    let mut rows = events.query((0, 5, 10)).expect("SQL");
+    let first = rows.next().expect("SQL").expect("a row");
+    assert_eq!((first.get::<_, i64>(0), first.get::<_, Option<String>>(3)), (Ok(1), Ok(None)));
+}
