@@ -100,7 +100,7 @@ fn by_arguments(suite: Suite, arguments: &[String]) -> Result {
         Some((&"--worker", rest)) => {
             let (storage, rest) = rest.split_first().ok_or(USAGE_WORKER)?;
             let server = Server::Worker(worker::storage_named(storage)?);
-            worker::bundle()?;
+            worker::bundle_of(".", None)?;
             (server, rest)
         }
         _ => (Server::Native, &arguments[..]),
