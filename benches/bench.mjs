@@ -107,10 +107,10 @@ function versions() {
   const ours = execFileSync(options.server, ['--version'], { encoding: 'utf8' }).trim()
   if (options['no-reference']) return [ours]
   const installed = (folder, name) => {
-    const manifest = new URL(`reference/${folder}node_modules/${name}/package.json`, import.meta.url)
+    const manifest = new URL(`${folder}node_modules/${name}/package.json`, import.meta.url)
     return `${name} ${JSON.parse(readFileSync(manifest, 'utf8')).version}`
   }
-  const packages = [['v04/', '@livestore/sync-cf'], ['v03/', '@livestore/sync-cf'], ['', 'miniflare'], ['', 'workerd']]
+  const packages = [['reference/v04/', '@livestore/sync-cf'], ['reference/v03/', '@livestore/sync-cf'], ['../worker/', 'miniflare'], ['../worker/', 'workerd']]
   return [ours, ...packages.map(([folder, name]) => installed(folder, name))]
 }
 

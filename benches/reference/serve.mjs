@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Miniflare } from 'miniflare'
+import { Miniflare, wrangler } from '../../worker/tools.mjs'
 
 const [version, storage, state] = process.argv.slice(2)
 const here = fileURLToPath(new URL('.', import.meta.url))
@@ -13,7 +13,6 @@ const compatibilityDate = '2025-05-08'
 const flag = 'nodejs_compat'
 
 const bundle = join(state, 'bundle')
-const wrangler = join(here, 'node_modules/wrangler/bin/wrangler.js')
 const deploy = ['deploy', join(version, 'worker.mjs'), '--dry-run', '--outdir', bundle, '--name', `reference-${version}`]
 const compatibility = ['--compatibility-date', compatibilityDate, '--compatibility-flag', flag]
 execFileSync(process.execPath, [wrangler, ...deploy, ...compatibility], { cwd: here, stdio: ['ignore', process.stderr, process.stderr] })

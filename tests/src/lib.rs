@@ -9,7 +9,8 @@
 //! that is answered first.
 //!
 //! `cargo test -p livestore-sync-tests` runs everything; `--no-default-features` leaves out what
-//! only the native binary has (flags, signals, `kill -9`).
+//! needs a server of its own (`process`: CORS, `kill -9`) and what only the native binary has
+//! (`native`: flags, signals).
 
 mod answer;
 mod event;
@@ -27,7 +28,7 @@ pub use answer::{Answer, Chunk, Exit, parse_answers};
 pub use event::{Event, Pulled, assert_chain, assert_pulled, chain, chain_with, seqs};
 pub use random::Random;
 pub use rpc::{Ids, Pull, Rpc, pull_payload, push_payload};
-pub use server::{Native, Server, TempDir};
+pub use server::{Process, Server, TempDir};
 pub use socket::{Incoming, Socket};
 pub use store::Store;
 pub use v03::{Message, PullRes, V03};

@@ -10,34 +10,68 @@ use crate::{Random, Store, WAIT, within};
 
 /// A server under test.
 ///
-/// Either of two variables chooses it: `LIVESTORE_SYNC_URL` (`http://host:port[/prefix]`, running
-/// already) or `LIVESTORE_SYNC_BIN` (the native binary, which the suite starts on an empty directory).
+/// One of three variables chooses it: `LIVESTORE_SYNC_URL` (`http://host:port[/prefix]`, running
+/// already), `LIVESTORE_SYNC_BIN` (the native binary) or `LIVESTORE_SYNC_WORKER` (`d1` or `do-sqlite`:
+/// the Worker that `cargo xtask worker` has bundled, with that storage). The suite starts the latter two on
+/// an empty directory.
 #[derive(Clone, Debug)]
 pub struct Server {
     authority: String,
     prefix: String,
-    native: Option<Arc<Native>>,
+    process: Option<Arc<Process>>,
 }
 
 enum Choice {
     Url(String),
+    Program(Program),
+}
+
+enum Program {
     Binary(PathBuf),
+    Worker(String),
 }
 
 fn choice() -> Choice {
-    match (std::env::var("LIVESTORE_SYNC_URL"), std::env::var_os("LIVESTORE_SYNC_BIN")) {
-        (Ok(url), None) => Choice::Url(url),
-        (Err(_), Some(path)) => Choice::Binary(path.into()),
-        (Ok(_), Some(_)) => panic!("set only one of LIVESTORE_SYNC_URL and LIVESTORE_SYNC_BIN"),
-        (Err(_), None) => panic!(
+    let [url, binary, worker] = ["LIVESTORE_SYNC_URL", "LIVESTORE_SYNC_BIN", "LIVESTORE_SYNC_WORKER"]
+        .map(|variable| std::env::var(variable).ok().filter(|value| !value.is_empty()));
+    match (url, binary, worker) {
+        (Some(url), None, None) => Choice::Url(url),
+        (None, Some(path), None) => Choice::Program(Program::Binary(path.into())),
+        // A storage that does not exist is refused by the program.
+        (None, None, Some(storage)) => Choice::Program(Program::Worker(storage)),
+        (None, None, None) => panic!(
             "no server to test: set LIVESTORE_SYNC_URL=http://host:port of a running server, \
-             or LIVESTORE_SYNC_BIN=path of the livestore-sync binary"
+             LIVESTORE_SYNC_BIN=path of the livestore-sync binary, or LIVESTORE_SYNC_WORKER=d1|do-sqlite"
         ),
+        _ => panic!("set only one of LIVESTORE_SYNC_URL, LIVESTORE_SYNC_BIN and LIVESTORE_SYNC_WORKER"),
+    }
+}
+
+impl Program {
+    /// The command that starts it. Both take the same flags and print the same line when they listen.
+    fn command(&self) -> Command {
+        match self {
+            Self::Binary(path) => {
+                let mut command = Command::new(path);
+                command.arg("serve").stdin(Stdio::null());
+                command
+            }
+            Self::Worker(storage) => {
+                let mut command = Command::new("node");
+                command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../worker/serve.mjs"));
+                // It ends when its input does.
+                command.args(["--storage", storage]).stdin(Stdio::piped());
+                // With the runtime that it starts, so that they can be killed in one moment.
+                #[cfg(unix)]
+                std::os::unix::process::CommandExt::process_group(&mut command, 0);
+                command
+            }
+        }
     }
 }
 
 /// The server that the tests of this process share; it ends with the last of them.
-static SHARED: Mutex<Weak<Native>> = Mutex::new(Weak::new());
+static SHARED: Mutex<Weak<Process>> = Mutex::new(Weak::new());
 
 impl Server {
     /// The server of the environment; tests of one process share it.
@@ -45,28 +79,28 @@ impl Server {
     pub fn shared() -> Self {
         match choice() {
             Choice::Url(url) => Self::at(&url),
-            Choice::Binary(_) => {
+            Choice::Program(_) => {
                 let mut shared = lock(&SHARED);
-                let native = shared.upgrade().unwrap_or_else(|| {
-                    let native = Arc::new(Native::start(TempDir::new(), &[]));
-                    *shared = Arc::downgrade(&native);
-                    native
+                let process = shared.upgrade().unwrap_or_else(|| {
+                    let process = Arc::new(Process::start(TempDir::new(), &[]));
+                    *shared = Arc::downgrade(&process);
+                    process
                 });
-                Self::of(native)
+                Self::of(process)
             }
         }
     }
 
-    /// A native server of this test's own, with more flags.
+    /// A server of this test's own, with more flags.
     #[must_use]
     pub fn own(flags: &[&str]) -> Self {
-        Self::of(Arc::new(Native::start(TempDir::new(), flags)))
+        Self::of(Arc::new(Process::start(TempDir::new(), flags)))
     }
 
-    /// The server of a native process.
+    /// The server of a process.
     #[must_use]
-    pub fn of(native: Arc<Native>) -> Self {
-        Self { native: Some(native.clone()), ..Self::at(&native.url) }
+    pub fn of(process: Arc<Process>) -> Self {
+        Self { process: Some(process.clone()), ..Self::at(&process.url) }
     }
 
     fn at(url: &str) -> Self {
@@ -77,7 +111,7 @@ impl Server {
         assert!(authority.contains(':'), "LIVESTORE_SYNC_URL needs a port: {url}");
         let prefix = prefix.trim_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
-        Self { authority: authority.into(), prefix, native: None }
+        Self { authority: authority.into(), prefix, process: None }
     }
 
     /// The process, where the suite started it.
@@ -86,8 +120,8 @@ impl Server {
     ///
     /// When the server was running already.
     #[must_use]
-    pub fn native(&self) -> &Native {
-        self.native.as_deref().expect("a server that the suite started")
+    pub fn process(&self) -> &Process {
+        self.process.as_deref().expect("a server that the suite started")
     }
 
     /// `host:port`.
@@ -161,56 +195,59 @@ impl Drop for TempDir {
     }
 }
 
-/// A process of the native binary. It is killed with this value.
+/// A process of the server. It is killed with this value.
 #[derive(Debug)]
-pub struct Native {
+pub struct Process {
     child: Mutex<Child>,
+    /// Whether it leads a process group.
+    group: bool,
     url: String,
     log: PathBuf,
     data: Option<TempDir>,
 }
 
-impl Native {
-    /// Starts `LIVESTORE_SYNC_BIN` on an empty directory.
+impl Process {
+    /// Starts the server on an empty directory.
     #[must_use]
     pub fn start(data: TempDir, flags: &[&str]) -> Self {
-        let mut native = Self::start_on(data.path(), flags);
-        native.data = Some(data);
-        native
+        let mut process = Self::start_on(data.path(), flags);
+        process.data = Some(data);
+        process
     }
 
-    /// Starts `LIVESTORE_SYNC_BIN` on a directory that outlives it.
+    /// Starts the server on a directory that outlives it.
     #[must_use]
     pub fn start_on(data: &Path, flags: &[&str]) -> Self {
-        let Choice::Binary(binary) = choice() else {
-            panic!("this test starts the native binary itself: set LIVESTORE_SYNC_BIN (or --no-default-features)");
+        let Choice::Program(program) = choice() else {
+            panic!("this test starts the server itself: it cannot use LIVESTORE_SYNC_URL (see --no-default-features)");
         };
         let log = data.join("stderr.log");
-        let mut child = Command::new(&binary)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        let mut command = program.command();
+        let mut child = command
+            .args(["--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(flags)
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::options().create(true).append(true).open(&log).expect("a log file"))
             .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", binary.display()));
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdout = child.stdout.take().expect("stdout is a pipe");
         let (sender, lines) = mpsc::channel();
         // Reads on to the end, so that the server never blocks on its stdout.
         std::thread::spawn(move || {
             BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
-        let mut native = Self { child: Mutex::new(child), url: String::new(), log, data: None };
+        let group = matches!(program, Program::Worker(_));
+        let mut process = Self { child: Mutex::new(child), group, url: String::new(), log, data: None };
         loop {
             match lines.recv_timeout(WAIT) {
                 Ok(line) => {
                     if let Some(url) = line.strip_prefix("listening on ") {
-                        url.trim().clone_into(&mut native.url);
-                        return native;
+                        url.trim().clone_into(&mut process.url);
+                        return process;
                     }
                 }
-                Err(error) => panic!("no `listening on` from the server ({error}):\n{}", native.log_tail()),
+                Err(error) => panic!("no `listening on` from the server ({error}):\n{}", process.log_tail()),
             }
         }
     }
@@ -218,8 +255,17 @@ impl Native {
     /// Ends it without warning.
     pub fn kill(&self) {
         let mut child = lock(&self.child);
-        child.kill().expect("the server was running");
-        child.wait().expect("a killed process ends");
+        assert!(child.try_wait().expect("a child can be asked").is_none(), "the server was running");
+        self.kill_all(&mut child);
+    }
+
+    fn kill_all(&self, child: &mut Child) {
+        if self.group {
+            // Fails where it has ended already.
+            let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]).status();
+        }
+        let _ = child.kill();
+        let _ = child.wait();
     }
 
     /// Sends SIGTERM.
@@ -251,13 +297,12 @@ impl Native {
     }
 }
 
-impl Drop for Native {
+impl Drop for Process {
     fn drop(&mut self) {
         let mut child = lock(&self.child);
         let ended = child.try_wait().ok().flatten();
         // It may have ended on its own, which some tests want.
-        let _ = child.kill();
-        let _ = child.wait();
+        self.kill_all(&mut child);
         drop(child);
         if std::thread::panicking() {
             eprintln!("--- server ({}):\n{}", ended.map_or("running".into(), |s| s.to_string()), self.log_tail());

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use livestore_sync_tests::{
-    Answer, Exit, Incoming, Message, Native, Server, TempDir, assert_pulled, chain, chain_with,
+    Answer, Exit, Incoming, Message, Process, Server, TempDir, assert_pulled, chain, chain_with,
 };
 use tokio::io::AsyncWriteExt;
 
 fn start(data: &TempDir) -> Server {
-    Server::of(Arc::new(Native::start_on(data.path(), &[])))
+    Server::of(Arc::new(Process::start_on(data.path(), &[])))
 }
 
 #[tokio::test]
@@ -21,19 +21,19 @@ async fn sigterm_closes_sockets_with_1012_and_exits_with_0() {
     next.live(None).await;
     idle.expect_pong().await;
     v03.pull(None).await;
-    server.native().terminate();
+    server.process().terminate();
     for socket in [&mut rpc.socket, &mut next.socket, &mut idle.socket, &mut v03.socket] {
         assert_eq!(socket.skip_to_close().await.0, Some(1012));
     }
-    let status = server.native().exit_status().await;
+    let status = server.process().exit_status().await;
     assert_eq!(status.code(), Some(0), "{status}");
 }
 
 #[tokio::test]
 async fn sigterm_without_connections_exits_with_0() {
     let server = Server::own(&[]);
-    server.native().terminate();
-    assert_eq!(server.native().exit_status().await.code(), Some(0));
+    server.process().terminate();
+    assert_eq!(server.process().exit_status().await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn sigterm_finishes_what_it_has_admitted() {
             client.answer("the first acks").await;
         }
         let mut acked = 1 + round * 5;
-        server.native().terminate();
+        server.process().terminate();
         loop {
             match client.socket.next("acks and the close frame").await {
                 Incoming::Text(text) => match Answer::parse(&text) {
@@ -62,7 +62,7 @@ async fn sigterm_finishes_what_it_has_admitted() {
                 Incoming::Lost(why) => panic!("expected a close frame, got the end of the connection ({why})"),
             }
         }
-        assert_eq!(server.native().exit_status().await.code(), Some(0));
+        assert_eq!(server.process().exit_status().await.code(), Some(0));
 
         let server = start(&data);
         let pull = server.store_named(store.id()).rpc().await.pull_all().await;
@@ -88,8 +88,8 @@ async fn sigterm_does_not_wait_for_clients_for_ever() {
         .await
         .expect("half a request");
     pusher.expect_usable().await;
-    server.native().terminate();
-    assert_eq!(server.native().exit_status().await.code(), Some(0));
+    server.process().terminate();
+    assert_eq!(server.process().exit_status().await.code(), Some(0));
     // Open until here.
     let _ = silent.write_all(b"x").await;
     drop((deaf, slow));
@@ -106,9 +106,9 @@ async fn v03_clients_are_continued_over_a_restart() {
     let pull = client.start_pull(None).await;
     client.expect_pages(&pull).await;
     client.expect_pong().await;
-    server.native().terminate();
+    server.process().terminate();
     assert_eq!(client.socket.skip_to_close().await.0, Some(1012));
-    assert_eq!(server.native().exit_status().await.code(), Some(0));
+    assert_eq!(server.process().exit_status().await.code(), Some(0));
 
     let server = start(&data);
     let store = server.store_named(&id);
@@ -136,8 +136,8 @@ async fn a_restart_keeps_logs_and_backend_ids() {
         client.push_ok(&chain(0, n)).await;
         backends.push(client.pull_all().await.backend);
     }
-    server.native().terminate();
-    assert_eq!(server.native().exit_status().await.code(), Some(0));
+    server.process().terminate();
+    assert_eq!(server.process().exit_status().await.code(), Some(0));
     let server = start(&data);
     for ((name, n), backend) in names.iter().zip(1..).zip(&backends) {
         let mut client = server.store_named(*name).rpc().await;

@@ -5,18 +5,26 @@ mod bench;
 mod run;
 mod setup;
 mod test;
+mod tools;
+mod worker;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 cargo xtask COMMAND
 
-  test        everything: lint, unit, wasm32, blackbox, interop (what CI runs)
-  lint        formatting, clippy on the host and on wasm32, rustdoc
+  test        everything: lint, unit, wasm, worker, conformance, blackbox and interop (what CI runs)
+  lint        formatting, clippy and rustdoc, on the host and on wasm32
   unit        cargo test
   wasm        the protocol and the engine for wasm32, and what they may depend on
-  blackbox    the black-box suite and the kill test, against the native binary
-  interop     published LiveStore clients against the native binary
+  blackbox    the black-box suite and the kill test, against the native binary;
+              --worker d1|do-sqlite: against the Worker in workerd
+  interop     published LiveStore clients against the native binary; --worker as above
+  dev         the Worker on http://localhost:8787 under `wrangler dev`; --port N,
+              --storage d1|do-sqlite, and any flag of `wrangler dev`, like --persist-to FOLDER
+  worker      builds the Worker and bundles it as it is deployed, prints its size, fails if it is too large
+  build-worker FOLDER
+              builds the crate of a Worker into FOLDER/build; wrangler.toml calls it
   bench       this server and the published reference, measured side by side on this machine, as a
               Markdown table; --quick takes minutes, --no-reference leaves the reference out
   setup       what the commands above need, installed ahead of time
@@ -37,7 +45,10 @@ fn main() -> ExitCode {
         "blackbox" => test::blackbox(rest),
         "interop" => test::interop(rest),
         "bench" => bench::bench(rest),
-        "setup" => setup::wasm_target().and_then(|()| setup::interop_packages().map(drop)),
+        "dev" => worker::dev(rest),
+        "worker" => worker::bundle(),
+        "build-worker" => worker::build(rest),
+        "setup" => setup::all(),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

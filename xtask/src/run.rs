@@ -29,13 +29,30 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 
 /// Runs a command to its end, its output shown.
 pub(crate) fn run(command: &mut Command) -> Result {
-    let shown = format!("{command:?}").replace('"', "");
-    eprintln!("\n> {shown}");
+    let shown = show(command);
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{shown}: {status}")),
         Err(error) => Err(format!("cannot run {shown}: {error}")),
     }
+}
+
+/// Runs a command in the place of this process, so that signals reach it and nothing else.
+pub(crate) fn replace(command: &mut Command) -> Result {
+    #[cfg(unix)]
+    {
+        let shown = show(command);
+        let error = std::os::unix::process::CommandExt::exec(command);
+        Err(format!("cannot run {shown}: {error}"))
+    }
+    #[cfg(not(unix))]
+    run(command)
+}
+
+fn show(command: &Command) -> String {
+    let shown = format!("{command:?}").replace('"', "");
+    eprintln!("\n> {shown}");
+    shown
 }
 
 /// What a command prints.

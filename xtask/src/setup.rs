@@ -2,8 +2,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::run::{Result, command, output, root, run};
+use crate::tools;
 
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
+
+/// The programs of npm packages that `worker-build` calls, by the variables that say where they are.
+pub(crate) const WASM_TOOLS: [(&str, &str); 2] = [("ESBUILD_BIN", "esbuild"), ("WASM_OPT_BIN", "wasm-opt")];
 
 /// The oldest Node that the published clients run on.
 const NODE_MAJOR_MIN: u32 = 20;
@@ -19,6 +23,36 @@ pub(crate) fn wasm_target() -> Result {
     })
 }
 
+/// What tests and Workers need.
+pub(crate) fn all() -> Result {
+    worker()?;
+    interop_packages().map(drop)
+}
+
+/// Everything that a Worker is built and run with.
+pub(crate) fn worker() -> Result {
+    wasm_target()?;
+    worker_packages()?;
+    tools::worker_build()?;
+    tools::wasm_bindgen().map(drop)
+}
+
+/// The folder with the npm packages that build and run Workers.
+pub(crate) fn worker_packages() -> Result<PathBuf> {
+    npm_packages("worker", &["."])
+}
+
+/// A program of the npm packages that build and run Workers.
+pub(crate) fn worker_program(name: &str) -> Result<PathBuf> {
+    let suffix = if cfg!(windows) { ".cmd" } else { "" };
+    let path = worker_packages()?.join(format!("node_modules/.bin/{name}{suffix}"));
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(format!("{} is missing; `npm ci` in worker/ installs it", path.display()))
+    }
+}
+
 /// The folder of the interop suite, with the npm packages that its lock files name.
 pub(crate) fn interop_packages() -> Result<PathBuf> {
     npm_packages("tests/interop", &["v03", "v04", "next"])
@@ -26,7 +60,10 @@ pub(crate) fn interop_packages() -> Result<PathBuf> {
 
 /// The folder of the benchmark, with the npm packages that it needs.
 pub(crate) fn bench_packages(reference: bool) -> Result<PathBuf> {
-    let reference: &[&str] = if reference { &["reference", "reference/v03", "reference/v04"] } else { &[] };
+    let reference: &[&str] = if reference { &["reference/v03", "reference/v04"] } else { &[] };
+    if !reference.is_empty() {
+        worker_packages()?;
+    }
     npm_packages("benches", &[&["."], reference].concat())
 }
 

@@ -1,27 +1,69 @@
 use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::run::{Result, cargo, command, output, run, target};
 use crate::setup::{self, WASM};
+use crate::worker::{self, STORAGES};
 
 /// What the wire crate must never come to depend on.
 const NOT_IN_PROTOCOL: [&str; 8] = ["tokio", "worker", "http", "rusqlite", "getrandom", "uuid", "time", "futures-util"];
 
+/// The crates of Workers. They are empty on other targets.
+const WORKERS: [&str; 1] = ["livestore-sync-example-worker"];
+
+const USAGE_WORKER: &str = "--worker d1|do-sqlite";
+
+/// Everything. Stops at the first step that fails; says how long each took.
 pub(crate) fn all() -> Result {
-    lint()?;
-    wasm()?;
-    unit()?;
-    blackbox(&[])?;
-    interop(&[])
+    let mut times = Vec::new();
+    let result = all_steps(&mut times);
+    eprintln!();
+    for (step, time) in times {
+        eprintln!("{:>7.1} s  {step}", time.as_secs_f64());
+    }
+    result
+}
+
+#[expect(clippy::disallowed_methods, reason = "this runs on the host only")]
+fn all_steps(times: &mut Vec<(String, Duration)>) -> Result {
+    let mut step = |name: &str, run: &dyn Fn() -> Result| {
+        let started = Instant::now();
+        let result = run();
+        times.push((name.into(), started.elapsed()));
+        result.map_err(|error| format!("{name}: {error}"))
+    };
+    step("set-up", &setup::all)?;
+    step("lint", &lint)?;
+    step("wasm", &wasm)?;
+    step("unit", &unit)?;
+    step("worker", &worker::bundle)?;
+    step("build of the native binary", &|| binary().map(drop))?;
+    for suite in [Suite::Blackbox, Suite::Interop] {
+        step(&format!("{suite:?}, native"), &|| suite.run(&Server::Native, &[]))?;
+        for storage in STORAGES {
+            step(&format!("{suite:?}, worker, {storage}"), &|| suite.run(&Server::Worker(storage), &[]))?;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn lint() -> Result {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
-    run(cargo(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))
+    run(cargo(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    setup::wasm_target()?;
+    let home = ["-p", "livestore-sync-server", "--no-default-features", "--features", "worker"];
+    let target = ["--target", WASM, "--locked"];
+    run(&mut cargo(&[&["clippy"], &home[..], &target, &["--", "-D", "warnings"]].concat()))?;
+    let workers: Vec<_> = WORKERS.iter().flat_map(|worker| ["-p", worker]).collect();
+    run(&mut cargo(&[&["clippy"], &workers[..], &target, &["--", "-D", "warnings"]].concat()))?;
+    run(cargo(&[&["doc", "--no-deps"], &home[..], &target].concat()).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 pub(crate) fn unit() -> Result {
-    run(&mut cargo(&["test", "--locked"]))
+    run(&mut cargo(&["test", "--locked"]))?;
+    run(&mut cargo(&["test", "-p", "xtask", "--locked"]))
 }
 
 pub(crate) fn wasm() -> Result {
@@ -47,14 +89,74 @@ pub(crate) fn binary() -> Result<PathBuf> {
 }
 
 pub(crate) fn blackbox(arguments: &[String]) -> Result {
-    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let suite = ["test", "-p", "livestore-sync-tests", "--no-fail-fast", "--locked"];
-    run(cargo(&[&suite[..], &arguments].concat()).env("LIVESTORE_SYNC_BIN", binary()?))
+    by_arguments(Suite::Blackbox, arguments)
 }
 
 pub(crate) fn interop(arguments: &[String]) -> Result {
-    let suite = setup::interop_packages()?;
+    by_arguments(Suite::Interop, arguments)
+}
+
+fn by_arguments(suite: Suite, arguments: &[String]) -> Result {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let mut tests = command("npm", &[&["test", "--"], &arguments[..]].concat());
-    run(tests.current_dir(suite).env("LIVESTORE_SYNC_BIN", binary()?))
+    let (server, rest) = match arguments.split_first() {
+        Some((&"--worker", rest)) => {
+            let (storage, rest) = rest.split_first().ok_or(USAGE_WORKER)?;
+            let server = Server::Worker(worker::storage_named(storage)?);
+            worker::bundle()?;
+            (server, rest)
+        }
+        _ => (Server::Native, &arguments[..]),
+    };
+    // Else it would be one of the suite's own, and the suite would run against something else than was meant.
+    if rest.contains(&"--worker") {
+        return Err(format!("{USAGE_WORKER} comes before all other arguments"));
+    }
+    suite.run(&server, rest)
+}
+
+/// The server that a suite starts.
+enum Server<'a> {
+    Native,
+    /// In workerd, as bundled before, with events in this storage.
+    Worker(&'a str),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Suite {
+    Blackbox,
+    Interop,
+}
+
+impl Suite {
+    fn run(self, server: &Server, arguments: &[&str]) -> Result {
+        let mut suite = match self {
+            Self::Blackbox => {
+                let features: &[&str] = match server {
+                    Server::Native => &[],
+                    Server::Worker(_) => &["--no-default-features", "--features", "process"],
+                };
+                let suite = ["test", "-p", "livestore-sync-tests", "--no-fail-fast", "--locked"];
+                cargo(&[&suite[..], features, arguments].concat())
+            }
+            Self::Interop => {
+                let mut suite = command("npm", &[&["test", "--"], arguments].concat());
+                suite.current_dir(setup::interop_packages()?);
+                suite
+            }
+        };
+        run(server.choose(&mut suite)?)
+    }
+}
+
+impl Server<'_> {
+    /// Tells a suite; whatever the environment said before does not count.
+    fn choose<'a>(&self, suite: &'a mut Command) -> Result<&'a mut Command> {
+        for variable in ["LIVESTORE_SYNC_URL", "LIVESTORE_SYNC_BIN", "LIVESTORE_SYNC_WORKER"] {
+            suite.env_remove(variable);
+        }
+        Ok(match self {
+            Self::Native => suite.env("LIVESTORE_SYNC_BIN", binary()?),
+            Self::Worker(storage) => suite.env("LIVESTORE_SYNC_WORKER", storage),
+        })
+    }
 }

@@ -1,40 +1,49 @@
-// The server under test: a running one (LIVESTORE_SYNC_URL) or the native binary (LIVESTORE_SYNC_BIN), started here.
+// The server under test: a running one (LIVESTORE_SYNC_URL), or one that is started here: the native binary
+// (LIVESTORE_SYNC_BIN) or the Worker in workerd (LIVESTORE_SYNC_WORKER=d1|do-sqlite, as bundled by `cargo xtask worker`).
 import { spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import { within } from './wait.mjs'
 
-const { LIVESTORE_SYNC_URL, LIVESTORE_SYNC_BIN } = process.env
+const { LIVESTORE_SYNC_URL, LIVESTORE_SYNC_BIN, LIVESTORE_SYNC_WORKER } = process.env
+const WORKER = fileURLToPath(new URL('../../../worker/serve.mjs', import.meta.url))
+
+if ([LIVESTORE_SYNC_URL, LIVESTORE_SYNC_BIN, LIVESTORE_SYNC_WORKER].filter(Boolean).length !== 1) {
+  throw new Error('set one of LIVESTORE_SYNC_URL (a running server), LIVESTORE_SYNC_BIN (the native binary), LIVESTORE_SYNC_WORKER (d1|do-sqlite)')
+}
 
 /** For most tests: the given running server, else a fresh one. */
 export async function anyServer() {
   if (LIVESTORE_SYNC_URL) return { url: LIVESTORE_SYNC_URL.replace(/\/+$/, ''), stop: async () => {} }
-  if (LIVESTORE_SYNC_BIN) return NativeServer.start()
-  throw new Error('set LIVESTORE_SYNC_URL (a running server) or LIVESTORE_SYNC_BIN (the native binary)')
+  return OwnServer.start()
 }
 
-/** For tests that end and restart the server: only the binary will do. */
+/** For tests that end and restart the server. */
 export async function ownServer() {
-  if (LIVESTORE_SYNC_BIN) return NativeServer.start()
-  throw new Error('this test restarts the server: set LIVESTORE_SYNC_BIN to the native binary')
+  if (LIVESTORE_SYNC_URL) throw new Error('this test restarts the server: set LIVESTORE_SYNC_BIN or LIVESTORE_SYNC_WORKER')
+  return OwnServer.start()
 }
 
-export class NativeServer {
+export class OwnServer {
   #child
   #log = []
 
   static async start() {
-    const server = new NativeServer()
+    const server = new OwnServer()
     server.data = await mkdtemp(join(tmpdir(), 'livestore-interop-'))
     await server.#launch('127.0.0.1:0')
     return server
   }
 
   async #launch(listen) {
-    const args = ['serve', '--listen', listen, '--data', this.data]
-    const child = spawn(resolve(LIVESTORE_SYNC_BIN), args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const flags = ['--listen', listen, '--data', this.data]
+    // The Worker ends when its input does. It leads a group with the runtime that it starts, so that a crash is one of both.
+    const child = LIVESTORE_SYNC_BIN
+      ? spawn(resolve(LIVESTORE_SYNC_BIN), ['serve', ...flags], { stdio: ['ignore', 'pipe', 'pipe'] })
+      : spawn(process.execPath, [WORKER, '--storage', LIVESTORE_SYNC_WORKER, ...flags], { stdio: 'pipe', detached: true })
     this.#child = child
     createInterface({ input: child.stderr }).on('line', (line) => this.#log.push(line))
     const listening = new Promise((done, failed) => {
@@ -57,7 +66,8 @@ export class NativeServer {
     const child = this.#child
     if (child.exitCode !== null || child.signalCode !== null) return
     const gone = new Promise((done) => child.once('exit', done))
-    child.kill(signal)
+    if (LIVESTORE_SYNC_WORKER && signal === 'SIGKILL') process.kill(-child.pid, signal)
+    else child.kill(signal)
     await within(`the server ends on ${signal}`, gone, 30_000)
   }
 

@@ -1,5 +1,5 @@
 // The server is killed and comes back on the same port with the same data: stores that were connected must go on.
-// Needs LIVESTORE_SYNC_BIN.
+// Not with LIVESTORE_SYNC_URL.
 import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

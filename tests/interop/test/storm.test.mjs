@@ -1,5 +1,5 @@
 // Four 0.4.0 clients write under a random run of cuts, lost questions, lost answers and crashes of the server. In the end all
-// have the same log, with everything that was written exactly once. STORM_SEED repeats a run. Needs LIVESTORE_SYNC_BIN.
+// have the same log, with everything that was written exactly once. STORM_SEED repeats a run. Not with LIVESTORE_SYNC_URL.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Driver } from '../lib/driver.mjs'

@@ -1,0 +1,88 @@
+//! The Worker: built, bundled as it is deployed, run locally.
+
+use std::process::Command;
+
+use crate::run::{Result, command, output, replace, root, run};
+use crate::setup::{self, WASM_TOOLS};
+use crate::tools;
+
+/// The folder with the deployed Worker.
+const DEPLOYED: &str = "examples/worker";
+
+/// The profile of Cargo.toml for Workers.
+const PROFILE: &str = "worker";
+
+/// What the reference 0.4.0 takes, minified.
+const BUNDLE_GZIP_BYTES_MAX: usize = 280_000;
+
+const USAGE_BUILD: &str = "cargo xtask build-worker [FOLDER]";
+const USAGE_DEV: &str = "cargo xtask dev [--port N] [--storage d1|do-sqlite] [more flags for `wrangler dev`]";
+
+/// Where the Worker keeps events; tests run with each.
+pub(crate) const STORAGES: [&str; 2] = ["d1", "do-sqlite"];
+
+/// Builds one crate into its folder `build`, ready for wrangler, which calls this.
+pub(crate) fn build(arguments: &[String]) -> Result {
+    let folder = match arguments {
+        [] => DEPLOYED,
+        [folder] if !folder.starts_with('-') => folder,
+        _ => return Err(format!("usage: {USAGE_BUILD}")),
+    };
+    setup::wasm_target()?;
+    let mut build = Command::new(tools::worker_build()?);
+    build.args(["--profile", PROFILE, "--locked"]).current_dir(root().join(folder));
+    // A tool that is not named is downloaded; one that is named and missing is, too.
+    build.env("WASM_BINDGEN_BIN", tools::wasm_bindgen()?);
+    for (variable, program) in WASM_TOOLS {
+        build.env(variable, setup::worker_program(program)?);
+    }
+    run(&mut build)
+}
+
+/// Makes what would be deployed, and fails if it is too large.
+pub(crate) fn bundle() -> Result {
+    bundle_of(".", Some(BUNDLE_GZIP_BYTES_MAX))
+}
+
+/// The same for the folder with another wrangler.toml.
+pub(crate) fn bundle_of(folder: &str, bytes_max: Option<usize>) -> Result {
+    let mut bundle = command("node", &[]);
+    bundle.arg(setup::worker_packages()?.join("bundle.mjs")).arg(root().join(folder)).env(METRICS.0, METRICS.1);
+    eprintln!("\n> bundle {folder}");
+    let report = output(&mut bundle)?;
+    print!("{report}");
+    let bytes = report.lines().last().and_then(|line| line.parse::<usize>().ok());
+    let bytes = bytes.ok_or("the bundle's size is missing")?;
+    println!("{bytes} bytes gzipped{}", bytes_max.map(|max| format!(", of at most {max}")).unwrap_or_default());
+    match bytes_max {
+        Some(max) if bytes > max => Err(format!("the bundle has {bytes} bytes gzipped, more than {max}")),
+        _ => Ok(()),
+    }
+}
+
+const METRICS: (&str, &str) = ("WRANGLER_SEND_METRICS", "false");
+
+/// `wrangler dev` on this machine.
+pub(crate) fn dev(arguments: &[String]) -> Result {
+    let (mut port, mut storage, mut more) = ("8787", "d1", Vec::new());
+    let mut rest = arguments.iter().map(String::as_str);
+    while let Some(argument) = rest.next() {
+        match argument {
+            "--port" => port = rest.next().ok_or(USAGE_DEV)?,
+            "--storage" => storage = storage_named(rest.next().ok_or(USAGE_DEV)?)?,
+            "--help" => return Err(format!("usage: {USAGE_DEV}")),
+            other => more.push(other),
+        }
+    }
+    // Here and not only in the build that wrangler starts: what is missing is said once, at the top.
+    setup::worker()?;
+    let mut dev = Command::new(setup::worker_program("wrangler")?);
+    dev.args(["dev", "--local", "--port", port, "--var", &format!("LIVESTORE_SYNC_STORAGE:{storage}")]);
+    replace(dev.args(more).current_dir(root()).env(METRICS.0, METRICS.1))
+}
+
+/// One of the storages, or an error that names them.
+pub(crate) fn storage_named(name: &str) -> Result<&str> {
+    let known = STORAGES.contains(&name);
+    if known { Ok(name) } else { Err(format!("a worker's storage is one of {}, not {name:?}", STORAGES.join(", "))) }
+}
