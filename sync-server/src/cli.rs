@@ -5,6 +5,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use livestore_sync_server::event_log::Synchronous;
 use livestore_sync_server::native::Limits;
 
+use crate::inspect::Inspect;
+
+/// The variable that names the data folder, and the folder without it.
+pub(crate) const DATA_VARIABLE: &str = "LIVESTORE_SYNC_DATA";
+pub(crate) const DATA_DEFAULT: &str = "./data";
+
 /// The sync server for LiveStore apps.
 ///
 /// Without a command it serves. Point a LiveStore app at it: `makeWsSync({ url: 'http://localhost:8787' })`
@@ -19,9 +25,11 @@ pub(crate) struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Serve LiveStore clients
     Serve(Serve),
+    /// Look into the databases that a server has on this machine
+    Inspect(Inspect),
 }
 
 #[derive(Args)]
@@ -31,7 +39,7 @@ pub(crate) struct Serve {
     pub(crate) listen: String,
 
     /// Folder for the data file; made if it does not exist
-    #[arg(long, env = "LIVESTORE_SYNC_DATA", default_value = "./data")]
+    #[arg(long, env = DATA_VARIABLE, default_value = DATA_DEFAULT)]
     pub(crate) data: PathBuf,
 
     /// When a push is acknowledged: `full` once the disk has it; `normal` survives a crash of the
@@ -92,11 +100,9 @@ impl From<SynchronousArg> for Synchronous {
 }
 
 impl Cli {
-    pub(crate) fn serve(self) -> Serve {
-        match self.command {
-            Some(Command::Serve(serve)) => serve,
-            None => self.serve,
-        }
+    /// The command; without one it serves.
+    pub(crate) fn command(self) -> Command {
+        self.command.unwrap_or(Command::Serve(self.serve))
     }
 }
 

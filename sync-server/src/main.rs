@@ -1,6 +1,7 @@
 //! `livestore-sync`: the sync server as one binary.
 
 mod cli;
+mod inspect;
 
 use std::process::ExitCode;
 
@@ -8,10 +9,16 @@ use clap::Parser;
 use livestore_sync_server::native::Server;
 use tokio::net::TcpListener;
 
-use cli::{Cli, Serve};
+use cli::{Cli, Command, Serve};
 
 fn main() -> ExitCode {
-    let serve = Cli::parse().serve();
+    match Cli::parse().command() {
+        Command::Serve(serve) => start(serve),
+        Command::Inspect(inspect) => inspect.run(),
+    }
+}
+
+fn start(serve: Serve) -> ExitCode {
     cli::start_logging(&serve);
     // Each connection is a file; the usual soft limit would stop at a thousand.
     #[cfg(unix)]

@@ -86,10 +86,10 @@ pub struct SqliteFile {
     writer: mpsc::UnboundedSender<Command>,
 }
 
-/// The file's name in the data folder.
-const FILE_NAME: &str = "livestore-sync.db";
-
 impl SqliteFile {
+    /// The file's name in the data folder.
+    pub const FILE_NAME: &str = "livestore-sync.db";
+
     /// Opens the data file in a folder, and makes both where they do not exist. The folder is locked
     /// against other processes.
     ///
@@ -98,7 +98,7 @@ impl SqliteFile {
     /// [`OpenError`].
     pub fn open(folder: &Path, synchronous: Synchronous) -> Result<Self, OpenError> {
         let lock = lock::FolderLock::acquire(folder)?;
-        let path = folder.join(FILE_NAME);
+        let path = folder.join(Self::FILE_NAME);
         let connection = write::open(&path, synchronous)?;
         let (writer, commands) = mpsc::unbounded_channel();
         std::thread::Builder::new()
