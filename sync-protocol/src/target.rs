@@ -105,7 +105,8 @@ impl Target {
         match transport {
             Some(Transport::Ws) => query.append_pair("transport", "ws"),
             Some(Transport::Http) => query.append_pair("transport", "http"),
-            None => &mut query,
+            // Calls between objects have no URL.
+            Some(Transport::DurableObject) | None => &mut query,
         };
         query.finish()
     }

@@ -17,6 +17,8 @@ pub enum Transport {
     Ws,
     /// HTTP; each request is a connection of its own.
     Http,
+    /// A call of a Durable Object; each is a connection of its own.
+    DurableObject,
 }
 
 /// One client's connection to one store.

@@ -1,7 +1,7 @@
 //! What an HTTP request asks for. Pure, so that every home answers alike.
 
 use livestore_sync_protocol::rpc::Transport;
-use livestore_sync_protocol::target::{self, Target};
+use livestore_sync_protocol::target::{self, Target, TargetError};
 
 /// What a request asks for.
 #[derive(Debug)]
@@ -77,6 +77,8 @@ pub fn route(parts: &Parts<'_>) -> Route {
         Ok(None) if parts.path.ends_with("/websocket") => {
             Target::from_query(parts.query).map(|target| Route::V03 { target, upgrade })
         }
+        // Calls between objects have no URL.
+        Ok(Some(Transport::DurableObject)) => Err(TargetError::InvalidTransport),
         _ if matches!(parts.method, "GET" | "HEAD") && parts.path == "/" && !upgrade => return Route::Info,
         Ok(None) if upgrade || !parts.query.is_empty() => {
             return refused(

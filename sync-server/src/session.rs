@@ -116,6 +116,13 @@ impl Session {
         Self { connection, kind: Kind::Rpc(rpc::Rpc::new(now_ms, rpc::Flow::Body)) }
     }
 
+    /// A 0.4 or next client that is a Durable Object: as [`http`](Self::http), but its pulls may be
+    /// live, from the moment on that they have caught up; the events come in calls to that client.
+    #[must_use]
+    pub fn durable_object(connection: Uuid, now_ms: u64) -> Self {
+        Self { connection, kind: Kind::Rpc(rpc::Rpc::new(now_ms, rpc::Flow::Calls)) }
+    }
+
     /// What a session is rebuilt from where a platform lets go of its memory and keeps its socket.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {

@@ -26,6 +26,10 @@ mod internal;
 mod sweep;
 
 #[cfg(target_family = "wasm")]
+mod call;
+#[cfg(target_family = "wasm")]
+mod callers;
+#[cfg(target_family = "wasm")]
 mod front;
 #[cfg(target_family = "wasm")]
 mod http;

@@ -9,9 +9,6 @@ use crate::worker::{self, STORAGES};
 /// What the wire crate must never come to depend on.
 const NOT_IN_PROTOCOL: [&str; 8] = ["tokio", "worker", "http", "rusqlite", "getrandom", "uuid", "time", "futures-util"];
 
-/// The crates of Workers. They are empty on other targets.
-const WORKERS: [&str; 1] = ["livestore-sync-example-worker"];
-
 const USAGE_WORKER: &str = "--worker d1|do-sqlite";
 
 /// Everything. Stops at the first step that fails; says how long each took.
@@ -56,8 +53,8 @@ pub(crate) fn lint() -> Result {
     let home = ["-p", "livestore-sync-server", "--no-default-features", "--features", "worker"];
     let target = ["--target", WASM, "--locked"];
     run(&mut cargo(&[&["clippy"], &home[..], &target, &["--", "-D", "warnings"]].concat()))?;
-    let workers: Vec<_> = WORKERS.iter().flat_map(|worker| ["-p", worker]).collect();
-    run(&mut cargo(&[&["clippy"], &workers[..], &target, &["--", "-D", "warnings"]].concat()))?;
+    let workers = worker::examples()?;
+    run(cargo(&["clippy"]).args(&workers).args(target).args(["--", "-D", "warnings"]))?;
     run(cargo(&[&["doc", "--no-deps"], &home[..], &target].concat()).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
@@ -79,7 +76,8 @@ pub(crate) fn wasm() -> Result {
     let engine = ["-p", "livestore-sync-protocol", "-p", "livestore-sync-server", "--no-default-features"];
     let target = ["--target", WASM, "--locked"];
     run(&mut cargo(&[&["clippy"], &engine[..], &target, &["--", "-D", "warnings"]].concat()))?;
-    run(&mut cargo(&[&["build"], &engine[..], &target].concat()))
+    run(&mut cargo(&[&["build"], &engine[..], &target].concat()))?;
+    run(cargo(&["build"]).args(worker::examples()?).args(target))
 }
 
 /// The native binary, as users run it.

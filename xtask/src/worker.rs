@@ -1,5 +1,6 @@
 //! The Worker: built, bundled as it is deployed, run locally.
 
+use std::fs;
 use std::process::Command;
 
 use crate::run::{Result, command, output, replace, root, run};
@@ -79,6 +80,19 @@ pub(crate) fn dev(arguments: &[String]) -> Result {
     let mut dev = Command::new(setup::worker_program("wrangler")?);
     dev.args(["dev", "--local", "--port", port, "--var", &format!("LIVESTORE_SYNC_STORAGE:{storage}")]);
     replace(dev.args(more).current_dir(root()).env(METRICS.0, METRICS.1))
+}
+
+/// The examples that are Workers, as arguments for cargo. On other targets than wasm32 they are empty.
+pub(crate) fn examples() -> Result<Vec<String>> {
+    let folder = root().join("examples");
+    let entries = fs::read_dir(&folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
+    let manifests = entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("Cargo.toml")).ok());
+    let packages = manifests.filter(|manifest| manifest.contains("cdylib")).filter_map(|manifest| {
+        let name = manifest.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+        name.map(|name| ["-p".to_owned(), name.to_owned()])
+    });
+    let packages: Vec<_> = packages.flatten().collect();
+    if packages.is_empty() { Err(format!("no Worker in {}", folder.display())) } else { Ok(packages) }
 }
 
 /// One of the storages, or an error that names them.

@@ -44,24 +44,26 @@ pub struct Request {
     pub sampled: Option<bool>,
 }
 
-/// Which family of RPC tags: `SyncWsRpc.*` or `SyncHttpRpc.*`.
+/// Which family of RPC tags: `SyncWsRpc.*`, `SyncHttpRpc.*` or `SyncDoRpc.*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// WebSocket.
     Ws,
     /// HTTP.
     Http,
+    /// Calls between Durable Objects, see [`super::msgpack`].
+    DurableObject,
 }
 
 /// The calls.
 #[derive(Clone, Debug)]
 pub enum Rpc {
-    /// `SyncWsRpc.Pull`, `SyncHttpRpc.Pull`.
+    /// `SyncWsRpc.Pull`, `SyncHttpRpc.Pull`, `SyncDoRpc.Pull`.
     Pull(Transport, PullPayload),
-    /// `SyncWsRpc.Push`, `SyncHttpRpc.Push`.
+    /// `SyncWsRpc.Push`, `SyncHttpRpc.Push`, `SyncDoRpc.Push`.
     Push(Transport, PushPayload),
-    /// `SyncHttpRpc.Ping`.
-    Ping(PingPayload),
+    /// `SyncHttpRpc.Ping`, `SyncDoRpc.Ping`; WebSockets have [`super::PING`].
+    Ping(Transport, PingPayload),
 }
 
 /// The arguments of a pull.
@@ -79,6 +81,27 @@ pub struct PullPayload {
     /// Where the client is; `None` means from the start.
     #[serde(serialize_with = "write_cursor", deserialize_with = "read_cursor")]
     pub cursor: Option<Cursor>,
+    /// Whom to call with events that are pushed later. Between Durable Objects only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rpc_context: Option<Box<RpcContext>>,
+}
+
+/// See [`PullPayload::rpc_context`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RpcContext {
+    /// The client.
+    pub caller_context: CallerContext,
+}
+
+/// A client that is a Durable Object, as the server's environment knows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallerContext {
+    /// The binding of its namespace.
+    pub binding_name: String,
+    /// Its id, as hex digits.
+    pub durable_object_id: String,
 }
 
 /// The arguments of a push.
@@ -145,9 +168,12 @@ impl Rpc {
         match self {
             Self::Pull(Transport::Ws, _) => "SyncWsRpc.Pull",
             Self::Pull(Transport::Http, _) => "SyncHttpRpc.Pull",
+            Self::Pull(Transport::DurableObject, _) => "SyncDoRpc.Pull",
             Self::Push(Transport::Ws, _) => "SyncWsRpc.Push",
             Self::Push(Transport::Http, _) => "SyncHttpRpc.Push",
-            Self::Ping(_) => "SyncHttpRpc.Ping",
+            Self::Push(Transport::DurableObject, _) => "SyncDoRpc.Push",
+            Self::Ping(Transport::DurableObject, _) => "SyncDoRpc.Ping",
+            Self::Ping(..) => "SyncHttpRpc.Ping",
         }
     }
 
@@ -162,7 +188,10 @@ impl Rpc {
             "SyncHttpRpc.Pull" => wire::read(payload).map(|pull| Self::Pull(Transport::Http, pull)),
             "SyncWsRpc.Push" => wire::read(payload).map(|push| Self::Push(Transport::Ws, push)),
             "SyncHttpRpc.Push" => wire::read(payload).map(|push| Self::Push(Transport::Http, push)),
-            "SyncHttpRpc.Ping" => wire::read(payload).map(Self::Ping),
+            "SyncHttpRpc.Ping" => wire::read(payload).map(|ping| Self::Ping(Transport::Http, ping)),
+            "SyncDoRpc.Pull" => wire::read(payload).map(|pull| Self::Pull(Transport::DurableObject, pull)),
+            "SyncDoRpc.Push" => wire::read(payload).map(|push| Self::Push(Transport::DurableObject, push)),
+            "SyncDoRpc.Ping" => wire::read(payload).map(|ping| Self::Ping(Transport::DurableObject, ping)),
             _ => return None,
         })
     }
@@ -197,7 +226,7 @@ impl Serialize for Request {
             payload: match &self.rpc {
                 Rpc::Pull(_, pull) => Payload::Pull(pull),
                 Rpc::Push(_, push) => Payload::Push(push),
-                Rpc::Ping(ping) => Payload::Ping(ping),
+                Rpc::Ping(_, ping) => Payload::Ping(ping),
             },
             trace_id: self.trace_id.as_deref(),
             span_id: self.span_id.as_deref(),

@@ -26,11 +26,15 @@
 
 mod client;
 mod exit;
+pub mod msgpack;
 mod server;
 
-pub use client::{ClientMessage, DecodeError, PingPayload, PullPayload, PushPayload, Request, Rpc, Transport};
+pub use client::{
+    CallerContext, ClientMessage, DecodeError, PingPayload, PullPayload, PushPayload, Request, Rpc, RpcContext,
+    Transport,
+};
 pub use exit::{Cause, Exit, FiberId, SyncError};
-pub use server::{ServerMessage, encode_chunk};
+pub use server::{ServerMessage, encode_answer_chunk, encode_chunk};
 
 /// The ping of RPC clients, byte for byte (a Durable Object's auto-response matches the text).
 pub const PING: &str = r#"{"_tag":"Ping"}"#;

@@ -215,14 +215,43 @@ impl From<PullResponse> for ResponseOut {
 /// empty batch.
 #[must_use]
 pub fn encode_chunk(request_id: &RequestId, chunk: Option<&Chunk>, page_info: PageInfo, backend_id: &str) -> String {
+    render_chunk(request_id, false, chunk, page_info, backend_id)
+}
+
+/// The same as part of the answer to a Durable Object's pull, which tells its request twice. (What
+/// it gets later, in calls, does not.)
+#[must_use]
+pub fn encode_answer_chunk(
+    request_id: &RequestId,
+    chunk: Option<&Chunk>,
+    page_info: PageInfo,
+    backend_id: &str,
+) -> String {
+    render_chunk(request_id, true, chunk, page_info, backend_id)
+}
+
+fn render_chunk(
+    request_id: &RequestId,
+    id_in_value: bool,
+    chunk: Option<&Chunk>,
+    page_info: PageInfo,
+    backend_id: &str,
+) -> String {
     let items = chunk.map_or("", |chunk| chunk.items.as_str());
     let mut frame = String::with_capacity(items.len() + backend_id.len() + 192);
-    frame.push_str(r#"{"_tag":"Chunk","requestId":"#);
-    match request_id {
+    let push_id = |frame: &mut String| match request_id {
         RequestId::Number(id) => frame.push_str(itoa::Buffer::new().format(*id)),
-        RequestId::Text(id) => push_json_string(&mut frame, id),
+        RequestId::Text(id) => push_json_string(frame, id),
+    };
+    frame.push_str(r#"{"_tag":"Chunk","requestId":"#);
+    push_id(&mut frame);
+    frame.push_str(r#","values":[{"#);
+    if id_in_value {
+        frame.push_str(r#""rpcRequestId":"#);
+        push_id(&mut frame);
+        frame.push(',');
     }
-    frame.push_str(r#","values":[{"batch":["#);
+    frame.push_str(r#""batch":["#);
     frame.push_str(items);
     frame.push_str(r#"],"pageInfo":"#);
     frame.push_str(&wire::write(&WirePageInfo::from(page_info)));

@@ -5,5 +5,6 @@
 mod chunks;
 mod hostile;
 mod messages;
+mod msgpack;
 mod round_trips;
 mod values;

@@ -1,7 +1,8 @@
 //! Strategies for whole messages.
 
 use livestore_sync_protocol::rpc::{
-    Cause, Exit, FiberId, PingPayload, PullPayload, PushPayload, Request, Rpc, SyncError, Transport,
+    CallerContext, Cause, Exit, FiberId, PingPayload, PullPayload, PushPayload, Request, Rpc, RpcContext, SyncError,
+    Transport,
 };
 use livestore_sync_protocol::{RequestId, rpc, v03};
 use proptest::collection::vec;
@@ -47,18 +48,24 @@ pub(crate) fn v03_server() -> impl Strategy<Value = v03::ServerMessage> {
 }
 
 fn call() -> impl Strategy<Value = Rpc> {
-    let pull = (text(), option::of(raw()), any::<bool>(), cursor());
+    let caller = (text(), text()).prop_map(|(binding_name, durable_object_id)| {
+        Box::new(RpcContext { caller_context: CallerContext { binding_name, durable_object_id } })
+    });
+    let pull = (text(), option::of(raw()), any::<bool>(), cursor(), option::of(caller));
     let push = (text(), option::of(raw()), events(), option::of(text()));
-    let transport = || prop_oneof![Just(Transport::Ws), Just(Transport::Http)];
+    let transport = || prop::sample::select(vec![Transport::Ws, Transport::Http, Transport::DurableObject]);
     prop_oneof![
-        (transport(), pull).prop_map(|(transport, (store_id, payload, live, cursor))| {
+        (transport(), pull).prop_map(|(transport, (store_id, payload, live, cursor, rpc_context))| {
             let live = (transport == Transport::Ws).then_some(live);
-            Rpc::Pull(transport, PullPayload { store_id, payload, live, cursor })
+            Rpc::Pull(transport, PullPayload { store_id, payload, live, cursor, rpc_context })
         }),
         (transport(), push).prop_map(|(transport, (store_id, payload, batch, backend_id))| {
             Rpc::Push(transport, PushPayload { store_id, payload, batch, backend_id })
         }),
-        (text(), option::of(raw())).prop_map(|(store_id, payload)| Rpc::Ping(PingPayload { store_id, payload })),
+        (any::<bool>(), text(), option::of(raw())).prop_map(|(object, store_id, payload)| {
+            let transport = if object { Transport::DurableObject } else { Transport::Http };
+            Rpc::Ping(transport, PingPayload { store_id, payload })
+        }),
     ]
 }
 

@@ -85,6 +85,7 @@ fn v04_calls_over_websockets() {
                     payload: None,
                     live: Some(false),
                     cursor: Some(Cursor { backend_id: Some("nope".into()), seq_num: SeqNum::ROOT }),
+                    rpc_context: None,
                 },
             ),
         ),
@@ -116,7 +117,13 @@ fn v04_calls_over_websockets() {
             id: RequestId::Text("5".into()),
             rpc: Rpc::Pull(
                 Transport::Ws,
-                PullPayload { store_id: "t-g0v76g".into(), payload: None, live: Some(false), cursor: None },
+                PullPayload {
+                    store_id: "t-g0v76g".into(),
+                    payload: None,
+                    live: Some(false),
+                    cursor: None,
+                    rpc_context: None,
+                },
             ),
             headers: vec![("x-a".into(), "b".into())],
             trace_id: Some("a".repeat(32)),
@@ -149,7 +156,10 @@ fn v04_calls_over_http() {
     assert_decodes(
         "0.4-http-client",
         r#"{"_tag":"Request","id":"33","tag":"SyncHttpRpc.Ping","payload":{"storeId":"t-nyqgjp"},"headers":[]}"#,
-        request(RequestId::Text("33".into()), Rpc::Ping(PingPayload { store_id: store_id(), payload: None })),
+        request(
+            RequestId::Text("33".into()),
+            Rpc::Ping(Transport::Http, PingPayload { store_id: store_id(), payload: None }),
+        ),
     );
     assert_decodes(
         "0.4-http-client",
@@ -163,6 +173,7 @@ fn v04_calls_over_http() {
                     payload: None,
                     live: None,
                     cursor: Some(Cursor { backend_id: Some("nope".into()), seq_num: SeqNum::ROOT }),
+                    rpc_context: None,
                 },
             ),
         ),
@@ -187,7 +198,8 @@ fn v04_calls_over_http() {
 
 #[test]
 fn next_messages() {
-    let empty = || PullPayload { store_id: "empty".into(), payload: None, live: Some(false), cursor: None };
+    let empty =
+        || PullPayload { store_id: "empty".into(), payload: None, live: Some(false), cursor: None, rpc_context: None };
     assert_decodes(
         "next-ws-client",
         r#"{"_tag":"Request","id":0,"tag":"SyncWsRpc.Pull","payload":{"storeId":"empty","live":false,"cursor":{"_tag":"None"}},"headers":[]}"#,
@@ -208,7 +220,7 @@ fn next_messages() {
         r#"{"_tag":"Request","id":23,"tag":"SyncHttpRpc.Ping","payload":{"storeId":"any","payload":{"authToken":"x"}},"headers":[]}"#,
         request(
             RequestId::Number(23),
-            Rpc::Ping(PingPayload { store_id: "any".into(), payload: json(r#"{"authToken":"x"}"#) }),
+            Rpc::Ping(Transport::Http, PingPayload { store_id: "any".into(), payload: json(r#"{"authToken":"x"}"#) }),
         ),
     );
     let array = r#"[{"_tag":"Request","id":12,"tag":"SyncWsRpc.Pull","payload":{"storeId":"empty","live":false,"cursor":{"_tag":"None"}},"headers":[]},{"_tag":"Ping"},{"_tag":"Request","id":13,"tag":"SyncWsRpc.Push","payload":{"storeId":"any","batch":[],"backendId":{"_tag":"None"}},"headers":[]}]"#;

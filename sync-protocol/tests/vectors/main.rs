@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is a test")]
 
 mod client_values;
+mod do_rpc;
 mod refused;
 mod round_trip;
 mod server_values;

@@ -1,13 +1,16 @@
-//! The HTTP transport: one body in, a stream of frames out.
+//! The HTTP transport, and calls of Durable Objects: one body in, a stream of frames out.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use livestore_sync_protocol::Chunk;
+#[cfg(target_family = "wasm")]
+use livestore_sync_protocol::rpc::msgpack;
 use tokio::sync::{Mutex, mpsc};
 
 use super::guarded;
 use crate::event_log::EventLog;
+use crate::maybe_send::MaybeSync;
 use crate::{
     Connection, Delivery, HookContext, Hooks, Input, Publish, Pull, PullError, PullSink, Push, PushError, Session,
     Store,
@@ -23,6 +26,10 @@ pub(crate) enum Framing {
     Json,
     /// A line each, what `RpcSerialization.ndjson` reads.
     Ndjson,
+    /// MessagePack, what `RpcSerialization.msgPack` reads: of each frame, one after another. The body
+    /// that asks is JSON here, too.
+    #[cfg(target_family = "wasm")]
+    Msgpack,
 }
 
 impl Framing {
@@ -36,6 +43,8 @@ impl Framing {
         let (whole, lines) = match self {
             Self::Json => (Some(body), ""),
             Self::Ndjson => (None, body),
+            #[cfg(target_family = "wasm")]
+            Self::Msgpack => (Some(body), ""),
         };
         whole.into_iter().chain(lines.lines().filter(|line| !line.trim().is_empty()))
     }
@@ -44,6 +53,8 @@ impl Framing {
         match self {
             Self::Json => "application/json",
             Self::Ndjson => "application/x-ndjson",
+            #[cfg(target_family = "wasm")]
+            Self::Msgpack => "application/msgpack",
         }
     }
 }
@@ -58,12 +69,41 @@ pub(crate) async fn answer<L: EventLog, H: Hooks, P: Publish>(
     frames: mpsc::Sender<Bytes>,
     now_ms: u64,
 ) {
-    let mut session = Session::http(connection.id, now_ms);
+    let session = Session::http(connection.id, now_ms);
+    respond(store, connection, session, body, framing, frames, now_ms, &|| ()).await;
+}
+
+/// Answers a call of a Durable Object, given as JSON. `live` is called in the moment from which on the
+/// caller's pull gets what is published.
+#[cfg(target_family = "wasm")]
+pub(crate) async fn answer_call<L: EventLog, H: Hooks, P: Publish>(
+    store: &Store<L, H, P>,
+    connection: &Arc<Connection>,
+    body: &str,
+    frames: mpsc::Sender<Bytes>,
+    now_ms: u64,
+    live: &impl Fn(),
+) {
+    let session = Session::durable_object(connection.id, now_ms);
+    respond(store, connection, session, body, Framing::Msgpack, frames, now_ms, live).await;
+}
+
+#[allow(clippy::too_many_arguments, reason = "the two above have names for them")]
+async fn respond<L: EventLog, H: Hooks, P: Publish>(
+    store: &Store<L, H, P>,
+    connection: &Arc<Connection>,
+    mut session: Session,
+    body: &str,
+    framing: Framing,
+    frames: mpsc::Sender<Bytes>,
+    now_ms: u64,
+    live: &(impl Fn() + MaybeSync),
+) {
     let mut out = Writer { frames, framing, written: 0 };
     for frame in framing.split(body) {
         for input in session.handle_frame(frame, now_ms) {
             // An answer that nobody takes is no reason to leave out the next call.
-            let _ = run(store, connection, &mut session, input, &mut out).await;
+            let _ = run(store, connection, &mut session, input, &mut out, live).await;
         }
     }
     let _ = out.finish().await;
@@ -75,6 +115,7 @@ async fn run<L: EventLog, H: Hooks, P: Publish>(
     session: &mut Session,
     input: Input,
     out: &mut Writer,
+    caught_up: &(impl Fn() + MaybeSync),
 ) -> Result<(), PullError> {
     match input {
         Input::Reply(frame) => out.write(frame).await,
@@ -100,7 +141,8 @@ async fn run<L: EventLog, H: Hooks, P: Publish>(
         }
         Input::Pull { delivery, cursor, live, generation } => {
             let context = HookContext { connection: Arc::clone(connection), generation };
-            let sink = BodySink { state: Mutex::new((session, out)), delivery: &delivery };
+            let sink =
+                BodySink { state: Mutex::new((session, out)), delivery: &delivery, live: live.then_some(caught_up) };
             let result = guarded(store.pull(Pull { cursor, live }, &delivery, context, &sink)).await;
             let (session, out) = sink.state.into_inner();
             let end = match result.unwrap_or_else(|panic| Err(PullError::Rejected(panic))) {
@@ -115,12 +157,14 @@ async fn run<L: EventLog, H: Hooks, P: Publish>(
     }
 }
 
-struct BodySink<'a> {
+struct BodySink<'a, F> {
     state: Mutex<(&'a mut Session, &'a mut Writer)>,
     delivery: &'a Delivery,
+    /// What to call when a live pull has caught up.
+    live: Option<&'a F>,
 }
 
-impl PullSink for BodySink<'_> {
+impl<F: Fn() + MaybeSync> PullSink for BodySink<'_, F> {
     async fn ready(&self) -> Result<(), PullError> {
         Ok(())
     }
@@ -132,7 +176,11 @@ impl PullSink for BodySink<'_> {
         out.write(frame).await
     }
 
-    fn caught_up(&self) {}
+    fn caught_up(&self) {
+        if let Some(live) = self.live {
+            live();
+        }
+    }
 }
 
 struct Writer {
@@ -147,6 +195,14 @@ impl Writer {
             (Framing::Json, 0) => format!("[{frame}"),
             (Framing::Json, _) => format!(",{frame}"),
             (Framing::Ndjson, _) => format!("{frame}\n"),
+            #[cfg(target_family = "wasm")]
+            (Framing::Msgpack, _) => {
+                let bytes = msgpack::from_json(&format!("[{frame}]")).map_err(|error| {
+                    tracing::error!(%error, "a frame is no JSON");
+                    PullError::Gone
+                })?;
+                return self.frames.send(bytes.into()).await.map_err(|_| PullError::Gone);
+            }
         };
         self.written += 1;
         self.frames.send(text.into()).await.map_err(|_| PullError::Gone)
@@ -157,6 +213,8 @@ impl Writer {
             (Framing::Json, 0) => self.frames.send("[]".into()).await,
             (Framing::Json, _) => self.frames.send("]".into()).await,
             (Framing::Ndjson, _) => Ok(()),
+            #[cfg(target_family = "wasm")]
+            (Framing::Msgpack, _) => Ok(()),
         }
     }
 }

@@ -16,11 +16,26 @@ pub(crate) struct Hub<K> {
     changed: Arc<Notify>,
     peers: Mutex<BTreeMap<Uuid, Arc<Peer<K>>>>,
     resume: Mutex<Resume>,
+    /// Receivers that are no sockets.
+    #[cfg(target_family = "wasm")]
+    others: Option<Arc<dyn Publish>>,
 }
 
 impl<K: Link> Hub<K> {
     pub(crate) fn new(changed: Arc<Notify>) -> Self {
-        Self { changed, peers: Mutex::default(), resume: Mutex::default() }
+        Self {
+            changed,
+            peers: Mutex::default(),
+            resume: Mutex::default(),
+            #[cfg(target_family = "wasm")]
+            others: None,
+        }
+    }
+
+    /// With receivers that are no sockets.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn with_others(self, others: Arc<dyn Publish>) -> Self {
+        Self { others: Some(others), ..self }
     }
 
     fn peers(&self) -> MutexGuard<'_, BTreeMap<Uuid, Arc<Peer<K>>>> {
@@ -136,6 +151,10 @@ impl<K: Link> Hub<K> {
 
 impl<K: Link> Publish for Hub<K> {
     fn publish(&self, committed: &Committed) {
+        #[cfg(target_family = "wasm")]
+        if let Some(others) = &self.others {
+            others.publish(committed);
+        }
         let peers = self.peers();
         for peer in peers.values() {
             // Frames are queued under the session's lock, so that they keep the order in which the

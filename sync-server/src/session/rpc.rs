@@ -26,6 +26,8 @@ pub(super) enum Flow {
     Acks,
     /// An HTTP body is read at the client's pace.
     Body,
+    /// So is the answer to a Durable Object's call; it is called with what comes later.
+    Calls,
 }
 
 #[derive(Debug)]
@@ -162,7 +164,7 @@ impl Rpc {
         let Request { id, rpc, .. } = request;
         let generation = id.generation();
         match rpc {
-            rpc::Rpc::Ping(_) => Input::Reply(ServerMessage::ping_success(id).encode()),
+            rpc::Rpc::Ping(..) => Input::Reply(ServerMessage::ping_success(id).encode()),
             rpc::Rpc::Push(_, push) if push.batch.is_empty() => Input::Reply(acknowledge(&id)),
             rpc::Rpc::Push(_, push) => {
                 Input::Push { request_id: id, batch: push.batch, backend_id: push.backend_id, generation }
@@ -175,7 +177,11 @@ impl Rpc {
                     let defect = format!("more than {PULLS_MAX} pulls on one connection").into();
                     return Input::Reply(ServerMessage::failure(id, Cause::Die { defect }).encode());
                 }
-                let live = self.flow == Flow::Acks && pull.live.unwrap_or(false);
+                let live = match self.flow {
+                    Flow::Acks => pull.live.unwrap_or(false),
+                    Flow::Body => false,
+                    Flow::Calls => pull.rpc_context.is_some(),
+                };
                 self.pulled = true;
                 self.count += 1;
                 self.pulls.insert(id.clone(), Pull { number: self.count, phase: Phase::CatchingUp, live, unacked: 0 });
@@ -191,7 +197,7 @@ impl Rpc {
 
     pub(super) fn poll_ready(&self, id: &RequestId, number: u64) -> Option<bool> {
         let pull = self.pulls.get(id).filter(|pull| pull.number == number);
-        pull.map(|pull| self.flow == Flow::Body || pull.unacked < WINDOW_CHUNKS_MAX)
+        pull.map(|pull| self.flow != Flow::Acks || pull.unacked < WINDOW_CHUNKS_MAX)
     }
 
     pub(super) fn handle_chunk(
@@ -203,7 +209,8 @@ impl Rpc {
         backend_id: &str,
     ) -> Option<String> {
         self.pull(id, number)?.unacked += 1;
-        Some(rpc::encode_chunk(id, chunk, PageInfo::from_remaining(remaining), backend_id))
+        let encode = if self.flow == Flow::Calls { rpc::encode_answer_chunk } else { rpc::encode_chunk };
+        Some(encode(id, chunk, PageInfo::from_remaining(remaining), backend_id))
     }
 
     pub(super) fn handle_caught_up(&mut self, id: &RequestId, number: u64, live: bool) -> Option<String> {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use livestore_sync_protocol::Generation;
-use livestore_sync_protocol::target::{self, Target};
+use livestore_sync_protocol::target::{self, Target, TargetError};
 use worker::js_sys::{Function, Reflect};
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::{Context, Date, Env, ObjectNamespace, Request, Response, Result, Stub};
@@ -132,6 +132,8 @@ pub async fn handle_websocket(
             None => (Generation::V03, Transport::Ws),
             Some(Parameter::Ws) => (Generation::V04, Transport::Ws),
             Some(Parameter::Http) => (Generation::V04, Transport::Http),
+            // Calls between objects have no URL.
+            Some(Parameter::DurableObject) => return Err(TargetError::InvalidTransport),
         };
         Ok(SyncRequest { target, generation, transport })
     });

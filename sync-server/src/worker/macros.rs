@@ -6,7 +6,7 @@ use super::ObjectOptions;
 #[doc(hidden)]
 pub mod macro_scope {
     pub use worker::Env;
-    pub use worker::js_sys::Promise;
+    pub use worker::js_sys::{Promise, Uint8Array};
     pub use worker::wasm_bindgen::{self, JsValue};
     pub use worker::worker_sys::DurableObjectState;
     pub use worker::worker_sys::web_sys::{Request, WebSocket};
@@ -94,6 +94,14 @@ macro_rules! make_durable_object {
                 reason: String,
             ) -> $crate::worker::macro_scope::Promise {
                 self.0.websocket_close(socket.into(), code, reason)
+            }
+
+            #[doc(hidden)]
+            pub fn rpc(
+                &self,
+                message: $crate::worker::macro_scope::Uint8Array,
+            ) -> $crate::worker::macro_scope::Promise {
+                self.0.rpc(message.to_vec())
             }
 
             #[doc(hidden)]

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use livestore_sync_protocol::rpc::{self, msgpack};
 use livestore_sync_protocol::target::{self, Target};
-use livestore_sync_protocol::{Generation, SeqNum, rpc};
+use livestore_sync_protocol::{Generation, SeqNum};
 use tokio::sync::{Notify, OnceCell, mpsc};
 use uuid::Uuid;
 use worker::js_sys::{Function, Promise, Reflect, Uint8Array};
@@ -19,6 +20,8 @@ use worker::{
 };
 
 use super::attachment::{Attachment, Fixed};
+use super::call::Call;
+use super::callers::{Callers, Joined};
 use super::http::{Asked, failure, text};
 use super::internal::{self, Internal};
 use super::socket::Socket;
@@ -81,6 +84,11 @@ impl SyncObject {
         self.run(async move |body| body.websocket_close(socket, code, &reason).await.map(|()| JsValue::NULL))
     }
 
+    /// Answers a call of a Durable Object, with a `Uint8Array` or, to a pull, a `ReadableStream`.
+    pub fn rpc(&self, message: Vec<u8>) -> Promise {
+        self.run(async move |body| body.rpc(&message).await)
+    }
+
     /// Takes the break of a connection.
     pub fn websocket_error(&self, socket: WebSocket) -> Promise {
         self.run(async move |body| body.leave(&socket).await.map(|()| JsValue::NULL))
@@ -105,6 +113,7 @@ type Conversation = (Arc<Peer<Socket>>, mpsc::Sender<PushCall>);
 struct Home {
     store: Arc<ObjectStore>,
     pushes: RefCell<HashMap<Uuid, mpsc::Sender<PushCall>>>,
+    callers: Callers,
 }
 
 #[derive(Clone)]
@@ -134,6 +143,8 @@ impl Body {
 
     async fn fetch(&self, request: Request) -> Result<Response> {
         let asked = Asked::new(&request)?;
+        #[cfg(debug_assertions)]
+        debug_route(&asked.path).await;
         let target = match Target::from_query(&asked.query) {
             Ok(target) => target,
             Err(error) => return text(400, format!("Invalid search params: {error}.")),
@@ -142,6 +153,7 @@ impl Body {
             Ok(None) => (Generation::V03, Transport::Ws),
             Ok(Some(rpc::Transport::Ws)) => (Generation::V04, Transport::Ws),
             Ok(Some(rpc::Transport::Http)) => (Generation::V04, Transport::Http),
+            Ok(Some(rpc::Transport::DurableObject)) => (Generation::V04, Transport::DurableObject),
             Err(error) => return text(400, format!("Invalid search params: {error}.")),
         };
         if !self.options.transports.contains(&transport) {
@@ -171,6 +183,8 @@ impl Body {
                 self.accept(&home, &request, connection, internal.connected_ms).await
             }
             Transport::Ws => text(426, crate::route::UPGRADE_REQUIRED),
+            // Never said by a URL.
+            Transport::DurableObject => text(400, "Durable Objects call `rpc`."),
         }
     }
 
@@ -189,11 +203,13 @@ impl Body {
         };
         let log = self.open_log(&store_id).await?;
         let changed = Arc::new(Notify::new());
-        let hub = Hub::new(changed);
+        let callers = Callers::load(Rc::clone(&self.state), self.env.clone(), &store_id).await.map_err(failed)?;
+        let hub = Hub::new(changed).with_others(callers.clone().into());
         let clock: Arc<dyn Clock> = Arc::new(now_ms);
         let store = Arc::new(Store::new(log, Arc::clone(&self.hooks), hub, clock));
         let head = store.current_tip().await?.head;
-        let home = Rc::new(Home { store, pushes: RefCell::default() });
+        callers.start(&store, head);
+        let home = Rc::new(Home { store, pushes: RefCell::default(), callers });
         for (socket, attachment) in sockets {
             self.rejoin(&home, socket, attachment, head);
         }
@@ -360,6 +376,60 @@ impl Body {
         Ok(Response::from_stream(stream.boxed_local())?.with_headers(headers))
     }
 
+    async fn rpc(&self, message: &[u8]) -> Result<JsValue> {
+        if !self.options.transports.contains(&Transport::DurableObject) {
+            return Err("this server does not serve calls of Durable Objects".into());
+        }
+        let failed = |error: &dyn std::fmt::Display| worker::Error::RustError(error.to_string());
+        let json = msgpack::to_json(message).map_err(|error| failed(&error))?;
+        let call = Call::read(&json).map_err(|error| failed(&error))?;
+        let home = match self.home(Some(&call.store_id)).await {
+            Ok(home) => home,
+            Err(error) => {
+                tracing::error!(%error, "cannot open the store");
+                return call.refuse("the server cannot reach its event log");
+            }
+        };
+        if home.callers.store_id() != call.store_id {
+            return call.refuse("this object has another store");
+        }
+        let joined = match call.caller.clone() {
+            Some(caller) => match home.callers.join(caller, call.request_id.clone()).await {
+                Ok(joined) => Some(joined),
+                Err(error) => return call.refuse(&error.to_string()),
+            },
+            None => None,
+        };
+        let (frames, mut receiver) = mpsc::channel::<bytes::Bytes>(FRAMES_WAITING_MAX);
+        let store = Arc::clone(&home.store);
+        let is_pull = call.is_pull;
+        let connection = Arc::new(call.connection(now_ms()));
+        let caught_up = joined.as_ref().map(Joined::caught_up);
+        let work = panic::guard(&self.state, async move {
+            let live = || {
+                if let Some(caught_up) = &caught_up {
+                    caught_up();
+                }
+            };
+            body::answer_call(&store, &connection, &json, frames, now_ms(), &live).await;
+            Ok(JsValue::NULL)
+        });
+        // It goes on behind the answer, and when nobody reads that.
+        self.state.as_raw().wait_until(&work)?;
+        if is_pull {
+            let stream = futures_util::stream::unfold((receiver, joined), async |(mut receiver, joined)| {
+                receiver.recv().await.map(|frame| (Ok::<_, worker::Error>(frame.to_vec()), (receiver, joined)))
+            });
+            let response = web_sys::Response::from(Response::from_stream(stream.boxed_local())?);
+            return Ok(response.body().into());
+        }
+        let mut answer = Vec::new();
+        while let Some(frame) = receiver.recv().await {
+            answer.extend_from_slice(&frame);
+        }
+        Ok(Uint8Array::from(answer.as_slice()).into())
+    }
+
     async fn websocket_message(&self, socket: WebSocket, message: &JsValue) -> Result<()> {
         let home = match self.home(None).await {
             Ok(home) => home,
@@ -468,6 +538,20 @@ impl Body {
             tracing::warn!(%error, "cannot set the alarm that sweeps silent connections");
             self.sweeping.set(false);
         }
+    }
+}
+
+/// For tests of what a panic leaves behind; not there in release builds.
+#[cfg(debug_assertions)]
+async fn debug_route(path: &str) {
+    match path {
+        // A call that is in flight.
+        "/debug/wait" => sleep(Duration::from_secs(20)).await,
+        "/debug/panic" => {
+            sleep(Duration::from_millis(10)).await;
+            panic!("a test asked for it");
+        }
+        _ => {}
     }
 }
 

@@ -155,7 +155,7 @@ impl Default for ObjectOptions {
             hooks: HookFns::new(),
             storage: Storage::default(),
             forward_headers: Rc::new(|_| Vec::new()),
-            transports: vec![Transport::Ws, Transport::Http],
+            transports: vec![Transport::Ws, Transport::Http, Transport::DurableObject],
             response_headers: Vec::new(),
             connections_max: CONNECTIONS_MAX,
         }

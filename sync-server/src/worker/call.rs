@@ -1,0 +1,69 @@
+//! What a call of a Durable Object says beside what the session makes of it.
+
+use std::sync::Arc;
+
+use livestore_sync_protocol::RequestId;
+use livestore_sync_protocol::limits::STORE_ID_BYTES_MAX;
+use livestore_sync_protocol::rpc::msgpack;
+use livestore_sync_protocol::rpc::{CallerContext, ClientMessage, Request, Rpc};
+use serde_json::value::RawValue;
+use worker::js_sys::Uint8Array;
+use worker::wasm_bindgen::JsValue;
+
+use crate::error::rpc_failure;
+use crate::{Connection, HookError, PullError, Transport, connection_id, iso_timestamp};
+
+/// A call. There is no connection and no URL: it says itself what those would.
+pub(super) struct Call {
+    pub(super) request_id: RequestId,
+    pub(super) store_id: String,
+    payload: Option<Box<RawValue>>,
+    /// A pull is answered with a stream.
+    pub(super) is_pull: bool,
+    /// Whom to call with what is pushed later.
+    pub(super) caller: Option<CallerContext>,
+}
+
+impl Call {
+    /// Reads a message, which is JSON here. Clients put one call into each.
+    pub(super) fn read(json: &str) -> Result<Self, String> {
+        let message = match <[_; 1]>::try_from(ClientMessage::decode(json)) {
+            Ok([message]) => message.map_err(|error| error.to_string())?,
+            Err(messages) => return Err(format!("there are {} messages in one call", messages.len())),
+        };
+        let ClientMessage::Request(Request { id, rpc, .. }) = message else {
+            return Err("the message is no request".to_owned());
+        };
+        let is_pull = matches!(rpc, Rpc::Pull(..));
+        let (store_id, payload, caller) = match rpc {
+            Rpc::Pull(_, pull) => (pull.store_id, pull.payload, pull.rpc_context),
+            Rpc::Push(_, push) => (push.store_id, push.payload, None),
+            Rpc::Ping(_, ping) => (ping.store_id, ping.payload, None),
+        };
+        if store_id.len() > STORE_ID_BYTES_MAX {
+            return Err(format!("the store id is longer than {STORE_ID_BYTES_MAX} bytes"));
+        }
+        let caller = caller.map(|context| context.caller_context);
+        Ok(Self { request_id: id, store_id, payload, is_pull, caller })
+    }
+
+    pub(super) fn connection(self, now_ms: u64) -> Connection {
+        Connection {
+            id: connection_id(now_ms),
+            connected_at: iso_timestamp(now_ms),
+            store_id: Arc::from(self.store_id),
+            payload: self.payload,
+            headers: Vec::new(),
+            transport: Transport::DurableObject,
+            generation: self.request_id.generation(),
+        }
+    }
+
+    /// The answer when the call cannot be made; its client tries again.
+    pub(super) fn refuse(self, why: &str) -> worker::Result<JsValue> {
+        let frame = rpc_failure(self.request_id, &PullError::Rejected(HookError::new(why)));
+        let bytes = msgpack::from_json(&format!("[{frame}]"));
+        let bytes = bytes.map_err(|error| worker::Error::RustError(error.to_string()))?;
+        Ok(Uint8Array::from(bytes.as_slice()).into())
+    }
+}
