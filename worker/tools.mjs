@@ -4,3 +4,4 @@ import { fileURLToPath } from 'node:url'
 export { Miniflare } from 'miniflare'
 /** To be run with Node. */
 export const wrangler = fileURLToPath(new URL('node_modules/wrangler/bin/wrangler.js', import.meta.url))
+export { WebSocket } from 'ws'

@@ -24,7 +24,7 @@ pub use self::memory::MemoryLog;
 #[cfg(feature = "native")]
 pub use self::sqlite::{OpenError, SqliteFile, SqliteLog, StoreError, Synchronous};
 #[cfg(all(feature = "worker", target_family = "wasm"))]
-pub use self::worker::{D1Log, ObjectLog, WorkerLog, reference_backend_id};
+pub use self::worker::{D1Log, Left, ObjectLog, WorkerLog};
 #[cfg(any(test, feature = "test-util"))]
 pub use self::yielding::Yielding;
 use crate::Batch;

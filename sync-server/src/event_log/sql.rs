@@ -61,6 +61,11 @@ mod statements {
         )
     }
 
+    /// A row if there are events.
+    pub(in super::super) fn first(table: &Identifier) -> String {
+        format!("SELECT 1 FROM {table} LIMIT 1")
+    }
+
     /// Head and gaps. Binds the store id.
     pub(in super::super) fn tip(table: &Identifier) -> String {
         format!("SELECT {}, gaps FROM livestore_stores WHERE store_id = ?1", head(table))

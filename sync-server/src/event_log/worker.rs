@@ -12,7 +12,7 @@ use worker::js_sys::Array;
 use worker::wasm_bindgen::JsValue;
 
 pub use self::d1::D1Log;
-pub use self::object::{ObjectLog, reference_backend_id};
+pub use self::object::{Left, ObjectLog};
 use super::sql::{self, Documents, HEAD_MOVED};
 use super::{AppendError, EventLog, LogError, Page, Tip};
 use crate::table_name::{self, Identifier};
@@ -117,11 +117,11 @@ fn text(row: &Array, column: u32) -> Result<String, LogError> {
 }
 
 impl<D: Database> SqlLog<D> {
-    /// Finds the store or registers it. `backend_id` is the one that it had at the reference.
-    async fn open(database: D, store_id: &str, created_at: &str, backend_id: Option<&str>) -> Result<Self, LogError> {
+    /// Finds the store or registers it.
+    async fn open(database: D, store_id: &str, created_at: &str, left: Option<Left>) -> Result<Self, LogError> {
         let (table, backend_id) = match find(&database, store_id).await? {
             Some(found) => found,
-            None => register(&database, store_id, created_at, backend_id).await?,
+            None => register(&database, store_id, created_at, left).await?,
         };
         let limit = Cell::new(FIRST_LIMIT);
         Ok(Self { database, store_id: store_id.to_owned(), table, backend_id, limit })
@@ -229,15 +229,20 @@ async fn register<D: Database>(
     database: &D,
     store_id: &str,
     created_at: &str,
-    backend_id: Option<&str>,
+    left: Option<Left>,
 ) -> Result<Found, LogError> {
-    let backend_id = backend_id.map_or_else(new_backend_id, str::to_owned);
+    let takes_over = left.is_some();
+    let backend_id = left.and_then(|left| left.backend_id).unwrap_or_else(new_backend_id);
     for table in table_name::candidates(store_id) {
         let taken = database.query(statement(sql::FIND_TABLE, [table.as_str().into()])).await?;
         if !taken.is_empty() {
             continue;
         }
         database.execute(statement(sql::create_table(&table), [])).await?;
+        // Of the reference, for another store whose turn is yet to come.
+        if !takes_over && !database.query(statement(sql::first(&table), [])).await?.is_empty() {
+            continue;
+        }
         let values = [store_id.into(), table.as_str().into(), backend_id.as_str().into(), created_at.into()];
         database.execute(statement(sql::register(&table), values)).await?;
         // Somebody else may have registered the store, or another with this name: then the next one.

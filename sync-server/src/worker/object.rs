@@ -27,7 +27,7 @@ use super::internal::{self, Internal};
 use super::socket::Socket;
 use super::sweep::{self, PARKED_LOOK_MS, SWEEP_MS, Seen, Verdict};
 use super::{ObjectOptions, log, panic, stored};
-use crate::event_log::{D1Log, LogError, ObjectLog, WorkerLog, reference_backend_id};
+use crate::event_log::{D1Log, Left, LogError, ObjectLog, WorkerLog};
 use crate::home::body::{self, FRAMES_WAITING_MAX, Framing};
 use crate::home::calls::{PushCall, Spawn, handle_text, run_pushes};
 use crate::home::runtime::{sleep, spawn};
@@ -221,12 +221,14 @@ impl Body {
 
     async fn open_log(&self, store_id: &str) -> Result<WorkerLog, LogError> {
         let created_at = iso_timestamp(now_ms());
+        let storage = self.state.storage();
         if let Some((binding, required)) = self.options.storage.d1_binding() {
             match self.env.d1(binding) {
+                // Nobody asked for D1: the binding may be newer than the log, or the app's.
+                Ok(_) if !required && ObjectLog::exists(&storage, store_id) => {}
                 Ok(database) => {
-                    let left = reference_backend_id(&self.state.storage(), store_id);
-                    let log = D1Log::open(database, store_id, &created_at, left.as_deref()).await?;
-                    return Ok(WorkerLog::D1(log));
+                    let left = Left::find(&storage, store_id).await?;
+                    return Ok(WorkerLog::D1(D1Log::open(database, store_id, &created_at, left).await?));
                 }
                 Err(error) if required => {
                     return Err(LogError::nothing_stored(format!("the D1 binding {binding}: {error}")));
@@ -234,7 +236,7 @@ impl Body {
                 Err(_) => {}
             }
         }
-        Ok(WorkerLog::Object(ObjectLog::open(&self.state.storage(), store_id, &created_at).await?))
+        Ok(WorkerLog::Object(ObjectLog::open(&storage, store_id, &created_at).await?))
     }
 
     /// The open sockets with what they carry.

@@ -111,7 +111,8 @@ impl WorkerOptions {
 /// Where an object keeps its events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Storage {
-    /// In D1 if there is a binding `DB`, else in the object's own SQLite.
+    /// In D1 if there is a binding `DB`, else in the object's own SQLite; also there if it has the store's
+    /// events already, as that of a deployment of the reference 0.4.0 where nobody named a storage.
     #[default]
     Auto,
     /// In the D1 database of this binding, a table per store.

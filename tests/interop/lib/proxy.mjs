@@ -5,6 +5,7 @@ export class Proxy {
   #links = new Set()
   #server
   #refusing = false
+  #held = undefined
   #losing = { toServer: false, toClient: false }
   /** Connections made so far, up to the server; tells a test that a client has come back. */
   connected = 0
@@ -25,6 +26,10 @@ export class Proxy {
   }
 
   #accept(client, host, port) {
+    if (this.#held) {
+      client.on('error', () => {})
+      return void this.#held.push(() => this.#accept(client, host, port))
+    }
     if (this.#refusing) {
       this.failed++
       return client.destroy()
@@ -68,9 +73,17 @@ export class Proxy {
     if (future) this.#losing = { toServer, toClient }
   }
 
+  /** New connections wait for `open()`: to their clients the server is slow, as it is while one is replaced by the next. */
+  hold() {
+    this.#held = []
+  }
+
   /** New connections work again. Connections that lose their bytes go on losing them. */
   open() {
     this.#refusing = false
+    const held = this.#held ?? []
+    this.#held = undefined
+    held.forEach((accept) => accept())
     this.#losing = { toServer: false, toClient: false }
   }
 }

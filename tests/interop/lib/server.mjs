@@ -15,6 +15,18 @@ if ([LIVESTORE_SYNC_URL, LIVESTORE_SYNC_BIN, LIVESTORE_SYNC_WORKER].filter(Boole
   throw new Error('set one of LIVESTORE_SYNC_URL (a running server), LIVESTORE_SYNC_BIN (the native binary), LIVESTORE_SYNC_WORKER (d1|do-sqlite)')
 }
 
+/** What keeps the Worker's events; nothing when another server is tested. */
+export const workerStorage = LIVESTORE_SYNC_WORKER
+
+/** For tests of what only the Worker has: whether to skip them, and why. */
+export const skipUnlessWorker = LIVESTORE_SYNC_WORKER ? false : 'only with LIVESTORE_SYNC_WORKER'
+
+// Programs that are started with `--listen` and `--data`, and say where they listen. Those that run workerd end when their
+// input does, and lead a group with it, so that a crash is one of both.
+const native = () => ({ program: resolve(LIVESTORE_SYNC_BIN), args: ['serve'] })
+/** The Worker that is deployed, or the one of another folder with a wrangler.toml. */
+export const worker = (...args) => ({ program: process.execPath, args: [WORKER, '--storage', LIVESTORE_SYNC_WORKER, ...args], group: true })
+
 /** For most tests: the given running server, else a fresh one. */
 export async function anyServer() {
   if (LIVESTORE_SYNC_URL) return { url: LIVESTORE_SYNC_URL.replace(/\/+$/, ''), stop: async () => {} }
@@ -29,21 +41,20 @@ export async function ownServer() {
 
 export class OwnServer {
   #child
+  #program
   #log = []
 
-  static async start() {
+  static async start(program = LIVESTORE_SYNC_BIN ? native() : worker()) {
     const server = new OwnServer()
     server.data = await mkdtemp(join(tmpdir(), 'livestore-interop-'))
-    await server.#launch('127.0.0.1:0')
+    await server.#launch(program, '127.0.0.1:0')
     return server
   }
 
-  async #launch(listen) {
-    const flags = ['--listen', listen, '--data', this.data]
-    // The Worker ends when its input does. It leads a group with the runtime that it starts, so that a crash is one of both.
-    const child = LIVESTORE_SYNC_BIN
-      ? spawn(resolve(LIVESTORE_SYNC_BIN), ['serve', ...flags], { stdio: ['ignore', 'pipe', 'pipe'] })
-      : spawn(process.execPath, [WORKER, '--storage', LIVESTORE_SYNC_WORKER, ...flags], { stdio: 'pipe', detached: true })
+  async #launch(program, listen) {
+    this.#program = program
+    const args = [...program.args, '--listen', listen, '--data', this.data]
+    const child = spawn(program.program, args, program.group ? { stdio: 'pipe', detached: true } : { stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child = child
     createInterface({ input: child.stderr }).on('line', (line) => this.#log.push(line))
     const listening = new Promise((done, failed) => {
@@ -66,14 +77,14 @@ export class OwnServer {
     const child = this.#child
     if (child.exitCode !== null || child.signalCode !== null) return
     const gone = new Promise((done) => child.once('exit', done))
-    if (LIVESTORE_SYNC_WORKER && signal === 'SIGKILL') process.kill(-child.pid, signal)
+    if (this.#program.group && signal === 'SIGKILL') process.kill(-child.pid, signal)
     else child.kill(signal)
     await within(`the server ends on ${signal}`, gone, 30_000)
   }
 
-  /** Same data folder, same port: to its clients it is the same server. */
-  restart() {
-    return this.#launch(new URL(this.url).host)
+  /** Same data folder, same port: to its clients it is the same server, even if it is another program. */
+  restart(program = this.#program) {
+    return this.#launch(program, new URL(this.url).host)
   }
 
   async stop() {

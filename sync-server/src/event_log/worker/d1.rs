@@ -3,14 +3,15 @@ use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::{D1Database, D1DatabaseSession, D1PreparedStatement, D1SessionConstraint};
 
 use super::super::LogError;
-use super::{Database, SqlLog, Statement};
+use super::{Database, Left, SqlLog, Statement};
 
 /// A log in a table of a D1 database.
 pub struct D1Log(pub(super) SqlLog<D1>);
 
 impl D1Log {
     /// Finds the store in the database or registers it. A table that the reference left under the
-    /// store's name is taken over; `backend_id` is what its object knew the store by.
+    /// store's name is taken over if it has `left` something in the store's object, too: many ids ask for
+    /// one name, and only one of them has the events.
     ///
     /// # Errors
     ///
@@ -19,9 +20,9 @@ impl D1Log {
         database: D1Database,
         store_id: &str,
         created_at: &str,
-        backend_id: Option<&str>,
+        left: Option<Left>,
     ) -> Result<Self, LogError> {
-        SqlLog::open(D1(database), store_id, created_at, backend_id).await.map(Self)
+        SqlLog::open(D1(database), store_id, created_at, left).await.map(Self)
     }
 }
 

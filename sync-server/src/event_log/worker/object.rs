@@ -5,6 +5,7 @@ use worker::wasm_bindgen::{JsCast, JsValue};
 
 use super::super::LogError;
 use super::{Database, SqlLog, Statement};
+use crate::table_name;
 
 /// A log in the SQLite of a Durable Object. What it acknowledges is durable, because the platform holds
 /// back every answer of an object until its writes are.
@@ -18,20 +19,52 @@ impl ObjectLog {
     /// [`LogError`] when the database fails, or when the object's class has none: it must be listed in
     /// `new_sqlite_classes` of the wrangler configuration.
     pub async fn open(storage: &Storage, store_id: &str, created_at: &str) -> Result<Self, LogError> {
-        let left = reference_backend_id(storage, store_id);
         let sql = sql(storage).ok_or_else(|| {
             LogError::nothing_stored(
                 "the object has no SQLite: list its class in new_sqlite_classes, or bind a D1 database",
             )
         })?;
         let database = ObjectDatabase { storage: AsRef::<JsValue>::as_ref(storage.as_raw()).clone(), sql };
-        SqlLog::open(database, store_id, created_at, left.as_deref()).await.map(Self)
+        // Whatever is in here, is this store's.
+        let left = Left { backend_id: backend_id(storage, store_id) };
+        SqlLog::open(database, store_id, created_at, Some(left)).await.map(Self)
+    }
+
+    /// Whether the object has a log of this store in its SQLite, ours or the reference's.
+    #[must_use]
+    pub fn exists(storage: &Storage, store_id: &str) -> bool {
+        let Some(table) = table_name::candidates(store_id).next() else { return false };
+        let find = super::statement("SELECT 1 FROM sqlite_master WHERE name = ?1", [table.as_str().into()]);
+        sql(storage).and_then(|sql| execute(&sql, find).ok()).is_some_and(|rows| !rows.is_empty())
     }
 }
 
-/// The backend id by which the reference 0.4.0 knew the store, if this object was one of its.
-#[must_use]
-pub fn reference_backend_id(storage: &Storage, store_id: &str) -> Option<String> {
+/// What the reference has left in the object of a store that it served.
+#[derive(Debug)]
+pub struct Left {
+    /// By which 0.4.0 knew the store; 0.3.1 had none.
+    pub(super) backend_id: Option<String>,
+}
+
+impl Left {
+    /// `None` when the object never served the store for the reference.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`] when the object's storage fails.
+    pub async fn find(storage: &Storage, store_id: &str) -> Result<Option<Self>, LogError> {
+        if let Some(backend_id) = backend_id(storage, store_id) {
+            return Ok(Some(Self { backend_id: Some(backend_id) }));
+        }
+        let head: Option<f64> = storage.get(V03_HEAD_KEY).await.map_err(LogError::nothing_stored)?;
+        Ok(head.map(|_| Self { backend_id: None }))
+    }
+}
+
+/// Where the reference 0.3.1 keeps the head of a store that anything was pushed to.
+const V03_HEAD_KEY: &str = "currentHead";
+
+fn backend_id(storage: &Storage, store_id: &str) -> Option<String> {
     let statement = super::statement("SELECT backendId FROM context_7 WHERE storeId = ?1", [store_id.into()]);
     // Most objects have no such table, and some no SQLite.
     let rows = execute(&sql(storage)?, statement).ok()?;

@@ -1,0 +1,95 @@
+// The Worker under test behind a little JavaScript, through which tests look at what cannot be seen from outside and
+// shorten what would take too long. The object does not notice: all its events go to it as they come.
+//
+//   GET  /probe/look?store=S              how often the object was made, and the calls of it that are under way
+//   POST /probe/clock?ms=N                lets the clock go forward
+//   POST /probe/alarm?store=S             rings the object's alarm now
+//   *    /probe/direct/HEADER/…?storeId=S a request to the object past the Worker, with this internal header (may be empty)
+//
+// Looking does not wake an object: the Worker and its objects are in one isolate here.
+
+import { DurableObject } from 'cloudflare:workers'
+import worker, { WebSocketServer as Inner } from './build/index.js'
+
+const INTERNAL = 'x-livestore-sync'
+
+/** By store id. */
+const seen = new Map()
+const look = (store) => {
+  if (!seen.has(store)) seen.set(store, { made: 0, running: {}, most: {} })
+  return seen.get(store)
+}
+
+let ahead = 0
+const now = Date.now.bind(Date)
+Date.now = () => now() + ahead
+
+export class WebSocketServer extends DurableObject {
+  #inner
+  #seen
+
+  constructor(ctx, env) {
+    super(ctx, env)
+    this.#inner = new Inner(ctx, env)
+    this.#seen = look(ctx.id.name)
+    this.#seen.made++
+  }
+
+  async #call(method, ...args) {
+    const { running, most } = this.#seen
+    running[method] = (running[method] ?? 0) + 1
+    most[method] = Math.max(most[method] ?? 0, running[method])
+    try {
+      return await this.#inner[method](...args)
+    } finally {
+      running[method]--
+    }
+  }
+
+  fetch(...args) {
+    return this.#call('fetch', ...args)
+  }
+  alarm(...args) {
+    return this.#call('alarm', ...args)
+  }
+  webSocketMessage(...args) {
+    return this.#call('webSocketMessage', ...args)
+  }
+  webSocketClose(...args) {
+    return this.#call('webSocketClose', ...args)
+  }
+  webSocketError(...args) {
+    return this.#call('webSocketError', ...args)
+  }
+  ring() {
+    return this.#call('alarm')
+  }
+}
+
+export default class extends worker {
+  async fetch(request) {
+    const { pathname, searchParams } = new URL(request.url)
+    const [, probe, what, header] = pathname.split('/')
+    if (probe !== 'probe') return super.fetch(request)
+    const store = searchParams.get('store') ?? searchParams.get('storeId')
+    const objects = this.env.WEBSOCKET_SERVER
+    const object = () => objects.get(objects.idFromName(store))
+    switch (what) {
+      case 'look':
+        return Response.json(look(store))
+      case 'clock':
+        ahead += Number(searchParams.get('ms'))
+        return new Response()
+      case 'alarm':
+        await object().ring()
+        return new Response()
+      case 'direct': {
+        const direct = new Request(request)
+        direct.headers.delete(INTERNAL)
+        if (header) direct.headers.set(INTERNAL, decodeURIComponent(header))
+        return object().fetch(direct)
+      }
+    }
+    return new Response('no such probe', { status: 404 })
+  }
+}

@@ -1,0 +1,62 @@
+//! A sync worker for tests, never deployed: what its hooks do depends on the name of the first event of
+//! a push. See `entry.mjs` for the rest.
+#![cfg(target_family = "wasm")]
+
+use std::time::Duration;
+
+use livestore_sync_server::worker::{ObjectOptions, Storage, WorkerOptions, make_worker};
+use livestore_sync_server::{Connection, HookError, make_durable_object};
+use worker::{Context, Delay, Env, Request, Response, Result, event};
+
+/// Answered by a rejection that tells what the hook sees.
+const REPORT: &str = "test.report";
+
+/// Answered after [`SLOW`].
+const WAIT: &str = "test.wait";
+
+/// Brings the wasm instance down.
+const PANIC: &str = "test.panic";
+
+/// Longer than a test waits for anything.
+const SLOW: Duration = Duration::from_secs(60);
+
+make_durable_object! {
+    /// The object of one store.
+    pub struct WebSocketServer;
+    options = |env: &Env| {
+        let storage = match env.var("LIVESTORE_SYNC_STORAGE").map(|storage| storage.to_string()).as_deref() {
+            Ok("do-sqlite") => Storage::DurableObject,
+            _ => Storage::D1 { binding: "DB".to_owned() },
+        };
+        ObjectOptions::new().storage(storage).forward_headers(&["cookie", "x-test"]).on_push(
+            async |push, context| match push.batch[0].name.as_str() {
+                REPORT => Err(HookError::new(report(&context.connection))),
+                WAIT => {
+                    Delay::from(SLOW).await;
+                    Ok(())
+                }
+                PANIC => {
+                    // So that it is in a continuation, which nobody calls.
+                    Delay::from(Duration::from_millis(10)).await;
+                    panic!("as the test asked");
+                }
+                _ => Ok(()),
+            },
+        )
+    };
+}
+
+fn report(connection: &Connection) -> String {
+    serde_json::json!({
+        "connection": connection.id.to_string(),
+        "connectedAt": connection.connected_at,
+        "payload": connection.payload,
+        "headers": connection.headers,
+    })
+    .to_string()
+}
+
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
+    make_worker(WorkerOptions::new()).fetch(request, env, context).await
+}
