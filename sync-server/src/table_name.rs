@@ -60,6 +60,13 @@ pub fn candidates(store_id: &str) -> impl Iterator<Item = Identifier> {
     })
 }
 
+/// Whether no other id asks for this one's name first: letters in lower case and digits, nothing that was
+/// replaced and nothing that SQLite takes for something else.
+#[cfg(any(test, all(feature = "worker", target_family = "wasm")))]
+pub(crate) fn is_certain(store_id: &str) -> bool {
+    !store_id.is_empty() && store_id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +89,14 @@ mod tests {
         let second = |id| candidates(id).nth(1).expect("a name");
         assert_ne!(second("a-b"), second("a_b"));
         assert_ne!(candidates("a").nth(1), candidates("a").nth(2));
+    }
+
+    #[test]
+    fn names_that_only_one_id_has_are_known() {
+        for (id, certain) in [("notes1", true), ("a-b", false), ("a_b", false), ("A", false), ("", false), ("é", false)]
+        {
+            assert_eq!(is_certain(id), certain, "{id}");
+        }
     }
 
     #[test]

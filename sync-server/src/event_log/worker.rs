@@ -5,6 +5,7 @@ mod d1;
 mod object;
 
 use std::cell::Cell;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use livestore_sync_protocol::{Args, Chunk, Event, ItemFormat, PulledEvent, SeqNum};
@@ -76,24 +77,27 @@ fn statement<const N: usize>(sql: impl Into<String>, values: [Value; N]) -> Stat
     Statement { sql: sql.into(), values: values.into() }
 }
 
-/// Runs statements.
-trait Database: 'static {
+/// Runs statements. Futures in boxes, so that there is one log over both databases and not two: code
+/// is what a Worker pays for at each start.
+trait Database {
     /// How many events a page may look at.
-    const LIMIT_MAX: u32;
+    fn limit_max(&self) -> u32;
 
     /// The rows that a statement yields.
-    async fn query(&self, statement: Statement) -> Result<Vec<Array>, LogError>;
+    fn query(&self, statement: Statement) -> Answer<'_, Vec<Array>>;
 
     /// Runs one statement; how many rows it changed.
-    async fn execute(&self, statement: Statement) -> Result<u64, LogError>;
+    fn execute(&self, statement: Statement) -> Answer<'_, u64>;
 
     /// Runs all statements or none.
-    async fn transaction(&self, statements: Vec<Statement>) -> Result<(), LogError>;
+    fn transaction(&self, statements: Vec<Statement>) -> Answer<'_, ()>;
 }
 
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, LogError>> + 'a>>;
+
 /// A log over a database.
-struct SqlLog<D> {
-    database: D,
+struct SqlLog {
+    database: Box<dyn Database>,
     store_id: String,
     table: Identifier,
     backend_id: Arc<str>,
@@ -116,12 +120,17 @@ fn text(row: &Array, column: u32) -> Result<String, LogError> {
     row.get(column).as_string().ok_or_else(|| unexpected("a text"))
 }
 
-impl<D: Database> SqlLog<D> {
+impl SqlLog {
     /// Finds the store or registers it.
-    async fn open(database: D, store_id: &str, created_at: &str, left: Option<Left>) -> Result<Self, LogError> {
-        let (table, backend_id) = match find(&database, store_id).await? {
+    async fn open(
+        database: Box<dyn Database>,
+        store_id: &str,
+        created_at: &str,
+        left: Option<Left>,
+    ) -> Result<Self, LogError> {
+        let (table, backend_id) = match find(&*database, store_id).await? {
             Some(found) => found,
-            None => register(&database, store_id, created_at, left).await?,
+            None => register(&*database, store_id, created_at, left).await?,
         };
         let limit = Cell::new(FIRST_LIMIT);
         Ok(Self { database, store_id: store_id.to_owned(), table, backend_id, limit })
@@ -171,7 +180,7 @@ impl<D: Database> SqlLog<D> {
             taken += events as u32;
             looked = number(row, 4)? as u32;
         }
-        self.limit.set(sql::next_limit(limit, looked, taken, D::LIMIT_MAX));
+        self.limit.set(sql::next_limit(limit, looked, taken, self.database.limit_max()));
         Ok(Page { chunks, more: looked == limit || taken < looked })
     }
 
@@ -205,7 +214,7 @@ fn pulled_event(row: &Array) -> Result<PulledEvent, LogError> {
 
 type Found = (Identifier, Arc<str>);
 
-async fn find<D: Database>(database: &D, store_id: &str) -> Result<Option<Found>, LogError> {
+async fn find(database: &dyn Database, store_id: &str) -> Result<Option<Found>, LogError> {
     let rows = match database.query(statement(sql::FIND_STORE, [store_id.into()])).await {
         Ok(rows) => rows,
         Err(error) if error.message.contains("no such table") => {
@@ -225,8 +234,8 @@ fn registry() -> String {
     lines.collect::<Vec<_>>().join(" ").trim().trim_end_matches(';').to_owned()
 }
 
-async fn register<D: Database>(
-    database: &D,
+async fn register(
+    database: &dyn Database,
     store_id: &str,
     created_at: &str,
     left: Option<Left>,
@@ -240,7 +249,10 @@ async fn register<D: Database>(
         }
         database.execute(statement(sql::create_table(&table), [])).await?;
         // Of the reference, for another store whose turn is yet to come.
-        if !takes_over && !database.query(statement(sql::first(&table), [])).await?.is_empty() {
+        if !takes_over
+            && !table_name::is_certain(store_id)
+            && !database.query(statement(sql::first(&table), [])).await?.is_empty()
+        {
             continue;
         }
         let values = [store_id.into(), table.as_str().into(), backend_id.as_str().into(), created_at.into()];

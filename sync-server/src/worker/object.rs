@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -189,8 +190,9 @@ impl Body {
     }
 
     /// The open store. `store_id` is known from a request; else a socket tells.
-    async fn home(&self, store_id: Option<&str>) -> Result<Rc<Home>, LogError> {
-        self.home.get_or_try_init(|| self.open(store_id)).await.cloned()
+    fn home<'a>(&'a self, store_id: Option<&'a str>) -> Pin<Box<dyn Future<Output = Result<Rc<Home>, LogError>> + 'a>> {
+        // In a box, because it is in the code of every call.
+        Box::pin(async move { self.home.get_or_try_init(|| self.open(store_id)).await.cloned() })
     }
 
     async fn open(&self, store_id: Option<&str>) -> Result<Rc<Home>, LogError> {

@@ -20,6 +20,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::pin::Pin;
 
 use ::worker::js_sys::Promise;
 use ::worker::wasm_bindgen::prelude::*;
@@ -61,8 +62,13 @@ pub(super) fn guard<T: Into<JsValue>>(
     state: &State,
     work: impl Future<Output = ::worker::Result<T>> + 'static,
 ) -> Promise {
+    guard_boxed(state, Box::pin(async move { work.await.map(Into::into).map_err(Into::into) }))
+}
+
+/// Once in the code for all calls.
+fn guard_boxed(state: &State, work: Pin<Box<dyn Future<Output = Result<JsValue, JsValue>>>>) -> Promise {
     install();
-    let work = wasm_bindgen_futures::future_to_promise(async move { work.await.map(Into::into).map_err(Into::into) });
+    let work = wasm_bindgen_futures::future_to_promise(work);
     PANICS.with(|panics| panics.guard(state.as_raw().as_ref(), &work, CLOSE_RESUME, CLOSE_REASON))
 }
 

@@ -3,10 +3,10 @@ use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::{D1Database, D1DatabaseSession, D1PreparedStatement, D1SessionConstraint};
 
 use super::super::LogError;
-use super::{Database, Left, SqlLog, Statement};
+use super::{Answer, Database, Left, SqlLog, Statement};
 
 /// A log in a table of a D1 database.
-pub struct D1Log(pub(super) SqlLog<D1>);
+pub struct D1Log(pub(super) SqlLog);
 
 impl D1Log {
     /// Finds the store in the database or registers it. A table that the reference left under the
@@ -22,11 +22,11 @@ impl D1Log {
         created_at: &str,
         left: Option<Left>,
     ) -> Result<Self, LogError> {
-        SqlLog::open(D1(database), store_id, created_at, left).await.map(Self)
+        SqlLog::open(Box::new(D1(database)), store_id, created_at, left).await.map(Self)
     }
 }
 
-pub(super) struct D1(D1Database);
+struct D1(D1Database);
 
 /// D1 says so where the database refused, and with that nothing of the statement or batch is stored.
 /// Whatever else went wrong, went wrong on the way.
@@ -52,27 +52,35 @@ fn prepare(session: &D1DatabaseSession, statement: Statement) -> Result<D1Prepar
 }
 
 impl Database for D1 {
-    const LIMIT_MAX: u32 = 2_000;
-
-    async fn query(&self, statement: Statement) -> Result<Vec<Array>, LogError> {
-        let rows = prepare(&self.session()?, statement)?.raw_js_value().await.map_err(failed)?;
-        Ok(rows.into_iter().map(JsCast::unchecked_into).collect())
+    fn limit_max(&self) -> u32 {
+        2_000
     }
 
-    async fn execute(&self, statement: Statement) -> Result<u64, LogError> {
-        let result = prepare(&self.session()?, statement)?.run().await.map_err(failed)?;
-        if let Some(error) = result.error() {
-            return Err(LogError::unknown_outcome(error));
-        }
-        let meta = result.meta().map_err(LogError::unknown_outcome)?;
-        let changes = meta.and_then(|meta| meta.changes);
-        changes.map(|changes| changes as u64).ok_or_else(|| LogError::unknown_outcome("D1 does not say what changed"))
+    fn query(&self, statement: Statement) -> Answer<'_, Vec<Array>> {
+        Box::pin(async move {
+            let rows = prepare(&self.session()?, statement)?.raw_js_value().await.map_err(failed)?;
+            Ok(rows.into_iter().map(JsCast::unchecked_into).collect())
+        })
     }
 
-    async fn transaction(&self, statements: Vec<Statement>) -> Result<(), LogError> {
-        let session = self.session()?;
-        let statements = statements.into_iter().map(|statement| prepare(&session, statement));
-        let statements = statements.collect::<Result<_, _>>()?;
-        session.batch(statements).await.map(drop).map_err(failed)
+    fn execute(&self, statement: Statement) -> Answer<'_, u64> {
+        Box::pin(async move {
+            let result = prepare(&self.session()?, statement)?.run().await.map_err(failed)?;
+            if let Some(error) = result.error() {
+                return Err(LogError::unknown_outcome(error));
+            }
+            let meta = result.meta().map_err(LogError::unknown_outcome)?;
+            let changes = meta.and_then(|meta| meta.changes).map(|changes| changes as u64);
+            changes.ok_or_else(|| LogError::unknown_outcome("D1 does not say what changed"))
+        })
+    }
+
+    fn transaction(&self, statements: Vec<Statement>) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let session = self.session()?;
+            let statements = statements.into_iter().map(|statement| prepare(&session, statement));
+            let statements = statements.collect::<Result<_, _>>()?;
+            session.batch(statements).await.map(drop).map_err(failed)
+        })
     }
 }

@@ -1,15 +1,17 @@
+use std::future::ready;
+
 use worker::Storage;
 use worker::js_sys::{Array, Function, Reflect};
 use worker::wasm_bindgen::closure::Closure;
 use worker::wasm_bindgen::{JsCast, JsValue};
 
 use super::super::LogError;
-use super::{Database, SqlLog, Statement};
+use super::{Answer, Database, SqlLog, Statement};
 use crate::table_name;
 
 /// A log in the SQLite of a Durable Object. What it acknowledges is durable, because the platform holds
 /// back every answer of an object until its writes are.
-pub struct ObjectLog(pub(super) SqlLog<ObjectDatabase>);
+pub struct ObjectLog(pub(super) SqlLog);
 
 impl ObjectLog {
     /// Finds the store or registers it. What the reference left is taken over.
@@ -24,7 +26,7 @@ impl ObjectLog {
                 "the object has no SQLite: list its class in new_sqlite_classes, or bind a D1 database",
             )
         })?;
-        let database = ObjectDatabase { storage: AsRef::<JsValue>::as_ref(storage.as_raw()).clone(), sql };
+        let database = Box::new(ObjectDatabase { storage: AsRef::<JsValue>::as_ref(storage.as_raw()).clone(), sql });
         // Whatever is in here, is this store's.
         let left = Left { backend_id: backend_id(storage, store_id) };
         SqlLog::open(database, store_id, created_at, Some(left)).await.map(Self)
@@ -77,7 +79,7 @@ fn sql(storage: &Storage) -> Option<JsValue> {
     sql.is_object().then_some(sql)
 }
 
-pub(super) struct ObjectDatabase {
+struct ObjectDatabase {
     storage: JsValue,
     sql: JsValue,
 }
@@ -103,30 +105,40 @@ fn failed(error: JsValue) -> LogError {
     LogError::nothing_stored(message.unwrap_or_else(|| format!("{error:?}")))
 }
 
-impl Database for ObjectDatabase {
-    const LIMIT_MAX: u32 = 1_000;
-
-    async fn query(&self, statement: Statement) -> Result<Vec<Array>, LogError> {
-        execute(&self.sql, statement).map_err(failed)
-    }
-
-    async fn execute(&self, statement: Statement) -> Result<u64, LogError> {
+impl ObjectDatabase {
+    fn changed(&self, statement: Statement) -> Result<u64, LogError> {
         execute(&self.sql, statement).map_err(failed)?;
         // Nothing can come between the two: there is no await.
         let rows = execute(&self.sql, super::statement("SELECT changes()", [])).map_err(failed)?;
-        rows.first()
-            .ok_or_else(|| super::unexpected("a row"))
-            .and_then(|row| super::number(row, 0))
-            .map(i64::unsigned_abs)
+        let row = rows.first().ok_or_else(|| super::unexpected("a row"))?;
+        super::number(row, 0).map(i64::unsigned_abs)
     }
 
-    async fn transaction(&self, statements: Vec<Statement>) -> Result<(), LogError> {
+    fn all_or_none(&self, statements: Vec<Statement>) -> Result<(), JsValue> {
         let sql = self.sql.clone();
         // An error between statements does not undo those before it by itself.
         let all = Closure::once_into_js(move || -> Result<(), JsValue> {
             statements.into_iter().try_for_each(|statement| execute(&sql, statement).map(drop))
         });
-        let transaction_sync = method(&self.storage, "transactionSync").map_err(failed)?;
-        transaction_sync.call1(&self.storage, &all).map(drop).map_err(failed)
+        method(&self.storage, "transactionSync")?.call1(&self.storage, &all).map(drop)
+    }
+}
+
+/// Its SQLite answers at once.
+impl Database for ObjectDatabase {
+    fn limit_max(&self) -> u32 {
+        1_000
+    }
+
+    fn query(&self, statement: Statement) -> Answer<'_, Vec<Array>> {
+        Box::pin(ready(execute(&self.sql, statement).map_err(failed)))
+    }
+
+    fn execute(&self, statement: Statement) -> Answer<'_, u64> {
+        Box::pin(ready(self.changed(statement)))
+    }
+
+    fn transaction(&self, statements: Vec<Statement>) -> Answer<'_, ()> {
+        Box::pin(ready(self.all_or_none(statements).map_err(failed)))
     }
 }
