@@ -111,10 +111,12 @@ impl Resume {
             if !claimed.pulls.contains(&entry.position) {
                 claimed.pulls.push(entry.position.clone());
             }
-            claimed.acknowledged.extend(entry.acknowledged.iter().cloned());
+            for id in &entry.acknowledged {
+                if !claimed.acknowledged.contains(id) {
+                    claimed.acknowledged.push(id.clone());
+                }
+            }
         }
-        claimed.acknowledged.sort();
-        claimed.acknowledged.dedup();
         claimed
     }
 

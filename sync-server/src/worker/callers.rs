@@ -138,12 +138,13 @@ impl Callers {
             caller.kept.set(Some(kept.after?));
             Some((kept.context, caller))
         };
-        let callers = RefCell::new(kept.into_iter().filter_map(caller).collect());
+        let mut callers = BTreeMap::new();
+        callers.extend(kept.into_iter().filter_map(caller));
         Ok(Self(Rc::new(Inner {
             state,
             env,
             store_id: store_id.into(),
-            callers,
+            callers: RefCell::new(callers),
             store: OnceCell::new(),
             keeping: Cell::new(false),
             changed: Cell::new(false),
