@@ -7,6 +7,7 @@ use livestore_sync_protocol::{Chunk, ChunkBuilder, Event, EventRow, ItemFormat, 
 pub struct Batch {
     events: Arc<[Event]>,
     created_at: String,
+    bytes: usize,
     v03: OnceLock<Vec<Chunk>>,
     rpc: OnceLock<Vec<Chunk>>,
 }
@@ -16,7 +17,8 @@ impl Batch {
     #[must_use]
     pub fn new(events: Arc<[Event]>, created_at: String) -> Self {
         debug_assert!(!events.is_empty(), "an empty push is answered before it gets here");
-        Self { events, created_at, v03: OnceLock::new(), rpc: OnceLock::new() }
+        let bytes = events.iter().map(bytes).sum();
+        Self { events, created_at, bytes, v03: OnceLock::new(), rpc: OnceLock::new() }
     }
 
     /// Groups events that were read from a log into the pushes that they came with, as far as their
@@ -42,6 +44,12 @@ impl Batch {
     #[must_use]
     pub fn created_at(&self) -> &str {
         &self.created_at
+    }
+
+    /// Size of what an event log stores of it, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The rows that event logs store.
@@ -74,4 +82,8 @@ impl Batch {
             builder.finish()
         })
     }
+}
+
+fn bytes(event: &Event) -> usize {
+    event.name.len() + event.args.as_stored().map_or(0, str::len) + event.client_id.len() + event.session_id.len()
 }

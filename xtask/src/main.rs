@@ -25,6 +25,7 @@ cargo xtask COMMAND
   worker      builds the Worker and bundles it as it is deployed, prints its size, fails if it is too large
   build-worker FOLDER
               builds the crate of a Worker into FOLDER/build; wrangler.toml calls it
+  conformance the suite of event logs on D1 and on object SQLite, inside workerd
   bench       this server and the published reference, measured side by side on this machine, as a
               Markdown table; --quick takes minutes, --no-reference leaves the reference out
   setup       what the commands above need, installed ahead of time
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         "blackbox" => test::blackbox(rest),
         "interop" => test::interop(rest),
         "bench" => bench::bench(rest),
+        "conformance" => worker::conformance(),
         "dev" => worker::dev(rest),
         "worker" => worker::bundle(),
         "build-worker" => worker::build(rest),

@@ -35,6 +35,7 @@ fn all_steps(times: &mut Vec<(String, Duration)>) -> Result {
     step("wasm", &wasm)?;
     step("unit", &unit)?;
     step("worker", &worker::bundle)?;
+    step("conformance", &worker::conformance)?;
     step("build of the native binary", &|| binary().map(drop))?;
     for suite in [Suite::Blackbox, Suite::Interop] {
         step(&format!("{suite:?}, native"), &|| suite.run(&Server::Native, &[]))?;

@@ -64,6 +64,13 @@ pub(crate) fn bundle_of(folder: &str, bytes_max: Option<usize>) -> Result {
     }
 }
 
+/// The suite of event logs, inside workerd.
+pub(crate) fn conformance() -> Result {
+    const FOLDER: &str = "tests/conformance-worker";
+    bundle_of(FOLDER, None)?;
+    run(&mut command("node", &[&format!("{FOLDER}/run.mjs")]))
+}
+
 const METRICS: (&str, &str) = ("WRANGLER_SEND_METRICS", "false");
 
 /// `wrangler dev` on this machine.

@@ -89,6 +89,21 @@ mod statements {
         format!("SELECT json_extract('{{}}', CASE WHEN {} = ?1 THEN '$' ELSE '{HEAD_MOVED}' END)", head(table))
     }
 
+    /// Numbers, places and running sizes of events in a range. Only sizes are read of those that are left
+    /// to the next page: `octet_length` does not load what it measures. A control character is six bytes.
+    fn sizes(table: &Identifier, range: &str) -> String {
+        format!(
+            r#"WITH sizes AS (
+  SELECT "seqNum" AS n, row_number() OVER byNumber AS i, sum(bytes) OVER byNumber AS total
+  FROM (
+    SELECT "seqNum", {ITEM_BYTES} + COALESCE(octet_length("args"), 4) + 6 * (octet_length("name") + octet_length("createdAt") + octet_length("clientId") + octet_length("sessionId")) AS bytes
+    FROM {table} WHERE {range}
+  )
+  WINDOW byNumber AS (ORDER BY "seqNum" ROWS UNBOUNDED PRECEDING)
+)"#
+        )
+    }
+
     /// A page, a row for each chunk: items, how many, the first, the last, and, the same in each row,
     /// how many events were looked at. Binds the cursor and how many events to look at.
     pub(in super::super) fn page(table: &Identifier, format: ItemFormat) -> String {
@@ -96,17 +111,9 @@ mod statements {
             ItemFormat::V03 => "",
             ItemFormat::Rpc => r#""_tag":"SyncMessage.SyncMetadata","#,
         };
-        // Only sizes are read of events that are left to the next page: `octet_length` does not load what
-        // it measures. A control character is six bytes.
+        let sizes = sizes(table, r#""seqNum" > ?1 ORDER BY "seqNum" LIMIT ?2"#);
         format!(
-            r#"WITH sizes AS (
-  SELECT "seqNum" AS n, row_number() OVER byNumber AS i, sum(bytes) OVER byNumber AS total
-  FROM (
-    SELECT "seqNum", {ITEM_BYTES} + COALESCE(octet_length("args"), 4) + 6 * (octet_length("name") + octet_length("createdAt") + octet_length("clientId") + octet_length("sessionId")) AS bytes
-    FROM {table} WHERE "seqNum" > ?1 ORDER BY "seqNum" LIMIT ?2
-  )
-  WINDOW byNumber AS (ORDER BY "seqNum" ROWS UNBOUNDED PRECEDING)
-)
+            r#"{sizes}
 SELECT group_concat(item, ','), count(*), min(n), max(n), (SELECT count(*) FROM sizes)
 FROM (
   SELECT n, (i - 1) / {CHUNK_EVENTS_MAX} AS chunk,
@@ -133,9 +140,13 @@ GROUP BY chunk ORDER BY chunk"#
         whole.min(max)
     }
 
-    /// The columns of events. Binds the cursor, the last number and a limit.
+    /// The columns of events, as many as make a page, and how many are in the range. Binds the cursor, the
+    /// last number and a limit.
     pub(in super::super) fn events(table: &Identifier) -> String {
-        format!(r#"SELECT {COLUMNS} FROM {table} WHERE "seqNum" > ?1 AND "seqNum" <= ?2 ORDER BY "seqNum" LIMIT ?3"#)
+        let sizes = sizes(table, r#""seqNum" > ?1 AND "seqNum" <= ?2 ORDER BY "seqNum" LIMIT ?3"#);
+        format!(
+            r#"{sizes} SELECT {COLUMNS}, (SELECT count(*) FROM sizes) FROM sizes JOIN {table} ON "seqNum" = n WHERE i = 1 OR total <= {PAGE_BYTES_MAX} ORDER BY n"#
+        )
     }
 
     /// Counts. Binds the cursor.

@@ -15,7 +15,7 @@ use worker::wasm_bindgen::JsValue;
 pub use self::d1::D1Log;
 pub use self::object::{Left, ObjectLog};
 use super::sql::{self, Documents, HEAD_MOVED};
-use super::{AppendError, EventLog, LogError, Page, Tip};
+use super::{AppendError, EventLog, LogError, PAGE_EVENTS_MAX, Page, Tip};
 use crate::table_name::{self, Identifier};
 use crate::{Batch, admission, new_backend_id};
 
@@ -80,9 +80,6 @@ fn statement<const N: usize>(sql: impl Into<String>, values: [Value; N]) -> Stat
 /// Runs statements. Futures in boxes, so that there is one log over both databases and not two: code
 /// is what a Worker pays for at each start.
 trait Database {
-    /// How many events a page may look at.
-    fn limit_max(&self) -> u32;
-
     /// The rows that a statement yields.
     fn query(&self, statement: Statement) -> Answer<'_, Vec<Array>>;
 
@@ -180,14 +177,25 @@ impl SqlLog {
             taken += events as u32;
             looked = number(row, 4)? as u32;
         }
-        self.limit.set(sql::next_limit(limit, looked, taken, self.database.limit_max()));
+        self.limit.set(sql::next_limit(limit, looked, taken, PAGE_EVENTS_MAX));
         Ok(Page { chunks, more: looked == limit || taken < looked })
     }
 
     async fn events(&self, after: SeqNum, last: SeqNum, limit: u32) -> Result<Vec<PulledEvent>, LogError> {
-        let values = [after.into(), last.into(), u64::from(limit).into()];
-        let rows = self.database.query(statement(sql::events(&self.table), values)).await?;
-        rows.iter().map(pulled_event).collect()
+        let (mut after, mut events) = (after, Vec::new());
+        loop {
+            let left = u64::from(limit) - events.len() as u64;
+            let values = [after.into(), last.into(), left.into()];
+            let rows = self.database.query(statement(sql::events(&self.table), values)).await?;
+            for row in &rows {
+                events.push(pulled_event(row)?);
+            }
+            let Some(row) = rows.last() else { return Ok(events) };
+            if number(row, 7)? as usize == rows.len() {
+                return Ok(events);
+            }
+            after = seq_num(row, 0)?;
+        }
     }
 
     async fn count(&self, after: SeqNum) -> Result<u64, LogError> {

@@ -12,6 +12,9 @@ use crate::{Batch, PushError, admission, iso_timestamp};
 /// Events that one commit may carry; pushes beyond them wait for the next.
 pub(super) const COMMIT_EVENTS_MAX: usize = 2 * BATCH_EVENTS_MAX;
 
+/// Bytes of them, likewise: what a Worker sends to D1 at once. A single push may be larger.
+pub(super) const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Times that a commit is tried again when somebody else appended first.
 const HEAD_MOVED_RETRIES: usize = 3;
 
@@ -140,14 +143,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// The pushes that waited longest, as many as one commit takes.
     fn next_group(&self) -> Vec<Queued> {
         let mut queue = lock(&self.queue);
-        let mut events = 0;
-        let fits = queue
-            .iter()
-            .take_while(|queued| {
-                events += queued.batch.events().len();
-                events <= COMMIT_EVENTS_MAX
-            })
-            .count();
+        let fits = group(queue.iter().map(|queued| (queued.batch.events().len(), queued.batch.bytes())));
         queue.drain(..fits).collect()
     }
 
@@ -241,6 +237,19 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     }
 }
 
+/// How many pushes, of so many events and bytes each, go into one commit: one at least.
+fn group(pushes: impl Iterator<Item = (usize, usize)>) -> usize {
+    let (mut events, mut bytes) = (0, 0);
+    pushes
+        .take_while(|push| {
+            let is_first = events == 0;
+            events += push.0;
+            bytes += push.1;
+            is_first || (events <= COMMIT_EVENTS_MAX && bytes <= COMMIT_BYTES_MAX)
+        })
+        .count()
+}
+
 fn fail(group: Vec<Queued>, error: &LogError) {
     for queued in group {
         let _ = queued.reply.send(Err(error.clone().into()));
@@ -268,4 +277,20 @@ fn next_tip(tip: Tip, batches: &[Arc<Batch>]) -> Tip {
     let head = batches.last().map_or(tip.head, |batch| batch.last());
     let gaps = batches.iter().map(|batch| admission::gaps(batch.events())).sum::<u64>();
     Tip { head, gaps: tip.gaps + gaps }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_has_as_many_pushes_as_fit() {
+        let of = |pushes: &[(usize, usize)]| group(pushes.iter().copied());
+        assert_eq!(of(&[]), 0);
+        assert_eq!(of(&[(COMMIT_EVENTS_MAX - 1, 0), (1, 0), (1, 0)]), 2);
+        assert_eq!(of(&[(COMMIT_EVENTS_MAX, 0), (1, 0)]), 1);
+        assert_eq!(of(&[(1, COMMIT_BYTES_MAX - 1), (1, 1), (1, 1)]), 2);
+        assert_eq!(of(&[(1, COMMIT_BYTES_MAX), (1, 1)]), 1);
+        assert_eq!(of(&[(1, COMMIT_BYTES_MAX + 1), (1, 1)]), 1, "the first always fits");
+    }
 }

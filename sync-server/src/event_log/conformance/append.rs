@@ -4,7 +4,9 @@ use livestore_sync_protocol::limits::BATCH_EVENTS_MAX;
 use livestore_sync_protocol::{Args, Event, SeqNum};
 
 use super::super::{AppendError, EventLog, Tip};
-use super::sample::{CREATED_AT, all_at_once, append, args, assert_holds, batch, chain, event, pulled, run, seq, tip};
+use super::sample::{
+    CREATED_AT, all_at_once, append, args, assert_holds, batch, chain, event, pulled, run, seq, sized, tip,
+};
 use crate::Batch;
 
 /// An empty log stands at the root, has an identity that stays, and can be read.
@@ -119,6 +121,34 @@ pub async fn a_commits_worth_of_events_is_stored(log: &impl EventLog) {
     let batches = [run(0, half), run(half, 2 * half)];
     append(log, &batches).await.expect("appends");
     assert_holds(log, &batches).await;
+}
+
+/// More than any database takes at once, in one commit all the same, together with what it does to the
+/// gaps.
+pub async fn a_commit_of_megabytes_is_stored_with_its_gaps(log: &impl EventLog) {
+    let batches = [run(0, 1), large(1), batch(chain(12, [20, 21]))];
+    append(log, &batches).await.expect("appends");
+    assert_holds(log, &batches).await;
+    let escapes = Event { args: args(&format!("\"{}\"", "\\\"".repeat(400_000))), ..event(21, 22) };
+    let next = batch(vec![escapes]);
+    append(log, &[Arc::clone(&next)]).await.expect("appends");
+    assert_holds(log, &[&batches[..], &[next]].concat()).await;
+}
+
+/// The same where the head is another: nothing of it is stored.
+pub async fn a_stale_head_changes_nothing_of_a_large_commit(log: &impl EventLog) {
+    let stored = [run(0, 5)];
+    append(log, &stored).await.expect("appends");
+    for head in [0, 3, 16, 100] {
+        let stale = Tip { head: seq(head), gaps: 0 };
+        assert_moved(log.append(stale, vec![large(head), batch(chain(head + 11, [head + 20]))]).await);
+        assert_holds(log, &stored).await;
+    }
+}
+
+/// Eleven events of 500 kB.
+fn large(parent: i64) -> Arc<Batch> {
+    batch((parent + 1..=parent + 11).map(|number| sized(number, 500_000)).collect())
 }
 
 /// Numbers may be left out; the tip knows how many were, over any number of appends.

@@ -129,6 +129,7 @@ fn a_store_is_registered_with_what_its_table_holds() {
         connection.execute(&register(&table()), values).expect("SQL")
     };
     assert_eq!((register("x"), register("x"), register("y")), (1, 0, 0), "one store, one table");
+    assert!(connection.prepare(&first(&table())).expect("SQL").exists([]).expect("SQL"), "it has events");
     let found = connection.query_row(FIND_STORE, ["x"], |row| Ok((row.get(0)?, row.get(1)?)));
     assert_eq!(found, Ok((table().as_str().to_owned(), "backend".to_owned())));
     assert!(connection.prepare(FIND_TABLE).expect("SQL").exists(["EVENTLOG_7_X"]).expect("SQL"), "SQLite folds case");

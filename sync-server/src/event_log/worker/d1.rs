@@ -52,10 +52,6 @@ fn prepare(session: &D1DatabaseSession, statement: Statement) -> Result<D1Prepar
 }
 
 impl Database for D1 {
-    fn limit_max(&self) -> u32 {
-        2_000
-    }
-
     fn query(&self, statement: Statement) -> Answer<'_, Vec<Array>> {
         Box::pin(async move {
             let rows = prepare(&self.session()?, statement)?.raw_js_value().await.map_err(failed)?;

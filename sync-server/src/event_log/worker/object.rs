@@ -126,10 +126,6 @@ impl ObjectDatabase {
 
 /// Its SQLite answers at once.
 impl Database for ObjectDatabase {
-    fn limit_max(&self) -> u32 {
-        1_000
-    }
-
     fn query(&self, statement: Statement) -> Answer<'_, Vec<Array>> {
         Box::pin(ready(execute(&self.sql, statement).map_err(failed)))
     }
