@@ -20,6 +20,7 @@ cargo xtask COMMAND
   blackbox    the black-box suite and the kill test, against the native binary;
               --worker d1|do-sqlite: against the Worker in workerd
   interop     published LiveStore clients against the native binary; --worker as above
+  do-rpc      published clients that are Durable Objects, and panics, under `wrangler dev`
   dev         the Worker on http://localhost:8787 under `wrangler dev`; --port N,
               --storage d1|do-sqlite, and any flag of `wrangler dev`, like --persist-to FOLDER
   worker      builds the Worker and bundles it as it is deployed, prints its size, fails if it is too large
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         "wasm" => test::wasm(),
         "blackbox" => test::blackbox(rest),
         "interop" => test::interop(rest),
+        "do-rpc" => test::do_rpc(),
         "bench" => bench::bench(rest),
         "conformance" => worker::conformance(),
         "dev" => worker::dev(rest),

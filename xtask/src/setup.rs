@@ -55,6 +55,12 @@ pub(crate) fn interop_packages() -> Result<PathBuf> {
     npm_packages("tests/interop", &["v03", "v04", "next"])
 }
 
+/// The folder of the tests with clients that are Durable Objects.
+pub(crate) fn do_rpc_packages() -> Result<PathBuf> {
+    worker_packages()?;
+    npm_packages("tests/interop/do-rpc", &["."])
+}
+
 /// The folder of the benchmark, with the npm packages that it needs.
 pub(crate) fn bench_packages(reference: bool) -> Result<PathBuf> {
     let reference: &[&str] = if reference { &["reference/v03", "reference/v04"] } else { &[] };

@@ -34,6 +34,8 @@ fn all_steps(times: &mut Vec<(String, Duration)>) -> Result {
     step("lint", &lint)?;
     step("wasm", &wasm)?;
     step("unit", &unit)?;
+    // Before the release build, which goes to the same place.
+    step("client objects and panics", &do_rpc)?;
     step("worker", &worker::bundle)?;
     step("conformance", &worker::conformance)?;
     step("build of the native binary", &|| binary().map(drop))?;
@@ -93,6 +95,12 @@ pub(crate) fn blackbox(arguments: &[String]) -> Result {
 
 pub(crate) fn interop(arguments: &[String]) -> Result {
     by_arguments(Suite::Interop, arguments)
+}
+
+/// Clients that are Durable Objects, and what a panic leaves behind: against a debug build, under `wrangler dev`.
+pub(crate) fn do_rpc() -> Result {
+    worker::build_debug()?;
+    run(command("npm", &["test"]).current_dir(setup::do_rpc_packages()?))
 }
 
 fn by_arguments(suite: Suite, arguments: &[String]) -> Result {

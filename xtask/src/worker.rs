@@ -29,18 +29,28 @@ pub(crate) fn build(arguments: &[String]) -> Result {
         [folder] if !folder.starts_with('-') => folder,
         _ => return Err(format!("usage: {USAGE_BUILD}")),
     };
-    setup::wasm_target()?;
-    let mut build = Command::new(tools::worker_build()?);
-    build.args(["--profile", PROFILE, "--no-opt", "--locked"]).current_dir(root().join(folder));
-    // It would download what is not named here.
-    build.env("WASM_BINDGEN_BIN", tools::wasm_bindgen()?).env("ESBUILD_BIN", setup::worker_program("esbuild")?);
-    run(&mut build)?;
+    run_worker_build(folder, &["--profile", PROFILE, "--no-opt"])?;
     // `worker-build` would do this too, but it keeps the names of functions: a sixth of what is deployed.
     // What the runtime must be able to do is written in the file, except for what wasm-bindgen needs to catch exceptions.
     let wasm = root().join(folder).join("build/index_bg.wasm");
     let mut optimize = Command::new(setup::worker_program("wasm-opt")?);
     optimize.args(["-O3", "--enable-exception-handling"]).arg(&wasm).arg("-o").arg(&wasm);
     run(&mut optimize)
+}
+
+/// The deployed Worker with what only its debug build has: the routes that tests of panics need.
+pub(crate) fn build_debug() -> Result {
+    run_worker_build(DEPLOYED, &["--dev"])
+}
+
+fn run_worker_build(folder: &str, how: &[&str]) -> Result {
+    setup::wasm_target()?;
+    let mut build = Command::new(tools::worker_build()?);
+    build.args(how).arg("--locked").current_dir(root().join(folder));
+    // It would download what is not named here.
+    build.env("WASM_BINDGEN_BIN", tools::wasm_bindgen()?).env("ESBUILD_BIN", setup::worker_program("esbuild")?);
+    build.env("WASM_OPT_BIN", setup::worker_program("wasm-opt")?);
+    run(&mut build)
 }
 
 /// Makes what would be deployed, and fails if it is too large.
