@@ -1,0 +1,191 @@
+//! The file: a log, what is pending, and the app's tables, changed together. Synchronous; one thread has it.
+
+mod gate;
+pub(crate) mod log;
+mod materialise;
+mod open;
+mod receive;
+mod undo;
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use livestore_sync_protocol::{Event, SeqNum};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use self::gate::Gate;
+pub(crate) use self::log::Position;
+pub(crate) use self::receive::Received;
+use self::undo::UndoTable;
+use super::backend::PushBatch;
+use super::error::{CommitError, DatabaseError, OpenError};
+use super::event::NewEvent;
+use super::limits;
+use super::options::{Materialiser, Options, UnknownEvents};
+
+pub(crate) struct LogFile {
+    connection: Connection,
+    context: Context,
+    path: PathBuf,
+    position: Position,
+    backend_id: Option<String>,
+    /// The last id given to a pending event. Ids only go up while the file is open.
+    last_id: i64,
+    epoch: u64,
+    /// Released when all else is closed: fields are dropped in this order.
+    _lock: File,
+}
+
+/// What it takes to apply an event.
+pub(crate) struct Context {
+    materialisers: HashMap<String, Materialiser>,
+    unknown_events: UnknownEvents,
+    /// Unknown names that the log has been told about.
+    warned: RefCell<HashSet<String>>,
+    tables: Vec<UndoTable>,
+    gate: Gate,
+    client_id: String,
+    session_id: String,
+}
+
+impl LogFile {
+    pub(crate) fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
+        open::open(path, options, "FULL")
+    }
+
+    /// Without waiting for the disk.
+    #[cfg(test)]
+    pub(crate) fn open_fast(path: &Path, options: Options) -> Result<Self, OpenError> {
+        open::open(path, options, "OFF")
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn client_id(&self) -> &str {
+        &self.context.client_id
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        self.position
+    }
+
+    pub(crate) fn backend_id(&self) -> Option<&str> {
+        self.backend_id.as_deref()
+    }
+
+    pub(crate) fn last_id(&self) -> i64 {
+        self.last_id
+    }
+
+    /// Changes whenever pending events get other numbers.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Commits each group of events, all or nothing, and all that succeed in one transaction.
+    pub(crate) fn commit(&mut self, groups: &[Vec<NewEvent>]) -> Vec<Result<Vec<Event>, CommitError>> {
+        match self.try_commit(groups) {
+            Ok(results) => results,
+            // One of them ended the transaction of all. Alone, each gets its own answer.
+            Err(NotCommitted::Aborted(_)) if groups.len() > 1 => {
+                groups.iter().flat_map(|group| self.commit(std::slice::from_ref(group))).collect()
+            }
+            Err(NotCommitted::Aborted(error)) => vec![Err(error)],
+            Err(NotCommitted::Unknown(error)) => {
+                // It may be in the file all the same; if not even that can be told, the next commit fails likewise.
+                let _ = self.locate();
+                groups.iter().map(|_| Err(error.clone().into())).collect()
+            }
+        }
+    }
+
+    fn try_commit(&mut self, groups: &[Vec<NewEvent>]) -> Result<Vec<Result<Vec<Event>, CommitError>>, NotCommitted> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let (mut position, mut last_id) = (self.position, self.last_id);
+        let mut results = Vec::with_capacity(groups.len());
+        for group in groups {
+            transaction.execute_batch("SAVEPOINT livestore_commit")?;
+            let result = append(&transaction, &self.context, position.tip(), last_id, group);
+            if transaction.is_autocommit() {
+                return Err(NotCommitted::Aborted(result.err().unwrap_or(CommitError::Closed)));
+            }
+            if let Ok(events) = &result {
+                last_id += events.len() as i64;
+                position.pending += events.len() as u64;
+            } else {
+                transaction.execute_batch("ROLLBACK TO livestore_commit")?;
+            }
+            transaction.execute_batch("RELEASE livestore_commit")?;
+            results.push(result);
+        }
+        transaction.commit().map_err(|error| NotCommitted::Unknown(error.into()))?;
+        if position.first_pending.is_none() && position.pending > 0 {
+            position.first_pending = Some(self.last_id + 1);
+        }
+        (self.position, self.last_id) = (position, last_id);
+        Ok(results)
+    }
+
+    /// The first pending events, as many as fit into a push.
+    pub(crate) fn batch(&self, events_max: usize) -> rusqlite::Result<PushBatch> {
+        let rows = log::pending(&self.connection, i64::MIN, self.position.head, events_max)?;
+        let mut bytes = 0;
+        let fits = |row: &log::PendingRow| {
+            bytes += limits::size(&row.event);
+            bytes <= limits::BATCH_BYTES_MAX
+        };
+        let events = rows.into_iter().take_while(fits_first(fits)).map(|row| row.event).collect();
+        Ok(PushBatch { events, backend_id: self.backend_id.clone() })
+    }
+}
+
+/// Why a transaction of commits has failed as a whole.
+enum NotCommitted {
+    /// Before the end: nothing of it is in the file.
+    Aborted(CommitError),
+    /// While it was made durable.
+    Unknown(DatabaseError),
+}
+
+impl From<rusqlite::Error> for NotCommitted {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Aborted(error.into())
+    }
+}
+
+/// One event goes in any case: there is nothing to be gained by waiting.
+fn fits_first<T>(mut fits: impl FnMut(&T) -> bool) -> impl FnMut(&T) -> bool {
+    let mut is_first = true;
+    move |item| fits(item) || std::mem::replace(&mut is_first, false)
+}
+
+fn append(
+    transaction: &Transaction<'_>,
+    context: &Context,
+    tip: SeqNum,
+    last_id: i64,
+    group: &[NewEvent],
+) -> Result<Vec<Event>, CommitError> {
+    let mut parent = tip;
+    let mut events = Vec::with_capacity(group.len());
+    for (id, new) in (last_id + 1..).zip(group) {
+        let event = Event {
+            name: new.name.clone(),
+            args: new.args.clone(),
+            seq_num: log::after(parent, 1),
+            parent_seq_num: parent,
+            client_id: context.client_id.clone(),
+            session_id: context.session_id.clone(),
+        };
+        limits::check(&event)?;
+        let known = materialise::apply(transaction, context, &event, Some(id))?;
+        log::insert_pending(transaction, id, &event, known)?;
+        parent = event.seq_num;
+        events.push(event);
+    }
+    Ok(events)
+}

@@ -1,0 +1,149 @@
+//! What changes the log or the order of what is pending: pages, answers, and what the app asks for.
+
+use livestore_sync_protocol::{Event, PulledEvent, SeqNum};
+use rusqlite::TransactionBehavior;
+
+use super::{LogFile, log, materialise, open, undo};
+use crate::local::backend::Page;
+use crate::local::error::StoreError;
+use crate::local::event::{Keep, PendingId};
+use crate::local::merge::{Merge, merge};
+
+/// What a page did.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// It is in the store.
+    Taken {
+        /// Pending events that it confirmed.
+        confirmed: Vec<Event>,
+        /// News.
+        received: Vec<PulledEvent>,
+        /// Whether pending events were undone and applied again.
+        rebased: bool,
+    },
+    /// It is of another log. Nothing was changed.
+    OtherLog {
+        /// The page's log.
+        found: String,
+    },
+    /// It does not follow. Nothing was changed.
+    Misplaced {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl LogFile {
+    /// Takes a page of the log.
+    pub(crate) fn receive(&mut self, page: Page) -> Result<Received, StoreError> {
+        if let (Some(known), Some(found)) = (&self.backend_id, &page.backend_id)
+            && known != found
+        {
+            return Ok(Received::OtherLog { found: found.clone() });
+        }
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let head = self.position.head;
+        let pending = log::pending(&transaction, i64::MIN, head, page.events.len())?;
+        let events = page.events.iter().map(|pulled| &pulled.event);
+        let (known, confirmed) = match merge(head, pending.iter().map(|row| &row.event), events) {
+            Merge::Follows { known, confirmed, .. } => (known, confirmed),
+            Merge::Gap { head, parent } => {
+                return Ok(Received::Misplaced { reason: format!("events {head} to {parent} are missing") });
+            }
+            Merge::Disorder { after } => {
+                return Ok(Received::Misplaced { reason: format!("numbers do not ascend after {after}") });
+            }
+        };
+        let mut events = page.events;
+        events.drain(..known);
+        let received = events.split_off(confirmed);
+        for (pulled, row) in events.iter().zip(&pending) {
+            log::insert_confirmed(&transaction, pulled, row.known)?;
+            log::delete_pending(&transaction, row.id)?;
+        }
+        if let Some(row) = pending[..confirmed].last() {
+            undo::forget(&transaction, &self.context.tables, row.id)?;
+        }
+        let rebased = !received.is_empty() && self.position.pending > confirmed as u64;
+        if rebased {
+            undo::take_back(&transaction, &self.context.tables)?;
+        }
+        for pulled in &received {
+            let known = materialise::apply(&transaction, &self.context, &pulled.event, None)?;
+            log::insert_confirmed(&transaction, pulled, known)?;
+        }
+        if rebased {
+            materialise::replay_pending(&transaction, &self.context)?;
+        }
+        let backend_id = self.backend_id.clone().or(page.backend_id);
+        if backend_id != self.backend_id {
+            log::set_backend_id(&transaction, backend_id.as_deref())?;
+        }
+        transaction.commit()?;
+        self.backend_id = backend_id;
+        self.epoch += u64::from(rebased);
+        self.locate()?;
+        let confirmed = events.into_iter().map(|pulled| pulled.event).collect();
+        Ok(Received::Taken { confirmed, received, rebased })
+    }
+
+    /// The backend has stored what was pushed up to this number, in the order that pending events had then.
+    pub(crate) fn acknowledge(&mut self, up_to: SeqNum, epoch: u64) -> Result<Vec<Event>, StoreError> {
+        let steps = usize::try_from(up_to.get() - self.position.head.get()).unwrap_or(0);
+        // After a rebase the numbers mean other events. The pull will tell.
+        if epoch != self.epoch || steps == 0 {
+            return Ok(Vec::new());
+        }
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let rows = log::pending(&transaction, i64::MIN, self.position.head, steps)?;
+        for row in &rows {
+            let pulled = PulledEvent { event: row.event.clone(), created_at: None };
+            log::insert_confirmed(&transaction, &pulled, row.known)?;
+            log::delete_pending(&transaction, row.id)?;
+        }
+        if let Some(row) = rows.last() {
+            undo::forget(&transaction, &self.context.tables, row.id)?;
+        }
+        transaction.commit()?;
+        self.locate()?;
+        Ok(rows.into_iter().map(|row| row.event).collect())
+    }
+
+    /// Drops a pending event; those after it are applied again without it.
+    pub(crate) fn drop_pending(&mut self, id: PendingId) -> Result<Event, StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let event = log::pending_by_id(&transaction, id.0, self.position.head)?.ok_or(StoreError::NotPending)?;
+        undo::take_back(&transaction, &self.context.tables)?;
+        log::delete_pending(&transaction, id.0)?;
+        materialise::replay_pending(&transaction, &self.context)?;
+        transaction.commit()?;
+        self.epoch += 1;
+        self.locate()?;
+        Ok(event)
+    }
+
+    /// Follows another log from its start.
+    pub(crate) fn reset(&mut self, keep: Keep) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        match keep {
+            Keep::Everything => log::confirmed_to_pending(&transaction, self.last_id)?,
+            Keep::Pending => {}
+            Keep::Nothing => drop(transaction.execute("DELETE FROM livestore_pending", [])?),
+        }
+        transaction.execute("DELETE FROM livestore_confirmed", [])?;
+        log::set_backend_id(&transaction, None)?;
+        open::rebuild_as_before(&transaction, &mut self.context)?;
+        transaction.commit()?;
+        self.backend_id = None;
+        self.epoch += 1;
+        self.locate()?;
+        Ok(())
+    }
+
+    /// Looks up where the file stands.
+    pub(super) fn locate(&mut self) -> rusqlite::Result<()> {
+        self.position = log::position(&self.connection)?;
+        self.last_id = self.last_id.max(log::last_pending(&self.connection)?.unwrap_or(0));
+        Ok(())
+    }
+}

@@ -1,0 +1,183 @@
+//! Taking back what pending events did to the app's tables.
+//!
+//! SQLite's session extension would do this, but `rusqlite` has it only with bindings made during the
+//! build, which needs libclang on every machine that builds the app, for every target. Savepoints
+//! end with the process. So each table has a second one, which temporary triggers fill while a pending event
+//! is applied: a row per changed row, with the key that it has now and the values that it had. That
+//! also covers what sessions leave out: tables without a primary key, and keys that are null.
+//!
+//! Rows are taken back last to first, with triggers and foreign keys off: what they did is in those tables as well.
+//! SQLite fires temporary triggers before the app's own on the same table, which the order of these
+//! rows relies on (see the tests).
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, Result};
+
+use crate::local::error::TablesError;
+
+/// An app's table and how to take changes to it back.
+pub(crate) struct UndoTable {
+    table: String,
+    undo: String,
+    /// What names a row: `rowid`, or the primary key.
+    key: Vec<String>,
+    /// What a row is restored from: the rowid, where there is one, and all columns that are stored.
+    values: Vec<String>,
+}
+
+pub(crate) fn quote(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+/// The app's tables, or why one of them cannot be kept in step.
+pub(crate) fn tables(connection: &Connection) -> std::result::Result<Vec<UndoTable>, TablesError> {
+    let mut list = connection.prepare(
+        "SELECT l.name, l.type, l.wr, coalesce(s.sql, '') FROM pragma_table_list AS l
+         LEFT JOIN sqlite_schema AS s ON s.type = 'table' AND s.name = l.name
+         WHERE l.schema = 'main' AND l.type IN ('table', 'virtual')
+         AND l.name NOT LIKE 'livestore\\_%' ESCAPE '\\' AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY l.name",
+    )?;
+    let rows = list.query_map([], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?, row.get::<_, String>(3)?))
+    })?;
+    let mut tables = Vec::new();
+    for row in rows {
+        let (table, kind, without_rowid, sql) = row?;
+        if kind == "virtual" {
+            return Err(TablesError::Virtual { table });
+        }
+        if sql.to_ascii_uppercase().contains("AUTOINCREMENT") {
+            return Err(TablesError::Autoincrement { table });
+        }
+        tables.push(describe(connection, table, without_rowid)?);
+    }
+    Ok(tables)
+}
+
+fn describe(
+    connection: &Connection,
+    table: String,
+    without_rowid: bool,
+) -> std::result::Result<UndoTable, TablesError> {
+    // Hidden 2 and 3 are generated columns, which are computed and not restored.
+    let columns: Vec<(String, i64)> = connection
+        .prepare("SELECT name, pk FROM pragma_table_xinfo(?1) WHERE hidden = 0 ORDER BY cid")?
+        .query_map([&table], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_>>()?;
+    let mut values: Vec<String> = columns.iter().map(|(name, _)| quote(name)).collect();
+    let key = if without_rowid {
+        columns.iter().filter(|(_, pk)| *pk > 0).map(|(name, _)| quote(name)).collect()
+    } else {
+        let is_free = |name: &&str| !columns.iter().any(|(column, _)| column.eq_ignore_ascii_case(name));
+        let Some(rowid) = ["rowid", "_rowid_", "oid"].into_iter().find(is_free) else {
+            return Err(TablesError::NoRowid { table });
+        };
+        values.insert(0, rowid.to_owned());
+        vec![rowid.to_owned()]
+    };
+    let undo = quote(&format!("livestore_undo_{table}"));
+    Ok(UndoTable { table, undo, key, values })
+}
+
+impl UndoTable {
+    /// Makes the table that remembers. Its columns have no type, so that values stay what they are.
+    pub(crate) fn create(&self, connection: &Connection) -> Result<()> {
+        let columns = [names("new", self.key.len()), names("old", self.values.len())].concat().join(", ");
+        connection.execute_batch(&format!(
+            "CREATE TABLE {undo} (step INTEGER PRIMARY KEY, pending INTEGER NOT NULL, has_new INTEGER NOT NULL,
+               has_old INTEGER NOT NULL, {columns});
+             CREATE INDEX {index} ON {undo} (pending)",
+            undo = self.undo,
+            index = quote(&format!("livestore_undo_pending_{}", self.table)),
+        ))
+    }
+
+    /// Makes the triggers, for as long as the connection lives.
+    pub(crate) fn watch(&self, connection: &Connection) -> Result<()> {
+        for (event, has_new, has_old) in [("INSERT", true, false), ("UPDATE", true, true), ("DELETE", false, true)] {
+            let mut columns = vec!["pending".to_owned(), "has_new".to_owned(), "has_old".to_owned()];
+            let mut values = vec![
+                "livestore_pending_id()".to_owned(),
+                i32::from(has_new).to_string(),
+                i32::from(has_old).to_string(),
+            ];
+            if has_new {
+                columns.extend(names("new", self.key.len()));
+                values.extend(self.key.iter().map(|column| format!("new.{column}")));
+            }
+            if has_old {
+                columns.extend(names("old", self.values.len()));
+                values.extend(self.values.iter().map(|column| format!("old.{column}")));
+            }
+            connection.execute_batch(&format!(
+                "CREATE TEMP TRIGGER {name} AFTER {event} ON main.{table} WHEN livestore_pending_id() IS NOT NULL
+                 BEGIN INSERT INTO {undo} ({columns}) VALUES ({values}); END",
+                name = quote(&format!("livestore_undo_{}_{}", event.to_lowercase(), self.table)),
+                table = quote(&self.table),
+                undo = self.undo,
+                columns = columns.join(", "),
+                values = values.join(", "),
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets how to take back events up to an id: they are confirmed.
+    fn forget(&self, connection: &Connection, up_to: i64) -> Result<()> {
+        connection.prepare_cached(&format!("DELETE FROM {} WHERE pending <= ?1", self.undo))?.execute([up_to]).map(drop)
+    }
+
+    fn take_back(&self, connection: &Connection) -> Result<()> {
+        let (table, undo) = (quote(&self.table), &self.undo);
+        let steps: Vec<(i64, bool, bool)> = connection
+            .prepare_cached(&format!("SELECT step, has_new, has_old FROM {undo} ORDER BY step DESC"))?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<Result<_>>()?;
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let mut delete = connection.prepare_cached(&format!(
+            "DELETE FROM {table} WHERE ({}) = (SELECT {} FROM {undo} WHERE step = ?1)",
+            self.key.join(", "),
+            names("new", self.key.len()).join(", "),
+        ))?;
+        let mut restore = connection.prepare_cached(&format!(
+            "INSERT INTO {table} ({}) SELECT {} FROM {undo} WHERE step = ?1",
+            self.values.join(", "),
+            names("old", self.values.len()).join(", "),
+        ))?;
+        for (step, has_new, has_old) in steps {
+            if has_new {
+                delete.execute([step])?;
+            }
+            if has_old {
+                restore.execute([step])?;
+            }
+        }
+        connection.execute(&format!("DELETE FROM {undo}"), []).map(drop)
+    }
+}
+
+/// `new0`, `new1`, …
+fn names(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|index| format!("{prefix}{index}")).collect()
+}
+
+/// Forgets how to take back events up to an id: they are confirmed.
+pub(crate) fn forget(connection: &Connection, tables: &[UndoTable], up_to: i64) -> Result<()> {
+    tables.iter().try_for_each(|table| table.forget(connection, up_to))
+}
+
+/// Takes back what all pending events did.
+pub(crate) fn take_back(connection: &Connection, tables: &[UndoTable]) -> Result<()> {
+    set_side_effects(connection, false)?;
+    let result = tables.iter().try_for_each(|table| table.take_back(connection));
+    set_side_effects(connection, true)?;
+    result
+}
+
+/// Triggers and foreign keys. Unlike the pragma, this works within a transaction.
+pub(crate) fn set_side_effects(connection: &Connection, on: bool) -> Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, on)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, on).map(drop)
+}

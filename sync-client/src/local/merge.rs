@@ -1,0 +1,138 @@
+//! Pure: what a page of the log means to a store with pending events.
+
+use livestore_sync_protocol::{Event, SeqNum};
+
+use super::same::is_same;
+
+/// What to do with a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Merge {
+    /// The page follows what the store has, or repeats some of it.
+    Follows {
+        /// So many events at its start are in the store already.
+        known: usize,
+        /// So many after those are the first pending ones: the log has them.
+        confirmed: usize,
+        /// The rest is news. If pending events remain, they come after it: a rebase.
+        received: usize,
+    },
+    /// Events between the head and the page are missing. Nothing of the page may be taken.
+    Gap {
+        /// The last event that the store has.
+        head: SeqNum,
+        /// What the page's first new event follows.
+        parent: SeqNum,
+    },
+    /// The numbers do not ascend.
+    Disorder {
+        /// The event after which a number does not ascend.
+        after: SeqNum,
+    },
+}
+
+/// Decides. `pending` are the first pending events, at least as many as the page has (or all),
+/// numbered from `head`.
+pub(crate) fn merge<'a>(
+    head: SeqNum,
+    pending: impl IntoIterator<Item = &'a Event>,
+    page: impl IntoIterator<Item = &'a Event>,
+) -> Merge {
+    let (mut known, mut confirmed, mut received) = (0, 0, 0);
+    let mut last = head;
+    let mut pending = pending.into_iter();
+    for event in page {
+        if event.seq_num <= head && received + confirmed == 0 {
+            known += 1;
+            continue;
+        }
+        if event.seq_num <= last {
+            return Merge::Disorder { after: last };
+        }
+        // A parent below the last event is wrong too, but no sign that something is missing:
+        // the reference takes any parents inside a batch.
+        if event.parent_seq_num > last {
+            return Merge::Gap { head: last, parent: event.parent_seq_num };
+        }
+        last = event.seq_num;
+        let is_own = received == 0 && pending.next().is_some_and(|own| is_same(own, event));
+        if is_own {
+            confirmed += 1;
+        } else {
+            received += 1;
+        }
+    }
+    Merge::Follows { known, confirmed, received }
+}
+
+#[cfg(test)]
+mod tests {
+    use livestore_sync_protocol::Args;
+
+    use super::*;
+
+    fn event(text: &str) -> Event {
+        // "5a": number 5, of session "a"; "7-4a": number 7, parent 4.
+        let (numbers, session) = text.split_at(text.len() - 1);
+        let (seq_num, parent) = match numbers.split_once('-') {
+            Some((seq_num, parent)) => (seq_num.parse().unwrap(), parent.parse().unwrap()),
+            None => (numbers.parse::<i64>().unwrap(), numbers.parse::<i64>().unwrap() - 1),
+        };
+        Event {
+            name: "n".into(),
+            args: Args::default(),
+            seq_num: SeqNum::new(seq_num).unwrap(),
+            parent_seq_num: SeqNum::new(parent).unwrap(),
+            client_id: "c".into(),
+            session_id: session.into(),
+        }
+    }
+
+    fn run(head: i64, pending: &str, page: &str) -> Merge {
+        let events = |text: &str| text.split_whitespace().map(event).collect::<Vec<_>>();
+        merge(SeqNum::new(head).unwrap(), &events(pending), &events(page))
+    }
+
+    #[test]
+    fn pages_that_follow() {
+        for (head, pending, page, expected) in [
+            (0, "", "", (0, 0, 0)),
+            (0, "1a 2a", "", (0, 0, 0)),
+            // News, without and with pending events.
+            (0, "", "1b 2b", (0, 0, 2)),
+            (0, "1a", "1b 2b", (0, 0, 2)),
+            // Our own: all, some, and with others after them.
+            (4, "5a 6a", "5a 6a", (0, 2, 0)),
+            (4, "5a 6a", "5a", (0, 1, 0)),
+            (4, "5a 6a", "5a 6b", (0, 1, 1)),
+            (4, "5a", "5a 6b", (0, 1, 1)),
+            // Ours after another's cannot be pending: it would have had another number.
+            (4, "5a 6a", "5b 6a", (0, 0, 2)),
+            // Repetitions, of everything or of a part.
+            (4, "5a", "3b 4b", (2, 0, 0)),
+            (4, "5a", "3b 4b 5a 6b", (2, 1, 1)),
+            (4, "", "4b 5b", (1, 0, 1)),
+            // Gaps in the numbers are legal.
+            (4, "5a", "7-4b 9-7b", (0, 0, 2)),
+            // A wrong parent, but nothing is missing.
+            (4, "", "5-2b", (0, 0, 1)),
+        ] {
+            let (known, confirmed, received) = expected;
+            let expected = Merge::Follows { known, confirmed, received };
+            assert_eq!(run(head, pending, page), expected, "{head} | {pending} | {page}");
+        }
+    }
+
+    #[test]
+    fn pages_that_do_not_follow() {
+        for (head, pending, page, expected) in
+            [(4, "5a", "6b", (4, 5)), (4, "5a 6a", "6a", (4, 5)), (4, "", "5b 7b", (5, 6)), (0, "", "251b", (0, 250))]
+        {
+            let (head_, parent) = expected;
+            let expected = Merge::Gap { head: SeqNum::new(head_).unwrap(), parent: SeqNum::new(parent).unwrap() };
+            assert_eq!(run(head, pending, page), expected, "{head} | {pending} | {page}");
+        }
+        assert_eq!(run(4, "", "5b 5b"), Merge::Disorder { after: SeqNum::new(5).unwrap() });
+        assert_eq!(run(4, "", "6-4b 5b"), Merge::Disorder { after: SeqNum::new(6).unwrap() });
+        assert_eq!(run(4, "", "5b 4b"), Merge::Disorder { after: SeqNum::new(5).unwrap() });
+    }
+}

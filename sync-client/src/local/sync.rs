@@ -1,0 +1,227 @@
+//! Keeping in step with the backend: one task that pushes, pulls, and mirrors the connection.
+//!
+//! What it decides is in `merge` and `pusher`; what it changes, it asks the writer to change. Ending it at any
+//! await leaves the file as it was before or after a step.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use livestore_sync_protocol::{Cursor, SeqNum};
+use tokio::sync::Notify;
+
+use super::backend::{Backend, Connection, PullError, PushError};
+use super::change::Change;
+use super::error::StoreError;
+use super::file::Received;
+use super::pusher::{Next, Pusher, pause};
+use super::status::{Rejection, Status, StopReason};
+use super::writer::{Shared, Writer};
+
+/// How long news may take that a push has been told of. After that the live pull is asked for anew.
+const PULL_PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) struct Driver<B> {
+    pub(crate) backend: B,
+    pub(crate) writer: Writer,
+    pub(crate) shared: Arc<Shared>,
+    /// Asks for the live pull anew, from where the store is now.
+    pub(crate) restart: Arc<Notify>,
+    pub(crate) retry_after: (Duration, Duration),
+    pub(crate) client_id: String,
+}
+
+/// The store is closed.
+struct Closed;
+
+impl<B: Backend> Driver<B> {
+    pub(crate) async fn run(self) {
+        // The file's thread is gone when one of them ends.
+        tokio::select! {
+            _ = self.pull() => {}
+            _ = self.push() => {}
+            () = self.mirror() => {}
+        }
+    }
+
+    async fn mirror(&self) {
+        let mut connection = self.backend.connection();
+        loop {
+            let now = connection.borrow_and_update().clone();
+            self.shared.update(|status| status.connection = now);
+            if connection.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    async fn pull(&self) -> Result<(), Closed> {
+        let mut failures = 0;
+        loop {
+            let status = self.wait(|status| status.health.stopped.is_none()).await?;
+            let cursor = Cursor { backend_id: status.backend_id, seq_num: status.head };
+            let problem = tokio::select! {
+                problem = self.follow(cursor, &mut failures) => problem?,
+                stopped = self.wait(|status| status.health.stopped.is_some()) => {
+                    stopped?;
+                    continue;
+                }
+                () = self.restart.notified() => continue,
+            };
+            self.shared.update(|status| status.health.pull_problem = problem);
+            tokio::select! {
+                () = self.pause(failures) => {}
+                () = self.restart.notified() => {}
+            }
+            failures += 1;
+        }
+    }
+
+    /// Takes pages until something is wrong. Returns what, if it is worth telling.
+    async fn follow(&self, cursor: Cursor, failures: &mut u32) -> Result<Option<String>, Closed> {
+        let known = cursor.backend_id.clone();
+        let mut pages = self.backend.live_pull(cursor);
+        loop {
+            let page = match pages.next().await {
+                Some(Ok(page)) => page,
+                Some(Err(PullError::BackendIdMismatch { received, .. })) => return Ok(self.stop_reset(known, received)),
+                Some(Err(error)) => return Ok(Some(error.to_string())),
+                None => return Ok(None),
+            };
+            match self.writer.run(move |owner| owner.receive(page)).await {
+                Ok(Received::Taken { .. }) => {
+                    *failures = 0;
+                    self.shared.update(|status| status.health.pull_problem = None);
+                }
+                Ok(Received::OtherLog { found }) => {
+                    let known = self.shared.status.borrow().backend_id.clone();
+                    return Ok(self.stop_reset(known, Some(found)));
+                }
+                Ok(Received::Misplaced { reason }) => return Ok(Some(reason)),
+                Err(StoreError::Materialise(error)) => {
+                    self.shared.stop(StopReason::Materialise(error));
+                    return Ok(None);
+                }
+                Err(StoreError::Closed) => return Err(Closed),
+                Err(error) => return Ok(Some(error.to_string())),
+            }
+        }
+    }
+
+    async fn push(&self) -> Result<(), Closed> {
+        let mut pusher = Pusher::new();
+        let mut failures = 0;
+        loop {
+            self.wait(|status| {
+                status.pending > 0 && status.health.stopped.is_none() && status.health.rejected.is_none()
+            })
+            .await?;
+            let events_max = pusher.events_max();
+            let take = move |owner: &mut super::writer::Owner| {
+                Ok((owner.file.batch(events_max)?, owner.file.position(), owner.file.epoch()))
+            };
+            let (batch, position, epoch) = match self.writer.run(take).await {
+                Ok(taken) => taken,
+                Err(StoreError::Closed) => return Err(Closed),
+                Err(error) => {
+                    self.later(error.to_string(), &mut failures).await;
+                    continue;
+                }
+            };
+            let (Some(first), Some(last)) = (batch.events.first().cloned(), batch.events.last()) else { continue };
+            let (sent, last) = (batch.events.len(), last.seq_num);
+            let known = batch.backend_id.clone();
+            let outcome = self.backend.push(batch).await;
+            let (head, is_stale) = {
+                let status = self.shared.status.borrow();
+                (status.head, status.epoch != epoch)
+            };
+            // Pending events were renumbered meanwhile: those that were pushed are not those that are pending.
+            if is_stale && !matches!(outcome, Err(PushError::Offline { .. } | PushError::Failed { .. })) {
+                continue;
+            }
+            let next = pusher.decide(sent, head, outcome);
+            if !matches!(next, Next::Later(_)) {
+                failures = 0;
+                self.shared.update(|status| status.health.push_problem = None);
+            }
+            match next {
+                Next::Acknowledge => match self.writer.run(move |owner| owner.acknowledge(last, epoch)).await {
+                    Ok(()) => {}
+                    Err(StoreError::Closed) => return Err(Closed),
+                    Err(error) => self.later(error.to_string(), &mut failures).await,
+                },
+                Next::Again => {}
+                Next::AwaitPull => self.await_pull(position.head, epoch).await?,
+                Next::Later(reason) => self.later(reason, &mut failures).await,
+                Next::Rejected(reason) => self.reject(position.first_pending, epoch, first, reason),
+                Next::BackendReset(found) => drop(self.stop_reset(known, found)),
+            }
+        }
+    }
+
+    /// Waits until the live pull has moved the store.
+    async fn await_pull(&self, head: SeqNum, epoch: u64) -> Result<(), Closed> {
+        let moved = self.wait(|status| status.head > head || status.epoch != epoch || status.health.stopped.is_some());
+        match tokio::time::timeout(PULL_PATIENCE, moved).await {
+            Ok(moved) => moved.map(drop),
+            Err(_) => {
+                self.restart.notify_one();
+                Ok(())
+            }
+        }
+    }
+
+    fn reject(&self, id: Option<i64>, epoch: u64, event: livestore_sync_protocol::Event, reason: String) {
+        let mut is_new = false;
+        self.shared.update(|status| {
+            // If events were renumbered meanwhile, the refusal was of something else.
+            if let Some(id) = id
+                && status.epoch == epoch
+                && status.first_pending == Some(id)
+            {
+                let event = Box::new(event.clone());
+                status.health.rejected = Some(Rejection { id, event, reason: reason.clone() });
+                is_new = true;
+            }
+        });
+        if is_new {
+            self.shared.tell(|| Change::Rejected { event: Arc::new(event), reason });
+        }
+    }
+
+    /// Stops, unless the store follows another log by now. There is no problem to tell beside that.
+    fn stop_reset(&self, known: Option<String>, found: Option<String>) -> Option<String> {
+        if self.shared.status.borrow().backend_id == known {
+            self.shared.stop(StopReason::BackendReset { known, found });
+        }
+        None
+    }
+
+    async fn later(&self, reason: String, failures: &mut u32) {
+        self.shared.update(|status| status.health.push_problem = Some(reason));
+        self.pause(*failures).await;
+        *failures += 1;
+    }
+
+    /// Waits for some time, or until the backend can be reached again.
+    async fn pause(&self, failures: u32) {
+        let mut connection = self.backend.connection();
+        let was_connected = *connection.borrow_and_update() == Connection::Connected;
+        let reconnected = async {
+            if was_connected || connection.wait_for(|now| *now == Connection::Connected).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause(self.retry_after, failures, &self.client_id)) => {}
+            () = reconnected => {}
+        }
+    }
+
+    async fn wait(&self, is_it: impl FnMut(&Status) -> bool) -> Result<Status, Closed> {
+        let mut status = self.shared.status.subscribe();
+        let status = status.wait_for(is_it).await.map_err(|_| Closed)?;
+        Ok(status.clone())
+    }
+}

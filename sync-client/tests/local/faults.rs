@@ -1,0 +1,214 @@
+use futures_util::StreamExt;
+use livestore_sync_client::local::{Change, FlushError, Keep, LocalStore, NewEvent, StopReason, StoreError, SyncState};
+use tempfile::TempDir;
+
+use crate::support::{MemoryBackend, add, items, options, soon, until};
+
+async fn open(folder: &TempDir, name: &str, backend: &MemoryBackend) -> LocalStore {
+    LocalStore::open(folder.path().join(name), backend.clone(), options()).await.unwrap()
+}
+
+#[tokio::test]
+async fn lost_answers_double_nothing() {
+    let (folder, backend) = (TempDir::new().unwrap(), MemoryBackend::default());
+    let a = open(&folder, "a.db", &backend).await;
+    for round in 0..20 {
+        backend.lock().lose_answers = round % 3;
+        backend.lock().fail_pushes = round % 2;
+        a.commit([add(round)]).await.unwrap();
+        if round % 5 == 0 {
+            backend.compete("add", serde_json::json!({ "text": format!("theirs {round}") }));
+        }
+    }
+    soon(a.flush()).await.unwrap();
+    let mine: Vec<_> = backend.texts().into_iter().filter(|text| !text.starts_with("theirs")).collect();
+    assert_eq!(mine, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
+    until(&a, |status| status.head.get() == 24).await;
+    assert_eq!(items(&a).await, backend.texts());
+}
+
+#[tokio::test]
+async fn own_events_are_recognised_when_a_backend_spells_their_args_anew() {
+    let (folder, backend) = (TempDir::new().unwrap(), MemoryBackend::default());
+    let path = folder.path().join("a.db");
+    let a = open(&folder, "a.db", &backend).await;
+    backend.go_offline();
+    let args = livestore_sync_protocol::Args::from_json(r#"{ "text": "one", "n": 1.0 }"#.into()).unwrap();
+    a.commit([NewEvent { name: "add".into(), args }]).await.unwrap();
+    let mut event = a.pending().await.unwrap().remove(0).event;
+    drop(a);
+    // The push arrived, its answer did not, and the process ended.
+    event.args = livestore_sync_protocol::Args::from_json(r#"{"n":1,"text":"one"}"#.into()).unwrap();
+    backend.lock().log.push(livestore_sync_protocol::PulledEvent { event, created_at: None });
+    backend.go_online();
+    let a = LocalStore::open(&path, backend.clone(), options()).await.unwrap();
+    soon(a.flush()).await.unwrap();
+    assert_eq!(backend.texts(), ["one"]);
+    assert_eq!(items(&a).await, ["one"]);
+}
+
+#[tokio::test]
+async fn many_pending_events_go_in_batches_of_at_most_a_hundred() {
+    let (folder, backend) = (TempDir::new().unwrap(), MemoryBackend::default());
+    backend.go_offline();
+    let a = open(&folder, "a.db", &backend).await;
+    a.commit((0..250).map(add)).await.unwrap();
+    let large = NewEvent::new("add", serde_json::json!({ "text": "x".repeat(500_000) })).unwrap();
+    a.commit([large.clone(), large.clone(), large]).await.unwrap();
+    backend.go_online();
+    soon(a.flush()).await.unwrap();
+    assert_eq!(backend.lock().pushes, [100, 100, 51, 1, 1]);
+    assert_eq!(items(&a).await, backend.texts());
+}
+
+#[tokio::test]
+async fn a_refused_event_is_found_reported_and_dropped_on_demand() {
+    let (folder, backend) = (TempDir::new().unwrap(), MemoryBackend::default());
+    backend.go_offline();
+    backend.lock().refused_name = Some("bad".into());
+    let a = open(&folder, "a.db", &backend).await;
+    let mut changes = a.events();
+    a.commit((0..10).map(add)).await.unwrap();
+    a.commit([NewEvent::new("bad", ()).unwrap()]).await.unwrap();
+    a.commit((11..20).map(add)).await.unwrap();
+    assert!(matches!(a.drop_rejected().await, Err(StoreError::NotPending)));
+    backend.go_online();
+    let Err(FlushError::Rejected { event, reason }) = soon(a.flush()).await else { panic!() };
+    assert_eq!((event.name.as_str(), event.seq_num.get()), ("bad", 11));
+    assert_eq!(reason, "the hook says no");
+    assert_eq!(a.status().pending, 10);
+    // Others' events come in all the same, and the refusal stands.
+    backend.compete("add", serde_json::json!({ "text": "theirs" }));
+    until(&a, |status| status.head.get() == 11).await;
+    assert!(matches!(a.status().sync, SyncState::Rejected { .. }));
+    while !matches!(soon(changes.next()).await.unwrap(), Change::Rejected { .. }) {}
+    // Trying again changes nothing.
+    a.resume();
+    assert!(matches!(soon(a.flush()).await, Err(FlushError::Rejected { .. })));
+    assert_eq!(a.drop_rejected().await.unwrap().name, "bad");
+    soon(a.flush()).await.unwrap();
+    let expected =
+        (0..10).map(|n| n.to_string()).chain(["theirs".into()]).chain((11..20).map(|n| n.to_string()));
+    assert_eq!(backend.texts(), expected.collect::<Vec<_>>());
+    assert_eq!(items(&a).await, backend.texts());
+}
+
+#[tokio::test]
+async fn a_reset_backend_is_reported_and_the_app_decides() {
+    for (keep, expected) in [
+        (Keep::Everything, vec!["new", "confirmed", "pending"]),
+        (Keep::Pending, vec!["new", "pending"]),
+        (Keep::Nothing, vec!["new"]),
+    ] {
+        let (folder, backend) = (TempDir::new().unwrap(), MemoryBackend::default());
+        let a = open(&folder, "a.db", &backend).await;
+        a.commit([add("confirmed")]).await.unwrap();
+        soon(a.flush()).await.unwrap();
+        backend.go_offline();
+        a.commit([add("pending")]).await.unwrap();
+        backend.reset(Some("backend-2"));
+        backend.compete("add", serde_json::json!({ "text": "new" }));
+        backend.go_online();
+        let Err(FlushError::Stopped(StopReason::BackendReset { known, found })) = soon(a.flush()).await else {
+            panic!()
+        };
+        assert_eq!((known.as_deref(), found.as_deref()), (Some("backend-1"), Some("backend-2")));
+        // Nothing is lost, and commits go on.
+        assert_eq!(items(&a).await, ["confirmed", "pending"]);
+        assert_eq!(backend.texts(), ["new"]);
+        a.reset_to_backend(keep).await.unwrap();
+        soon(a.flush()).await.unwrap();
+        until(&a, |status| status.head.get() as usize == expected.len()).await;
+        assert_eq!(items(&a).await, expected, "{keep:?}");
+        assert_eq!(backend.texts(), expected, "{keep:?}");
+        assert_eq!(a.status().backend_id.as_deref(), Some("backend-2"));
+    }
+}
+
+#[tokio::test]
+async fn two_stores_that_keep_everything_double_nothing() {
+    let (folder, backend) = (TempDir::new().unwrap(), MemoryBackend::default());
+    let (a, b) = (open(&folder, "a.db", &backend).await, open(&folder, "b.db", &backend).await);
+    a.commit((0..150).map(add)).await.unwrap();
+    soon(a.flush()).await.unwrap();
+    until(&b, |status| status.head.get() == 150).await;
+    backend.reset(Some("backend-2"));
+    for store in [&a, &b] {
+        // A backend that nobody asks anything does not tell that it is another.
+        store.commit([add("more")]).await.unwrap();
+        until(store, |status| matches!(status.sync, SyncState::Stopped(StopReason::BackendReset { .. }))).await;
+    }
+    a.reset_to_backend(Keep::Everything).await.unwrap();
+    b.reset_to_backend(Keep::Everything).await.unwrap();
+    soon(a.flush()).await.unwrap();
+    soon(b.flush()).await.unwrap();
+    assert_eq!(backend.lock().log.len(), 152);
+    for store in [&a, &b] {
+        until(store, |status| status.head.get() == 152).await;
+        assert_eq!(items(store).await, backend.texts());
+    }
+}
+
+#[tokio::test]
+async fn a_log_without_identity_that_went_back_is_a_reset_too() {
+    let (folder, backend) = (TempDir::new().unwrap(), MemoryBackend::default());
+    backend.lock().backend_id = None;
+    let a = open(&folder, "a.db", &backend).await;
+    a.commit([add("one"), add("two")]).await.unwrap();
+    soon(a.flush()).await.unwrap();
+    backend.reset(None);
+    a.commit([add("three")]).await.unwrap();
+    let result = soon(a.flush()).await;
+    assert!(matches!(result, Err(FlushError::Stopped(StopReason::BackendReset { known: None, found: None }))));
+}
+
+#[tokio::test]
+async fn a_materialiser_that_fails_at_a_received_event_stops_sync() {
+    let (folder, backend) = (TempDir::new().unwrap(), MemoryBackend::default());
+    let a = open(&folder, "a.db", &backend).await;
+    a.commit([add("one")]).await.unwrap();
+    soon(a.flush()).await.unwrap();
+    let mut changes = a.events();
+    backend.compete("fail", ());
+    let reason = loop {
+        if let Change::Stopped(reason) = soon(changes.next()).await.unwrap() {
+            break reason;
+        }
+    };
+    assert!(matches!(reason, StopReason::Materialise(_)), "{reason}");
+    a.commit([add("two")]).await.unwrap();
+    assert!(matches!(soon(a.flush()).await, Err(FlushError::Stopped(StopReason::Materialise(_)))));
+    assert_eq!((a.status().head.get(), a.status().pending), (1, 1));
+    assert_eq!(items(&a).await, ["one", "two"]);
+    // Still so when it is tried again; an app that knows better goes on.
+    a.resume();
+    until(&a, |status| matches!(status.sync, SyncState::Stopped(_))).await;
+    drop(a);
+    let better = options().materialiser("fail", |_, _| Ok(()));
+    let a = LocalStore::open(folder.path().join("a.db"), backend.clone(), better).await.unwrap();
+    soon(a.flush()).await.unwrap();
+    assert_eq!(a.status().head.get(), 3);
+}
+
+#[tokio::test]
+async fn a_pending_event_that_fails_after_others_stops_sync_until_it_is_dropped() {
+    let (folder, backend) = (TempDir::new().unwrap(), MemoryBackend::default());
+    let options = options().materialiser("only", |tx, event| {
+        tx.execute("INSERT INTO items (place, text) VALUES (7, ?1 ->> 'text')", [event.args.as_json()])?;
+        Ok(())
+    });
+    let a = LocalStore::open(folder.path().join("a.db"), backend.clone(), options).await.unwrap();
+    backend.go_offline();
+    let only = |text: &str| NewEvent::new("only", serde_json::json!({ "text": text })).unwrap();
+    a.commit([only("mine")]).await.unwrap();
+    backend.compete("only", serde_json::json!({ "text": "theirs" }));
+    backend.go_online();
+    assert!(matches!(soon(a.flush()).await, Err(FlushError::Stopped(StopReason::Materialise(_)))));
+    assert_eq!(items(&a).await, ["mine"]);
+    let pending = a.pending().await.unwrap();
+    a.drop_pending(pending[0].id).await.unwrap();
+    a.resume();
+    until(&a, |status| status.head.get() == 1).await;
+    assert_eq!(items(&a).await, ["theirs"]);
+    assert!(matches!(a.drop_pending(pending[0].id).await, Err(StoreError::NotPending)));
+}
