@@ -5,6 +5,10 @@ pub(crate) mod log;
 mod materialise;
 mod open;
 mod receive;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod test_app;
 mod undo;
 
 use std::cell::RefCell;
@@ -160,7 +164,10 @@ impl From<rusqlite::Error> for NotCommitted {
 /// One event goes in any case: there is nothing to be gained by waiting.
 fn fits_first<T>(mut fits: impl FnMut(&T) -> bool) -> impl FnMut(&T) -> bool {
     let mut is_first = true;
-    move |item| fits(item) || std::mem::replace(&mut is_first, false)
+    move |item| {
+        let is_first = std::mem::replace(&mut is_first, false);
+        fits(item) || is_first
+    }
 }
 
 fn append(

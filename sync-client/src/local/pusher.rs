@@ -63,7 +63,11 @@ impl Pusher {
             }
             Err(error @ PushError::ServerAhead { minimum_expected, .. }) if minimum_expected < head => {
                 self.behind = behind + 1;
-                if self.behind < BEHIND_MAX { Next::Later(error.to_string()) } else { Next::BackendReset(None) }
+                if self.behind < BEHIND_MAX {
+                    return Next::Later(error.to_string());
+                }
+                self.behind = 0;
+                Next::BackendReset(None)
             }
             Err(PushError::BackendIdMismatch { received, .. }) => Next::BackendReset(received),
             Err(PushError::Rejected { .. }) if sent > 1 => {

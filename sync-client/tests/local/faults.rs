@@ -87,8 +87,7 @@ async fn a_refused_event_is_found_reported_and_dropped_on_demand() {
     assert!(matches!(soon(a.flush()).await, Err(FlushError::Rejected { .. })));
     assert_eq!(a.drop_rejected().await.unwrap().name, "bad");
     soon(a.flush()).await.unwrap();
-    let expected =
-        (0..10).map(|n| n.to_string()).chain(["theirs".into()]).chain((11..20).map(|n| n.to_string()));
+    let expected = (0..10).map(|n| n.to_string()).chain(["theirs".into()]).chain((11..20).map(|n| n.to_string()));
     assert_eq!(backend.texts(), expected.collect::<Vec<_>>());
     assert_eq!(items(&a).await, backend.texts());
 }

@@ -13,26 +13,26 @@ use livestore_sync_protocol::{Args, Cursor, Event, PulledEvent, SeqNum};
 use tokio::sync::watch;
 
 #[derive(Clone)]
-pub struct MemoryBackend {
+pub(crate) struct MemoryBackend {
     inner: Arc<Mutex<Inner>>,
     /// Counts what live pulls have to look at.
     news: watch::Sender<u64>,
     connection: watch::Sender<Connection>,
 }
 
-pub struct Inner {
-    pub log: Vec<PulledEvent>,
-    pub backend_id: Option<String>,
+pub(crate) struct Inner {
+    pub(crate) log: Vec<PulledEvent>,
+    pub(crate) backend_id: Option<String>,
     /// So many pushes are stored and their answers lost.
-    pub lose_answers: usize,
+    pub(crate) lose_answers: usize,
     /// So many pushes fail before they are stored.
-    pub fail_pushes: usize,
+    pub(crate) fail_pushes: usize,
     /// Events of this name are refused.
-    pub refused_name: Option<String>,
-    pub page_events: usize,
-    pub pushes: Vec<usize>,
+    pub(crate) refused_name: Option<String>,
+    pub(crate) page_events: usize,
+    pub(crate) pushes: Vec<usize>,
     /// Live pulls keep silent.
-    pub mute: bool,
+    pub(crate) mute: bool,
 }
 
 impl Default for MemoryBackend {
@@ -56,25 +56,25 @@ impl Default for MemoryBackend {
 }
 
 impl MemoryBackend {
-    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
     }
 
-    pub fn go_offline(&self) {
+    pub(crate) fn go_offline(&self) {
         self.connection.send_replace(Connection::Offline { reason: "no network".into() });
         self.wake();
     }
 
-    pub fn go_online(&self) {
+    pub(crate) fn go_online(&self) {
         self.connection.send_replace(Connection::Connected);
     }
 
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.news.send_modify(|news| *news += 1);
     }
 
     /// Another client commits.
-    pub fn compete(&self, name: &str, args: impl serde::Serialize) {
+    pub(crate) fn compete(&self, name: &str, args: impl serde::Serialize) {
         let mut inner = self.lock();
         let parent = inner.head();
         let event = Event {
@@ -91,7 +91,7 @@ impl MemoryBackend {
     }
 
     /// A new log under the same address.
-    pub fn reset(&self, backend_id: Option<&str>) {
+    pub(crate) fn reset(&self, backend_id: Option<&str>) {
         let mut inner = self.lock();
         inner.log.clear();
         inner.backend_id = backend_id.map(str::to_owned);
@@ -100,7 +100,7 @@ impl MemoryBackend {
     }
 
     /// `name:text` of each event in the log.
-    pub fn texts(&self) -> Vec<String> {
+    pub(crate) fn texts(&self) -> Vec<String> {
         self.lock().log.iter().map(|pulled| text(&pulled.event)).collect()
     }
 
@@ -110,13 +110,13 @@ impl MemoryBackend {
 }
 
 /// What the table would show.
-pub fn text(event: &Event) -> String {
+pub(crate) fn text(event: &Event) -> String {
     let args: serde_json::Value = serde_json::from_str(event.args.as_json()).unwrap();
     args["text"].as_str().unwrap_or_default().to_owned()
 }
 
 impl Inner {
-    pub fn head(&self) -> SeqNum {
+    pub(crate) fn head(&self) -> SeqNum {
         self.log.last().map_or(SeqNum::ROOT, |pulled| pulled.event.seq_num)
     }
 }
@@ -198,11 +198,11 @@ impl Backend for MemoryBackend {
     }
 }
 
-pub const TABLES: &str = "CREATE TABLE items (place INTEGER PRIMARY KEY, text TEXT NOT NULL);
+pub(crate) const TABLES: &str = "CREATE TABLE items (place INTEGER PRIMARY KEY, text TEXT NOT NULL);
     CREATE TABLE counts (name TEXT NOT NULL PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID";
 
 /// `add` appends a text; `fail` fails.
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options::new()
         .retry_after(Duration::from_millis(5), Duration::from_millis(20))
         .tables(1, TABLES)
@@ -215,11 +215,11 @@ pub fn options() -> Options {
         .materialiser("panic", |_, _| panic!("told to"))
 }
 
-pub fn add(text: impl std::fmt::Display) -> NewEvent {
+pub(crate) fn add(text: impl std::fmt::Display) -> NewEvent {
     NewEvent::new("add", serde_json::json!({ "text": text.to_string() })).unwrap()
 }
 
-pub async fn items(store: &LocalStore) -> Vec<String> {
+pub(crate) async fn items(store: &LocalStore) -> Vec<String> {
     store
         .query(|connection| {
             connection.prepare("SELECT text FROM items ORDER BY place")?.query_map([], |row| row.get(0))?.collect()
@@ -229,10 +229,10 @@ pub async fn items(store: &LocalStore) -> Vec<String> {
 }
 
 /// Waits for something, for ten seconds at most.
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), future).await.expect("in time")
 }
 
-pub async fn until(store: &LocalStore, is_it: impl FnMut(&livestore_sync_client::local::Status) -> bool) {
+pub(crate) async fn until(store: &LocalStore, is_it: impl FnMut(&livestore_sync_client::local::Status) -> bool) {
     drop(soon(store.watch().wait_for(is_it)).await.unwrap());
 }

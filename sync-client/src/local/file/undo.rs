@@ -181,3 +181,7 @@ pub(crate) fn set_side_effects(connection: &Connection, on: bool) -> Result<()> 
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, on)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, on).map(drop)
 }
+
+#[cfg(test)]
+#[path = "undo/tests.rs"]
+mod tests;
