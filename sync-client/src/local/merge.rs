@@ -5,16 +5,14 @@ use livestore_sync_protocol::{Event, SeqNum};
 use super::same::is_same;
 
 /// What to do with a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Merge {
     /// The page follows what the store has, or repeats some of it.
     Follows {
         /// So many events at its start are in the store already.
         known: usize,
-        /// So many after those are the first pending ones: the log has them.
-        confirmed: usize,
-        /// The rest is news. If pending events remain, they come after it: a rebase.
-        received: usize,
+        /// Of each event after those, whether it is the first pending one that is left. The others are news.
+        is_own: Vec<bool>,
     },
     /// Events between the head and the page are missing. Nothing of the page may be taken.
     Gap {
@@ -30,18 +28,18 @@ pub(crate) enum Merge {
     },
 }
 
-/// Decides. `pending` are the first pending events, at least as many as the page has (or all),
-/// numbered from `head`.
+/// Decides. `pending` are the first pending events, at least as many as the page has (or all).
 pub(crate) fn merge<'a>(
     head: SeqNum,
     pending: impl IntoIterator<Item = &'a Event>,
     page: impl IntoIterator<Item = &'a Event>,
 ) -> Merge {
-    let (mut known, mut confirmed, mut received) = (0, 0, 0);
+    let mut known = 0;
+    let mut is_own = Vec::new();
     let mut last = head;
-    let mut pending = pending.into_iter();
+    let mut pending = pending.into_iter().peekable();
     for event in page {
-        if event.seq_num <= head && received + confirmed == 0 {
+        if event.seq_num <= head && is_own.is_empty() {
             known += 1;
             continue;
         }
@@ -54,14 +52,24 @@ pub(crate) fn merge<'a>(
             return Merge::Gap { head: last, parent: event.parent_seq_num };
         }
         last = event.seq_num;
-        let is_own = received == 0 && pending.next().is_some_and(|own| is_same(own, event));
-        if is_own {
-            confirmed += 1;
-        } else {
-            received += 1;
-        }
+        is_own.push(pending.next_if(|own| is_same(own, event)).is_some());
     }
-    Merge::Follows { known, confirmed, received }
+    Merge::Follows { known, is_own }
+}
+
+/// How much of a page that follows needs what is pending to be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// So many events at the start are the first pending ones, in their places: they are confirmed as they are.
+    pub(crate) confirmed: usize,
+    /// Whether the rest of what is pending is to be undone before the rest of the page is applied.
+    pub(crate) rebase: bool,
+}
+
+/// Plans. `pending` is how many events are pending.
+pub(crate) fn plan(is_own: &[bool], pending: u64) -> Plan {
+    let confirmed = is_own.iter().take_while(|own| **own).count();
+    Plan { confirmed, rebase: confirmed < is_own.len() && pending > confirmed as u64 }
 }
 
 #[cfg(test)]
@@ -94,31 +102,37 @@ mod tests {
 
     #[test]
     fn pages_that_follow() {
-        for (head, pending, page, expected) in [
-            (0, "", "", (0, 0, 0)),
-            (0, "1a 2a", "", (0, 0, 0)),
+        for (head, pending, page, known, own, plan_) in [
+            (0, "", "", 0, "", (0, false)),
+            (0, "1a 2a", "", 0, "", (0, false)),
             // News, without and with pending events.
-            (0, "", "1b 2b", (0, 0, 2)),
-            (0, "1a", "1b 2b", (0, 0, 2)),
+            (0, "", "1b 2b", 0, "--", (0, false)),
+            (0, "1a", "1b 2b", 0, "--", (0, true)),
             // Our own: all, some, and with others after them.
-            (4, "5a 6a", "5a 6a", (0, 2, 0)),
-            (4, "5a 6a", "5a", (0, 1, 0)),
-            (4, "5a 6a", "5a 6b", (0, 1, 1)),
-            (4, "5a", "5a 6b", (0, 1, 1)),
-            // Ours after another's cannot be pending: it would have had another number.
-            (4, "5a 6a", "5b 6a", (0, 0, 2)),
+            (4, "5a 6a", "5a 6a", 0, "++", (2, false)),
+            (4, "5a 6a", "5a", 0, "+", (1, false)),
+            (4, "5a 6a", "5a 6b", 0, "+-", (1, true)),
+            (4, "5a", "5a 6b", 0, "+-", (1, false)),
+            // An event before ours was dropped here, after it was pushed.
+            (4, "5a 6a", "5d 6a 7a", 0, "-++", (0, true)),
+            (4, "5a", "5d 6a 7b", 0, "-+-", (0, true)),
             // Repetitions, of everything or of a part.
-            (4, "5a", "3b 4b", (2, 0, 0)),
-            (4, "5a", "3b 4b 5a 6b", (2, 1, 1)),
-            (4, "", "4b 5b", (1, 0, 1)),
+            (4, "5a", "3b 4b", 2, "", (0, false)),
+            (4, "5a", "3b 4b 5a 6b", 2, "+-", (1, false)),
+            (4, "", "4b 5b", 1, "-", (0, false)),
             // Gaps in the numbers are legal.
-            (4, "5a", "7-4b 9-7b", (0, 0, 2)),
+            (4, "5a", "7-4b 9-7b", 0, "--", (0, true)),
             // A wrong parent, but nothing is missing.
-            (4, "", "5-2b", (0, 0, 1)),
+            (4, "", "5-2b", 0, "-", (0, false)),
         ] {
-            let (known, confirmed, received) = expected;
-            let expected = Merge::Follows { known, confirmed, received };
-            assert_eq!(run(head, pending, page), expected, "{head} | {pending} | {page}");
+            let is_own: Vec<bool> = own.chars().map(|c| c == '+').collect();
+            let pending_count = pending.split_whitespace().count() as u64;
+            assert_eq!(
+                plan(&is_own, pending_count),
+                Plan { confirmed: plan_.0, rebase: plan_.1 },
+                "{pending} | {page}"
+            );
+            assert_eq!(run(head, pending, page), Merge::Follows { known, is_own }, "{head} | {pending} | {page}");
         }
     }
 

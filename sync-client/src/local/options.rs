@@ -61,7 +61,6 @@ pub struct Options {
     pub(crate) materialisers: HashMap<String, Materialiser>,
     pub(crate) unknown_events: UnknownEvents,
     pub(crate) client_id: Option<String>,
-    pub(crate) session_id: Option<String>,
     pub(crate) retry_after: (Duration, Duration),
     pub(crate) changes_capacity: usize,
 }
@@ -82,7 +81,6 @@ impl Options {
             materialisers: HashMap::new(),
             unknown_events: UnknownEvents::default(),
             client_id: None,
-            session_id: None,
             retry_after: (Duration::from_millis(500), Duration::from_secs(30)),
             changes_capacity: 1_024,
         }
@@ -127,14 +125,6 @@ impl Options {
     #[must_use]
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = Some(client_id.into());
-        self
-    }
-
-    /// The session id of what is committed from now on. By default a random one each time the file is opened,
-    /// so that two copies of one file never claim the same event.
-    #[must_use]
-    pub fn session_id(mut self, session_id: impl Into<String>) -> Self {
-        self.session_id = Some(session_id.into());
         self
     }
 

@@ -3,11 +3,13 @@
 use livestore_sync_protocol::Event;
 use serde_json::Value;
 
-/// Whether an event of the log is a pending event that came back. A session never gives one number
-/// to two events that both enter a log, so the args only guard against sessions with names chosen by hand.
+/// Whether an event of the log is this pending event. Its number plays no part: a session's events enter
+/// the log in the order of their commits, each once, and a session lasts no longer than the file is open. So
+/// what the log has of this session, and the store does not have as confirmed, is pending, or was dropped
+/// when it was on its way. In the latter case those after it are in the log with other numbers
+/// than they have here.
 pub(crate) fn is_same(pending: &Event, pulled: &Event) -> bool {
-    pending.seq_num == pulled.seq_num
-        && pending.client_id == pulled.client_id
+    pending.client_id == pulled.client_id
         && pending.session_id == pulled.session_id
         && pending.name == pulled.name
         && are_same_args(pending.args.as_json(), pulled.args.as_json())

@@ -50,7 +50,8 @@ pub(super) fn open(path: &Path, options: Options, synchronous: &str) -> Result<L
         tables: Vec::new(),
         gate,
         client_id,
-        session_id: options.session_id.unwrap_or_else(new_id),
+        // A new one each time: two copies of one file never claim the same event.
+        session_id: new_id(),
     };
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     if is_outdated(&transaction, &context, options.version, &options.tables).map_err(failed)? {

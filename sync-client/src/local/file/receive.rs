@@ -7,7 +7,7 @@ use super::{LogFile, log, materialise, open, undo};
 use crate::local::backend::Page;
 use crate::local::error::StoreError;
 use crate::local::event::{Keep, PendingId};
-use crate::local::merge::{Merge, merge};
+use crate::local::merge::{Merge, merge, plan};
 
 /// What a page did.
 #[derive(Debug)]
@@ -45,8 +45,8 @@ impl LogFile {
         let head = self.position.head;
         let pending = log::pending(&transaction, i64::MIN, head, page.events.len())?;
         let events = page.events.iter().map(|pulled| &pulled.event);
-        let (known, confirmed) = match merge(head, pending.iter().map(|row| &row.event), events) {
-            Merge::Follows { known, confirmed, .. } => (known, confirmed),
+        let (known, is_own) = match merge(head, pending.iter().map(|row| &row.event), events) {
+            Merge::Follows { known, is_own } => (known, is_own),
             Merge::Gap { head, parent } => {
                 return Ok(Received::Misplaced { reason: format!("events {head} to {parent} are missing") });
             }
@@ -54,25 +54,31 @@ impl LogFile {
                 return Ok(Received::Misplaced { reason: format!("numbers do not ascend after {after}") });
             }
         };
-        let mut events = page.events;
-        events.drain(..known);
-        let received = events.split_off(confirmed);
-        for (pulled, row) in events.iter().zip(&pending) {
-            log::insert_confirmed(&transaction, pulled, row.known)?;
-            log::delete_pending(&transaction, row.id)?;
-        }
-        if let Some(row) = pending[..confirmed].last() {
+        let plan = plan(&is_own, self.position.pending);
+        if let Some(row) = pending[..plan.confirmed].last() {
             undo::forget(&transaction, &self.context.tables, row.id)?;
         }
-        let rebased = !received.is_empty() && self.position.pending > confirmed as u64;
-        if rebased {
+        if plan.rebase {
             undo::take_back(&transaction, &self.context.tables)?;
         }
-        for pulled in &received {
-            let known = materialise::apply(&transaction, &self.context, &pulled.event, None)?;
-            log::insert_confirmed(&transaction, pulled, known)?;
+        let (mut confirmed, mut received) = (Vec::new(), Vec::new());
+        let mut rows = pending.into_iter();
+        for (index, (pulled, is_own)) in page.events.into_iter().skip(known).zip(is_own).enumerate() {
+            let row = if is_own { rows.next() } else { None };
+            let known = match &row {
+                Some(row) if index < plan.confirmed => row.known,
+                _ => materialise::apply(&transaction, &self.context, &pulled.event, None)?,
+            };
+            log::insert_confirmed(&transaction, &pulled, known)?;
+            match row {
+                Some(row) => {
+                    log::delete_pending(&transaction, row.id)?;
+                    confirmed.push(pulled.event);
+                }
+                None => received.push(pulled),
+            }
         }
-        if rebased {
+        if plan.rebase {
             materialise::replay_pending(&transaction, &self.context)?;
         }
         let backend_id = self.backend_id.clone().or(page.backend_id);
@@ -81,10 +87,9 @@ impl LogFile {
         }
         transaction.commit()?;
         self.backend_id = backend_id;
-        self.epoch += u64::from(rebased);
+        self.epoch += u64::from(plan.rebase);
         self.locate()?;
-        let confirmed = events.into_iter().map(|pulled| pulled.event).collect();
-        Ok(Received::Taken { confirmed, received, rebased })
+        Ok(Received::Taken { confirmed, received, rebased: plan.rebase })
     }
 
     /// The backend has stored what was pushed up to this number, in the order that pending events had then.
