@@ -21,6 +21,6 @@ pub use self::backend::{Backend, Connection, LivePull, Page, PullError, PushBatc
 pub use self::change::{Change, Changes};
 pub use self::error::{CommitError, DatabaseError, FlushError, MaterialiseError, OpenError, StoreError, TablesError};
 pub use self::event::{Keep, NewEvent, PendingEvent, PendingId};
-pub use self::options::{BoxError, Options, UnknownEvents};
+pub use self::options::{BoxError, Options, UnknownEventFn, UnknownEvents};
 pub use self::status::{Status, StopReason, SyncState};
 pub use self::store::LocalStore;

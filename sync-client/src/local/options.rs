@@ -11,6 +11,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub(crate) type Materialiser = Box<dyn Fn(&Transaction<'_>, &Event) -> Result<(), BoxError> + Send>;
 
+/// Is told of events whose name has no materialiser.
+pub type UnknownEventFn = Arc<dyn Fn(&Event) -> Result<(), BoxError> + Send + Sync>;
+
 /// What happens to an event whose name has no materialiser, committed here or elsewhere. In any case
 /// it stays in the log at its place. As LiveStore's `unknownEventHandling`.
 #[derive(Clone, Default)]
@@ -25,7 +28,7 @@ pub enum UnknownEvents {
     /// A commit fails, and sync stops at an event that comes from the backend.
     Fail,
     /// The function is told; what it returns is as with a materialiser.
-    Call(Arc<dyn Fn(&Event) -> Result<(), BoxError> + Send + Sync>),
+    Call(UnknownEventFn),
 }
 
 impl fmt::Debug for UnknownEvents {

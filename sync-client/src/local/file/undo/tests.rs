@@ -13,23 +13,23 @@ fn every_statement_can_be_taken_back() {
         }
         let last = file.position().tip();
         file.acknowledge(last, file.epoch()).unwrap();
-        for n in 0..STATEMENTS.len() {
+        for (n, sql) in STATEMENTS.into_iter().enumerate() {
             for (a, b) in [(0, 0), (1, 2), (2, 1), (3, 3)] {
                 let before = file.dump();
                 let committed = file.commit(&[vec![event(n, a, b, "")]]).remove(0);
-                committed.unwrap_or_else(|error| panic!("{}: {error}", STATEMENTS[n]));
+                committed.unwrap_or_else(|error| panic!("{}: {error}", sql));
                 let id = crate::local::event::PendingId(file.last_id());
                 let after = file.dump();
                 file.drop_pending(id).unwrap();
-                assert_eq!(file.dump(), before, "{} {a} {b}", STATEMENTS[n]);
+                assert_eq!(file.dump(), before, "{} {a} {b}", sql);
                 // And with another one after it.
                 file.commit(&[vec![event(n, a, b, "")], vec![event((n + 7) % STATEMENTS.len(), b, a, "")]]);
                 let second = crate::local::event::PendingId(file.last_id());
                 file.drop_pending(second).unwrap();
-                assert_eq!(file.dump(), after, "{} {a} {b}", STATEMENTS[n]);
+                assert_eq!(file.dump(), after, "{} {a} {b}", sql);
                 let first = crate::local::event::PendingId(file.last_id() - 1);
                 file.drop_pending(first).unwrap();
-                assert_eq!(file.dump(), before, "{} {a} {b}", STATEMENTS[n]);
+                assert_eq!(file.dump(), before, "{} {a} {b}", sql);
             }
         }
     }
