@@ -28,7 +28,7 @@ impl Random {
 
 /// A push on its way, or its answer.
 enum Packet {
-    Push { client: usize, epoch: u64, batch: PushBatch },
+    Push { client: usize, incarnation: usize, epoch: u64, batch: PushBatch },
     Stored { client: usize, incarnation: usize, up_to: SeqNum, epoch: u64 },
 }
 
@@ -115,7 +115,8 @@ impl World {
         let file = &self.clients[client].file;
         let batch = file.batch(1 + self.random.below(5)).unwrap();
         if !batch.events.is_empty() {
-            self.wire.push_back(Packet::Push { client, epoch: file.epoch(), batch });
+            let incarnation = self.clients[client].incarnation;
+            self.wire.push_back(Packet::Push { client, incarnation, epoch: file.epoch(), batch });
         }
     }
 
@@ -130,13 +131,12 @@ impl World {
             return;
         }
         match packet {
-            Packet::Push { client, epoch, batch } => {
+            Packet::Push { client, incarnation, epoch, batch } => {
                 if batch.events[0].parent_seq_num != self.head() {
                     return;
                 }
                 let up_to = batch.events.last().unwrap().seq_num;
                 self.log.extend(batch.events.into_iter().map(|event| PulledEvent { event, created_at: None }));
-                let incarnation = self.clients[client].incarnation;
                 self.wire.push_back(Packet::Stored { client, incarnation, up_to, epoch });
             }
             Packet::Stored { client, incarnation, up_to, epoch } => {
