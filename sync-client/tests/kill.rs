@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::stream;
 use livestore_sync_client::local::{
-    Backend, Connection, LivePull, LocalStore, NewEvent, Options, Page, PullError, PushBatch, PushError,
+    Backend, Connection, LivePull, LocalStore, NewEvent, OpenError, Options, Page, PullError, PushBatch, PushError,
 };
 use livestore_sync_protocol::{Args, Cursor, Event, PulledEvent, SeqNum};
 use rusqlite::{OptionalExtension, TransactionBehavior, params};
@@ -188,6 +188,11 @@ async fn run_and_kill(folder: &Path, backend: &FileBackend, run: usize) -> Vec<S
             let Some(line) = lines.next_line().await.unwrap() else { panic!("the child ended by itself") };
             let Some(name) = line.strip_prefix("ack ") else { continue };
             acknowledged.push(name.to_owned());
+            if acknowledged.len() == 3 {
+                let backend = FileBackend::new(folder, true);
+                let error = LocalStore::open(folder.join("client.db"), backend, options()).await.unwrap_err();
+                assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+            }
             if acknowledged.len() % 5 == 1 {
                 let event = add(format!("theirs {run}-{}", acknowledged.len()));
                 let event = Event {

@@ -18,9 +18,6 @@ use super::pusher::{Next, Pusher, pause};
 use super::status::{Rejection, Status, StopReason};
 use super::writer::{Shared, Writer};
 
-/// How long news may take that a push has been told of. After that the live pull is asked for anew.
-const PULL_PATIENCE: Duration = Duration::from_secs(10);
-
 pub(crate) struct Driver<B> {
     pub(crate) backend: B,
     pub(crate) writer: Writer,
@@ -160,10 +157,10 @@ impl<B: Backend> Driver<B> {
         }
     }
 
-    /// Waits until the live pull has moved the store.
+    /// Waits until the live pull has moved the store. One that is silent for too long is asked for anew.
     async fn await_pull(&self, head: SeqNum, epoch: u64) -> Result<(), Closed> {
         let moved = self.wait(|status| status.head > head || status.epoch != epoch || status.health.stopped.is_some());
-        match tokio::time::timeout(PULL_PATIENCE, moved).await {
+        match tokio::time::timeout(self.retry_after.1, moved).await {
             Ok(moved) => moved.map(drop),
             Err(_) => {
                 self.restart.notify_one();

@@ -62,6 +62,75 @@ async fn many_pending_events_go_in_batches_of_at_most_a_hundred() {
 }
 
 #[tokio::test]
+async fn a_live_pull_that_keeps_silent_is_asked_for_anew() {
+    let (folder, backend) = (TempDir::new().unwrap(), MemoryBackend::default());
+    let a = open(&folder, "a.db", &backend).await;
+    a.commit([add("one")]).await.unwrap();
+    soon(a.flush()).await.unwrap();
+    // The pull misses what comes now: it looks at a cursor that is already past it.
+    backend.lock().mute = true;
+    backend.compete("add", serde_json::json!({ "text": "theirs" }));
+    a.commit([add("two")]).await.unwrap();
+    until(&a, |status| status.pending == 1).await;
+    // Not woken: only a new pull looks again.
+    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    backend.lock().mute = false;
+    soon(a.flush()).await.unwrap();
+    assert_eq!(items(&a).await, ["one", "theirs", "two"]);
+}
+
+#[tokio::test]
+async fn dropping_what_is_pending_undoes_it() {
+    let (folder, backend) = (TempDir::new().unwrap(), MemoryBackend::default());
+    backend.go_offline();
+    let a = open(&folder, "a.db", &backend).await;
+    a.commit((0..5).map(add)).await.unwrap();
+    let pending = a.pending().await.unwrap();
+    assert_eq!(a.drop_pending(pending[2].id).await.unwrap(), pending[2].event);
+    assert_eq!(items(&a).await, ["0", "1", "3", "4"]);
+    let numbers: Vec<_> = a.pending().await.unwrap().iter().map(|pending| pending.event.seq_num.get()).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    backend.go_online();
+    soon(a.flush()).await.unwrap();
+    assert_eq!(backend.texts(), ["0", "1", "3", "4"]);
+}
+
+#[tokio::test]
+async fn readers_that_are_slow_are_told_what_they_missed() {
+    let (folder, backend) = (TempDir::new().unwrap(), MemoryBackend::default());
+    let path = folder.path().join("a.db");
+    let a = LocalStore::open(path, backend, options().changes_capacity(2)).await.unwrap();
+    let mut changes = a.events();
+    for n in 0..10 {
+        a.commit([add(n)]).await.unwrap();
+    }
+    assert!(matches!(soon(changes.next()).await, Some(Change::Missed { changes }) if changes >= 8));
+}
+
+#[tokio::test]
+async fn dropped_futures_leave_a_store_that_works() {
+    let (folder, backend) = (TempDir::new().unwrap(), MemoryBackend::default());
+    let path = folder.path().join("a.db");
+    for round in 0..20 {
+        let a = LocalStore::open(&path, backend.clone(), options()).await.unwrap();
+        // Polled once each, and dropped.
+        for n in 0..5 {
+            let commit = std::pin::pin!(a.commit([add(format!("{round}-{n}-a")), add(format!("{round}-{n}-b"))]));
+            assert!(futures_util::poll!(commit).is_pending());
+        }
+        drop(futures_util::poll!(std::pin::pin!(a.flush())));
+        drop(futures_util::poll!(std::pin::pin!(a.query(|_| Ok(())))));
+        tokio::task::yield_now().await;
+    }
+    let a = LocalStore::open(&path, backend.clone(), options()).await.unwrap();
+    soon(a.flush()).await.unwrap();
+    let (items, texts) = (items(&a).await, backend.texts());
+    assert_eq!(items, texts);
+    // What was asked for before the store was dropped is done, in whole.
+    assert_eq!(texts.len(), 200);
+}
+
+#[tokio::test]
 async fn a_refused_event_is_found_reported_and_dropped_on_demand() {
     let (folder, backend) = (TempDir::new().unwrap(), MemoryBackend::default());
     backend.go_offline();
