@@ -23,7 +23,8 @@ pub enum UnknownEvents {
     /// built anew from the log.
     #[default]
     Keep,
-    /// It is kept, silently.
+    /// It is kept, silently. When a later version of the app is to know the name, raise the version of the
+    /// [tables](Options::tables).
     Ignore,
     /// A commit fails, and sync stops at an event that comes from the backend.
     Fail,
@@ -106,7 +107,7 @@ impl Options {
     /// the tables, because it runs again whenever the event gets another place in the log, and on
     /// every client. It may read and write the app's tables; making tables, transactions and the
     /// store's own tables are refused (`not authorized`). Its writes and the event enter the file together
-    /// or not at all; a panic counts as an error.
+    /// or not at all; a panic counts as an error. `prepare_cached` makes it faster.
     #[must_use]
     pub fn materialiser(
         mut self,

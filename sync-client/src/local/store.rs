@@ -39,6 +39,10 @@ impl LocalStore {
     /// [`OpenError::InUse`] when the file is open already, here or in another process; the app's tables may be
     /// refused, or fail to be built anew from the log. The file is then as it was.
     ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
     /// # Cancel safety
     ///
     /// When the future is dropped, the file is closed again as soon as the opening is through.
@@ -117,7 +121,8 @@ impl LocalStore {
         }
     }
 
-    /// Confirmed events above a number, at most `limit`.
+    /// Confirmed events above a number, at most `limit`. When the backend took them is told for those that the live
+    /// pull has brought, which may be a moment after they were confirmed.
     ///
     /// # Errors
     ///

@@ -30,6 +30,7 @@ async fn committed_events_reach_the_backend_and_another_store() {
     let confirmed = a.confirmed(SeqNum::new(1).unwrap(), 10).await.unwrap();
     assert_eq!(confirmed.len(), 2);
     assert_eq!(confirmed[1].event, backend.lock().log[2].event);
+    assert!(confirmed[1].created_at.is_some());
 }
 
 #[tokio::test]
@@ -184,6 +185,16 @@ async fn tables_that_cannot_be_kept_in_step_are_refused() {
     assert!(matches!(open("COMMIT").await, TablesError::Sql(_)));
     // Nothing of it stays.
     LocalStore::open(&path, MemoryBackend::default(), options()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_release_is_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a.db");
+    drop(LocalStore::open(&path, MemoryBackend::default(), options()).await.unwrap());
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let error = LocalStore::open(&path, MemoryBackend::default(), options()).await.unwrap_err();
+    assert!(matches!(error, OpenError::NewerFormat { found: 99, .. }), "{error}");
 }
 
 #[tokio::test]

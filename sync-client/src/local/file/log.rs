@@ -65,6 +65,15 @@ pub(crate) fn insert_confirmed(connection: &Connection, pulled: &PulledEvent, kn
         .map(drop)
 }
 
+/// Completes an event that was confirmed by an answer, which does not say when the backend took it.
+pub(crate) fn set_created_at(connection: &Connection, pulled: &PulledEvent) -> Result<()> {
+    let Some(created_at) = &pulled.created_at else { return Ok(()) };
+    connection
+        .prepare_cached("UPDATE livestore_confirmed SET created_at = ?2 WHERE seq_num = ?1 AND created_at IS NULL")?
+        .execute(params![pulled.event.seq_num.get(), created_at])
+        .map(drop)
+}
+
 pub(crate) fn set_confirmed_unknown(connection: &Connection, seq_num: SeqNum) -> Result<()> {
     connection
         .prepare_cached("UPDATE livestore_confirmed SET known = 0 WHERE seq_num = ?1")?

@@ -61,6 +61,9 @@ impl LogFile {
         if plan.rebase {
             undo::take_back(&transaction, &self.context.tables)?;
         }
+        for pulled in &page.events[..known] {
+            log::set_created_at(&transaction, pulled)?;
+        }
         let (mut confirmed, mut received) = (Vec::new(), Vec::new());
         let mut rows = pending.into_iter();
         for (index, (pulled, is_own)) in page.events.into_iter().skip(known).zip(is_own).enumerate() {
