@@ -92,7 +92,7 @@ impl<B: Backend> Driver<B> {
                 }
                 Ok(Received::OtherLog { found }) => {
                     let known = self.shared.status.borrow().backend_id.clone();
-                    return Ok(self.stop_reset(known, Some(found)));
+                    return Ok(self.stop_reset(known, found));
                 }
                 Ok(Received::Misplaced { reason }) => return Ok(Some(reason)),
                 Err(StoreError::Materialise(error)) => {

@@ -8,6 +8,7 @@ use crate::local::backend::Page;
 use crate::local::error::StoreError;
 use crate::local::event::{Keep, PendingId};
 use crate::local::merge::{Merge, merge, plan};
+use crate::local::same::is_same;
 
 /// What a page did.
 #[derive(Debug)]
@@ -23,8 +24,8 @@ pub(crate) enum Received {
     },
     /// It is of another log. Nothing was changed.
     OtherLog {
-        /// The page's log.
-        found: String,
+        /// The page's log, if it has an identity.
+        found: Option<String>,
     },
     /// It does not follow. Nothing was changed.
     Misplaced {
@@ -39,7 +40,7 @@ impl LogFile {
         if let (Some(known), Some(found)) = (&self.backend_id, &page.backend_id)
             && known != found
         {
-            return Ok(Received::OtherLog { found: found.clone() });
+            return Ok(Received::OtherLog { found: Some(found.clone()) });
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let head = self.position.head;
@@ -62,6 +63,12 @@ impl LogFile {
             undo::take_back(&transaction, &self.context.tables)?;
         }
         for pulled in &page.events[..known] {
+            // A log without an identity, or whose identity was not known yet, shows that it is another one by this.
+            let seq_num = pulled.event.seq_num;
+            let stored = log::confirmed(&transaction, log::after(seq_num, -1), 1)?.pop();
+            if !stored.is_some_and(|stored| stored.event.seq_num == seq_num && is_same(&stored.event, &pulled.event)) {
+                return Ok(Received::OtherLog { found: page.backend_id });
+            }
             log::set_created_at(&transaction, pulled)?;
         }
         let (mut confirmed, mut received) = (Vec::new(), Vec::new());
@@ -155,3 +162,7 @@ impl LogFile {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "receive/tests.rs"]
+mod tests;
