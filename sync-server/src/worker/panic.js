@@ -50,4 +50,34 @@ export const panics = {
     calls.add(reject);
     return Promise.race([work, died]).finally(() => calls.delete(reject));
   },
+
+  // A stream that the instance fills, which breaks off as soon as that dies.
+  stream(inner) {
+    const reader = inner.getReader();
+    let reject;
+    const died = new Promise((_, fails) => {
+      reject = fails;
+    });
+    died.catch(() => {});
+    calls.add(reject);
+    return new ReadableStream(
+      {
+        async pull(controller) {
+          try {
+            const { done, value } = await Promise.race([reader.read(), died]);
+            if (!done) return controller.enqueue(value);
+            controller.close();
+          } catch (error) {
+            controller.error(error);
+          }
+          calls.delete(reject);
+        },
+        cancel(reason) {
+          calls.delete(reject);
+          return reader.cancel(reason);
+        },
+      },
+      { highWaterMark: 0 },
+    );
+  },
 };
