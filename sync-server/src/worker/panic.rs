@@ -10,7 +10,8 @@
 //!   sent already breaks off;
 //! - the WebSockets of those objects are closed with [`CLOSE_RESUME`](crate::CLOSE_RESUME): clients
 //!   come back and continue from what is stored;
-//! - an object without calls in flight does the same at its next event, see [`watch`];
+//! - an object without calls in flight goes on at its next event with what its sockets carry, as after
+//!   hibernation;
 //! - promises of the dead instance that settle later are refused instead of running in the new one.
 //!
 //! The same for a trap without a panic, such as a stack overflow. Nothing that was acknowledged is
@@ -54,7 +55,8 @@ extern "C" {
 }
 
 /// To be called by the constructor of an object. Closes its sockets if an object on this state died
-/// with an earlier instance.
+/// with calls in flight: [`guard`] does so at once, but with a compatibility date before 2024-10-14 it
+/// cannot do it for other objects than the one that panicked.
 pub(super) fn watch(state: &State) {
     install();
     PANICS.with(|panics| panics.watch(state.as_raw().as_ref(), CLOSE_RESUME, CLOSE_REASON));

@@ -137,7 +137,11 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     await b.commit(created('1'))
     await converged([a, b], 1)
     await idle()
+    const closes = async () => (await server.look(storeId)).most.webSocketClose ?? (await server.look(storeId)).most.webSocketError ?? 0
+    assert.equal(await closes(), 0)
     proxy.cut({ refuse: true })
+    // What was sent to it before the break is noticed, counts as arrived (HEARD_MS_MAX): nothing can ask a 0.3 client.
+    await until('the break is noticed', closes)
     await b.commit(created('2'))
     await converged([b], 2)
     await idle(IDLE_AGAIN_MS)

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { converged, created, done, Store } from '../lib/clients.mjs'
 import { chain, range } from '../lib/events.mjs'
+import { Proxy } from '../lib/proxy.mjs'
 import { httpPush, Raw } from '../lib/raw.mjs'
 import { skipUnlessWorker } from '../lib/server.mjs'
 import { PANIC, TestWorker, WAIT } from '../lib/test-worker.mjs'
@@ -48,21 +49,34 @@ describe('panics', { skip: skipUnlessWorker }, () => {
     }
   })
 
+  // The stores of the other object notice nothing: not even 0.3.1, which never repeats a push that got lost, loses one.
   for (const generation of ['v04', 'v03']) {
     test(`${generation} stores come back by themselves and converge`, async (t) => {
       const [storeId, other] = [freshStoreId('panic'), freshStoreId('other')]
-      const open = (storeId, clientId) => Store.open(t, generation, { url: server.url, storeId, clientId })
-      const [a, b, c, d] = await Promise.all([open(storeId, 'a'), open(storeId, 'b'), open(other, 'c'), open(other, 'd')])
+      const proxies = [await Proxy.to(t, server.url), await Proxy.to(t, server.url)]
+      const open = (storeId, n, clientId) => Store.open(t, generation, { url: proxies[n].url, storeId, clientId })
+      const [a, b, c, d] = await Promise.all([open(storeId, 0, 'a'), open(storeId, 0, 'b'), open(other, 1, 'c'), open(other, 1, 'd')])
       await Promise.all([a.commit(created('0')), c.commit(created('0'))])
       await Promise.all([converged([a, b], 1), converged([c, d], 1)])
+      await until('the objects are at rest', async () => {
+        const { running } = await server.look(other)
+        return Object.values(running).every((calls) => calls === 0)
+      })
+      const { connected } = proxies[1]
       for (const round of [1, 2, 3]) {
+        const before = proxies[0].connected
         const panicked = httpPush(server.url, storeId, PANIC).then(({ exit }) => exit?._tag, () => 'failed')
         assert.notEqual(await within('the caller is told', panicked, SOON_MS), 'Success')
-        await Promise.all([a.commit(created(`${round}`)), c.commit(created(`${round}`))])
-        await Promise.all([converged([a, b], 2 * round, BACK), converged([c, d], 2 * round, BACK)])
+        await c.commit(created(`${round}`))
+        await converged([c, d], 2 * round)
+        // A push on a connection that is just breaking would be lost for 0.3.1 (see reconnect.test.mjs).
+        await until('both are back', () => proxies[0].connected >= before + 2, BACK)
+        await a.commit(created(`${round}`))
+        await converged([a, b], 2 * round, BACK)
         await Promise.all([b.commit(done(`${round}`)), d.commit(done(`${round}`))])
-        await Promise.all([converged([a, b], 2 * round + 1, BACK), converged([c, d], 2 * round + 1, BACK)])
+        await Promise.all([converged([a, b], 2 * round + 1, BACK), converged([c, d], 2 * round + 1)])
       }
+      assert.equal(proxies[1].connected, connected)
     })
   }
 })
