@@ -17,7 +17,8 @@ use worker::js_sys::{Function, Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::worker_sys::web_sys;
 use worker::{
-    Date, Env, Headers, Request, Response, ResponseBody, Result, State, WebSocket, WebSocketPair, WebSocketRequestResponsePair,
+    Date, Env, Headers, Request, Response, ResponseBody, Result, State, WebSocket, WebSocketPair,
+    WebSocketRequestResponsePair,
 };
 
 use super::attachment::{Attachment, Fixed};
