@@ -3,10 +3,15 @@
 
 mod backoff;
 mod dialect;
+mod pings;
 mod pull;
 mod pulls;
 mod push;
 mod pushes;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -17,11 +22,11 @@ use serde_json::value::RawValue;
 use self::backoff::Backoff;
 pub(crate) use self::dialect::{Dialect, Kind};
 use self::dialect::{Failure, Heard};
+use self::pings::Ping;
 use self::pull::Pull;
 use self::push::Push;
 pub(crate) use self::types::{Action, Command, Key};
 pub use self::types::{ConnectionState, OfflineReason, Page, Timing};
-use crate::PingError;
 
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -57,12 +62,6 @@ enum Phase {
         /// Whether a pull was sent on it.
         pulled: bool,
     },
-}
-
-#[derive(Debug)]
-struct Ping {
-    sent: bool,
-    waiting_since: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +104,7 @@ impl Connection {
             Phase::Waiting { until } => Some(until),
             Phase::Opening { since } => Some(since + timing.open),
             Phase::Open { pinged: Some(at), .. } => Some(at + timing.ping_timeout),
-            Phase::Open { heard, .. } if self.dialect.kind != Kind::Http => Some(heard + timing.ping_interval),
-            Phase::Open { .. } => None,
+            Phase::Open { heard, .. } => Some(heard + timing.ping_interval),
         };
         let answers = self.pushes.values().filter_map(|push| Some(push.asked_at()? + timing.push_timeout));
         let rests = self.pulls.values().filter_map(|pull| match pull.phase {
@@ -136,7 +134,7 @@ impl Connection {
                 self.send_push(now, key);
             }
             Command::Ping { key } => {
-                self.pings.insert(key, Ping { sent: false, waiting_since: now });
+                self.pings.insert(key, Ping::new(now));
                 self.send_pings(now);
             }
             Command::Taken { key } => self.taken(key),
@@ -184,10 +182,7 @@ impl Connection {
             pull.lost(now);
         }
         self.lose_pushes(now);
-        for (key, _) in take_where(&mut self.pings, |ping| ping.sent) {
-            let result = Err(PingError::Offline { reason: self.reason.clone() });
-            self.actions.push_back(Action::Ponged { key, result });
-        }
+        self.lose_pings();
     }
 
     /// A frame came.
@@ -262,11 +257,7 @@ impl Connection {
             Phase::Open { pinged: Some(at), .. } if at + timing.ping_timeout <= now => {
                 self.handle_lost(now, OfflineReason::Silent);
             }
-            Phase::Open { heard, pinged: None, .. }
-                if heard + timing.ping_interval <= now && self.dialect.kind != Kind::Http =>
-            {
-                self.send_ping(now);
-            }
+            Phase::Open { heard, pinged: None, .. } if heard + timing.ping_interval <= now => self.keep_alive(now),
             _ => {}
         }
         if self.pushes.values().any(|push| push.asked_at().is_some_and(|at| at + timing.push_timeout <= now)) {
@@ -279,13 +270,9 @@ impl Connection {
     }
 
     fn lose_patience(&mut self, now: Duration) {
-        let patience = self.timing.patience;
         self.give_up_pulls(now);
         self.give_up_pushes(now);
-        for (key, _) in take_where(&mut self.pings, |ping| ping.waiting_since + patience <= now) {
-            let result = Err(PingError::Offline { reason: self.reason.clone() });
-            self.actions.push_back(Action::Ponged { key, result });
-        }
+        self.give_up_pings(now);
     }
 
     fn is_offline(&self) -> bool {
@@ -300,35 +287,6 @@ impl Connection {
 
     fn send(&mut self, wire: u64, frame: String) {
         self.actions.push_back(Action::Send { wire, frame });
-    }
-
-    fn send_pings(&mut self, now: Duration) {
-        if self.is_offline() || self.pings.values().all(|ping| ping.sent) {
-            return;
-        }
-        for ping in self.pings.values_mut() {
-            ping.sent = true;
-        }
-        self.send_ping(now);
-    }
-
-    fn send_ping(&mut self, now: Duration) {
-        let Phase::Open { pinged, pulled, .. } = &mut self.phase else { return };
-        pinged.get_or_insert(now);
-        // Servers of 0.4 take a client that pings and never pulled for one that waits for an earlier connection's
-        // pull, and close its connection.
-        if self.dialect.kind == Kind::Ws && !*pulled {
-            return self.actions.push_back(Action::SocketPing);
-        }
-        let wire = if self.dialect.kind == Kind::Http { self.new_wire(Owner::Ping) } else { 0 };
-        let frame = self.dialect.ping(wire);
-        self.send(wire, frame);
-    }
-
-    fn ponged(&mut self) {
-        for (key, _) in take_where(&mut self.pings, |ping| ping.sent) {
-            self.actions.push_back(Action::Ponged { key, result: Ok(()) });
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -18,6 +19,9 @@ use super::net;
 use super::socket::refusal;
 use super::split::Split;
 use crate::OfflineReason;
+
+/// How long a server may say nothing in the middle of an answer.
+const SILENCE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Serves requests until one of them fails.
 pub(super) async fn run(settings: Arc<Settings>, uri: Uri, mut ends: Ends) {
@@ -93,14 +97,14 @@ async fn exchange(
         request.headers_mut().append(name, value.clone());
     }
     let answer = async {
-        let mut response = sender.send_request(request).await.map_err(lost)?;
+        let mut response = in_time(sender.send_request(request)).await?.map_err(lost)?;
         if response.status() != StatusCode::OK {
             let status = response.status().as_u16();
-            let body = response.body_mut().collect().await.map_err(lost)?.to_bytes();
+            let body = in_time(response.body_mut().collect()).await?.map_err(lost)?.to_bytes();
             return Err(refusal(status, &body));
         }
         let mut split = Split::default();
-        while let Some(part) = response.body_mut().frame().await {
+        while let Some(part) = in_time(response.body_mut().frame()).await? {
             let Ok(bytes) = part.map_err(lost)?.into_data() else { continue };
             for element in split.feed(&bytes) {
                 tell(&events, element).await?;
@@ -117,6 +121,10 @@ async fn exchange(
         answer = &mut answer => answer,
         _ = connection => answer.await,
     }
+}
+
+async fn in_time<F: Future>(step: F) -> Result<F::Output, OfflineReason> {
+    tokio::time::timeout(SILENCE_TIME_MAX, step).await.map_err(|_| OfflineReason::Silent)
 }
 
 async fn tell(events: &mpsc::Sender<LinkEvent>, frame: Vec<u8>) -> Result<(), OfflineReason> {
