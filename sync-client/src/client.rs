@@ -45,17 +45,11 @@ impl Requests {
 
     /// If the task is gone, the reply is dropped, which whoever waits for it notices.
     fn send(&self, command: Command, reply: Option<Reply>) {
-        let _ = self.sender.send(Message { command, reply });
+        let _ = self.sender.send(Message::Request { command, reply });
     }
 
     fn one<T>(&self, reply: Reply, command: Command, receiver: oneshot::Receiver<T>) -> Waiting<T> {
-        let key = match &command {
-            Command::Pull { key, .. }
-            | Command::Push { key, .. }
-            | Command::Ping { key }
-            | Command::Taken { key }
-            | Command::Drop { key } => *key,
-        };
+        let key = command.key();
         self.send(command, Some(reply));
         Waiting { key, requests: self.clone(), receiver, answered: false }
     }
@@ -185,5 +179,16 @@ impl SyncClient {
     #[must_use]
     pub fn connection(&self) -> watch::Receiver<ConnectionState> {
         self.state.clone()
+    }
+    /// Closes the connection in good order. What other clones and streams still wait for ends with an error.
+    ///
+    /// Without it the connection is closed as well once everything is dropped, if the runtime lives on for that.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the connection to be closed in the background.
+    pub async fn close(self) {
+        let _ = self.requests.sender.send(Message::Stop);
+        self.requests.sender.closed().await;
     }
 }

@@ -41,7 +41,7 @@ pub enum PushError {
     /// The batch cannot be pushed to any server. Nothing was sent.
     #[error(transparent)]
     InvalidBatch(#[from] InvalidBatch),
-    /// The task of the connection is gone, because its runtime was shut down.
+    /// The client was closed, or its runtime is gone.
     #[error("the client has stopped")]
     Stopped,
 }
@@ -110,7 +110,7 @@ pub enum PullError {
         /// The parent of the one that came next.
         parent: SeqNum,
     },
-    /// The task of the connection is gone, because its runtime was shut down.
+    /// The client was closed, or its runtime is gone.
     #[error("the client has stopped")]
     Stopped,
 }
@@ -125,7 +125,7 @@ pub enum PingError {
         /// What the connection lacks.
         reason: OfflineReason,
     },
-    /// The task of the connection is gone, because its runtime was shut down.
+    /// The client was closed, or its runtime is gone.
     #[error("the client has stopped")]
     Stopped,
 }

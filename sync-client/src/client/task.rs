@@ -9,11 +9,13 @@ use super::link::{Link, LinkCommand, LinkEvent, Settings};
 use crate::connection::{Action, Command, Connection, Key};
 use crate::{ConnectionState, Page, PingError, PullError, PushError};
 
-/// What the app asks for, and where the answer goes.
+/// What comes from the app.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) command: Command,
-    pub(super) reply: Option<Reply>,
+pub(super) enum Message {
+    /// What it asks for, and where the answer goes.
+    Request { command: Command, reply: Option<Reply> },
+    /// It wants nothing any more.
+    Stop,
 }
 
 #[derive(Debug)]
@@ -48,28 +50,28 @@ impl Task {
                 biased;
                 event = next_event(&mut self.link) => self.handle_event(start.elapsed(), event),
                 message = self.messages.recv() => match message {
-                    Some(message) => self.handle_message(start.elapsed(), message),
-                    None => break,
+                    Some(Message::Request { command, reply }) => {
+                        self.handle_request(start.elapsed(), command, reply);
+                    }
+                    Some(Message::Stop) | None => break,
                 },
                 () = sleep_until(timeout) => self.connection.handle_timeout(start.elapsed()),
             }
         }
+        // Whoever still waits is told that there is nothing to wait for.
+        self.replies.clear();
         if let Some(link) = self.link.take() {
             link.finish().await;
         }
     }
 
-    fn handle_message(&mut self, now: Duration, message: Message) {
-        match (&message.command, message.reply) {
-            (Command::Pull { key, .. } | Command::Push { key, .. } | Command::Ping { key }, Some(reply)) => {
-                self.replies.insert(*key, reply);
-            }
-            (Command::Drop { key }, _) => {
-                self.replies.remove(key);
-            }
-            _ => {}
+    fn handle_request(&mut self, now: Duration, command: Command, reply: Option<Reply>) {
+        if let Some(reply) = reply {
+            self.replies.insert(command.key(), reply);
+        } else if let Command::Drop { key } = command {
+            self.replies.remove(&key);
         }
-        self.connection.handle_command(now, message.command);
+        self.connection.handle_command(now, command);
     }
 
     fn handle_event(&mut self, now: Duration, event: LinkEvent) {

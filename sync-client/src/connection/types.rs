@@ -153,6 +153,18 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    pub(crate) fn key(&self) -> Key {
+        match self {
+            Self::Pull { key, .. }
+            | Self::Push { key, .. }
+            | Self::Ping { key }
+            | Self::Taken { key }
+            | Self::Drop { key } => *key,
+        }
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Action {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod proxy;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
