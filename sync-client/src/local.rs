@@ -9,9 +9,10 @@
 //!
 //! ```
 //! use livestore_sync_client::local::{LocalStore, NewEvent, Options};
-//! # use livestore_sync_client::local::{Backend, Connection, LivePull, PushBatch, PushError};
+//! # use livestore_sync_client::ConnectionState;
+//! # use livestore_sync_client::local::{Backend, LivePull, PushBatch, PushError};
 //! # use tokio::sync::watch;
-//! # struct Offline(watch::Sender<Connection>);
+//! # struct Offline(watch::Sender<ConnectionState>);
 //! # impl Backend for Offline {
 //! #     async fn push(&self, _: PushBatch) -> Result<(), PushError> {
 //! #         Err(PushError::Offline { reason: "example".into() })
@@ -19,7 +20,7 @@
 //! #     fn live_pull(&self, _: livestore_sync_protocol::Cursor) -> LivePull {
 //! #         Box::pin(futures_util::stream::pending())
 //! #     }
-//! #     fn connection(&self) -> watch::Receiver<Connection> {
+//! #     fn connection(&self) -> watch::Receiver<ConnectionState> {
 //! #         self.0.subscribe()
 //! #     }
 //! # }
@@ -79,13 +80,14 @@ mod merge;
 mod options;
 mod pusher;
 mod reader;
+mod remote;
 mod same;
 mod status;
 mod store;
 mod sync;
 mod writer;
 
-pub use self::backend::{Backend, Connection, LivePull, Page, PullError, PushBatch, PushError};
+pub use self::backend::{Backend, LivePull, PullError, PushBatch, PushError};
 pub use self::change::{Change, Changes};
 pub use self::error::{CommitError, DatabaseError, FlushError, MaterialiseError, OpenError, StoreError, TablesError};
 pub use self::event::{Keep, NewEvent, PendingEvent, PendingId};

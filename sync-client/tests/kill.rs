@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use futures_util::stream;
 use livestore_sync_client::local::{
-    Backend, Connection, LivePull, LocalStore, NewEvent, OpenError, Options, Page, PullError, PushBatch, PushError,
+    Backend, LivePull, LocalStore, NewEvent, OpenError, Options, PullError, PushBatch, PushError,
 };
+use livestore_sync_client::{ConnectionState, OfflineReason, Page};
 use livestore_sync_protocol::{Args, Cursor, Event, PulledEvent, SeqNum};
 use rusqlite::{OptionalExtension, TransactionBehavior, params};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -24,13 +25,13 @@ const RUN: &str = "LIVESTORE_KILL_TEST_RUN";
 #[derive(Clone)]
 struct FileBackend {
     path: PathBuf,
-    connection: watch::Sender<Connection>,
+    connection: watch::Sender<ConnectionState>,
 }
 
 impl FileBackend {
     fn new(folder: &Path, is_online: bool) -> Self {
-        let offline = Connection::Offline { reason: "told to".into() };
-        let connection = watch::Sender::new(if is_online { Connection::Connected } else { offline });
+        let offline = ConnectionState::Offline { reason: OfflineReason::Lost { message: "told to".into() } };
+        let connection = watch::Sender::new(if is_online { ConnectionState::Connected } else { offline });
         let backend = Self { path: folder.join("server.db"), connection };
         let sql = "CREATE TABLE IF NOT EXISTS log (seq INTEGER PRIMARY KEY, name, args, client, session)";
         backend.open().unwrap().execute_batch(sql).unwrap();
@@ -88,7 +89,7 @@ impl FileBackend {
 
 impl Backend for FileBackend {
     async fn push(&self, batch: PushBatch) -> Result<(), PushError> {
-        if *self.connection.borrow() != Connection::Connected {
+        if *self.connection.borrow() != ConnectionState::Connected {
             return Err(PushError::Offline { reason: "told to".into() });
         }
         let provided = batch.events[0].parent_seq_num;
@@ -102,14 +103,14 @@ impl Backend for FileBackend {
     fn live_pull(&self, cursor: Cursor) -> LivePull {
         Box::pin(stream::unfold((self.clone(), cursor.seq_num), async |(backend, above)| {
             loop {
-                if *backend.connection.borrow() != Connection::Connected {
+                if *backend.connection.borrow() != ConnectionState::Connected {
                     return Some((Err(PullError::Offline { reason: "told to".into() }), (backend, above)));
                 }
                 match backend.read(above) {
                     Ok(events) if events.is_empty() => tokio::time::sleep(Duration::from_millis(2)).await,
                     Ok(events) => {
                         let above = events.last().unwrap().event.seq_num;
-                        return Some((Ok(Page { events, backend_id: Some("file".into()) }), (backend, above)));
+                        return Some((Ok(Page { events, remaining: 0, backend_id: Some("file".into()) }), (backend, above)));
                     }
                     Err(error) => {
                         let error = PullError::Failed { reason: error.to_string() };
@@ -120,7 +121,7 @@ impl Backend for FileBackend {
         }))
     }
 
-    fn connection(&self) -> watch::Receiver<Connection> {
+    fn connection(&self) -> watch::Receiver<ConnectionState> {
         self.connection.subscribe()
     }
 }

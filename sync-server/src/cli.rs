@@ -6,6 +6,7 @@ use livestore_sync_server::event_log::Synchronous;
 use livestore_sync_server::native::Limits;
 
 use crate::inspect::Inspect;
+use crate::remote::{Pull, Push};
 
 /// The variable that names the data folder, and the folder without it.
 pub(crate) const DATA_VARIABLE: &str = "LIVESTORE_SYNC_DATA";
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     /// Serve LiveStore clients
     Serve(Serve),
     Inspect(Inspect),
+    Push(Push),
+    Pull(Pull),
 }
 
 #[derive(Args)]

@@ -22,8 +22,8 @@ use std::process::ExitCode;
 pub(crate) use self::args::Inspect;
 use self::args::What;
 use self::catalog::Catalog;
-use self::error::Error;
-use self::output::Output;
+pub(crate) use self::error::Error;
+pub(crate) use self::output::{Output, Style, note};
 
 /// The exit code when `verify` found a fault.
 const EXIT_FAULT: u8 = 1;

@@ -2,6 +2,7 @@
 
 mod cli;
 mod inspect;
+mod remote;
 
 use std::process::ExitCode;
 
@@ -15,6 +16,8 @@ fn main() -> ExitCode {
     match Cli::parse().command() {
         Command::Serve(serve) => start(serve),
         Command::Inspect(inspect) => inspect.run(),
+        Command::Push(push) => push.run(),
+        Command::Pull(pull) => pull.run(),
     }
 }
 

@@ -21,8 +21,11 @@ const look = (store) => {
 }
 
 let ahead = 0
-const now = Date.now.bind(Date)
-Date.now = () => now() + ahead
+// Dates that workerd makes are still of this class.
+globalThis.Date = new Proxy(Date, {
+  construct: (Date, args) => new Date(...(args.length > 0 ? args : [Date.now() + ahead])),
+  get: (Date, name) => (name === 'now' ? () => Date.now() + ahead : Date[name]),
+})
 
 export class WebSocketServer extends DurableObject {
   #inner

@@ -3,8 +3,10 @@
 use std::pin::Pin;
 
 use futures_core::Stream;
-use livestore_sync_protocol::{Cursor, Event, PulledEvent, SeqNum};
+use livestore_sync_protocol::{Cursor, Event, SeqNum};
 use tokio::sync::watch;
+
+use crate::{ConnectionState, Page};
 
 /// The sync backend as an offline store sees it: a log that it pushes to and pulls from.
 ///
@@ -21,7 +23,7 @@ pub trait Backend: Send + Sync + 'static {
     fn live_pull(&self, cursor: Cursor) -> LivePull;
 
     /// Whether the backend can be reached, now and from now on.
-    fn connection(&self) -> watch::Receiver<Connection>;
+    fn connection(&self) -> watch::Receiver<ConnectionState>;
 }
 
 /// The pages of a live pull.
@@ -34,30 +36,6 @@ pub struct PushBatch {
     pub events: Vec<Event>,
     /// The log that they are for, once it is known.
     pub backend_id: Option<String>,
-}
-
-/// Events of the log, as they come in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// The events, ascending.
-    pub events: Vec<PulledEvent>,
-    /// The log's identity. 0.3 backends have none.
-    pub backend_id: Option<String>,
-}
-
-/// Whether the backend can be reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Connection {
-    /// It answers.
-    Connected,
-    /// No connection was tried yet.
-    #[default]
-    Connecting,
-    /// It cannot be reached.
-    Offline {
-        /// Why.
-        reason: String,
-    },
 }
 
 /// Why a push failed.

@@ -2,8 +2,8 @@
 
 use livestore_sync_protocol::{Event, SeqNum};
 
-use super::backend::Connection;
 use super::error::MaterialiseError;
+use crate::ConnectionState;
 
 /// How a store is doing at one moment.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +16,7 @@ pub struct Status {
     /// The log that this store follows, once it is known.
     pub backend_id: Option<String>,
     /// Whether the backend can be reached.
-    pub connection: Connection,
+    pub connection: ConnectionState,
     /// What sync is up to.
     pub sync: SyncState,
     /// The first pending event and the last committed one, for those who wait.

@@ -10,13 +10,14 @@ use futures_util::StreamExt;
 use livestore_sync_protocol::{Cursor, SeqNum};
 use tokio::sync::Notify;
 
-use super::backend::{Backend, Connection, PullError, PushError};
+use super::backend::{Backend, PullError, PushError};
 use super::change::Change;
 use super::error::StoreError;
 use super::file::Received;
 use super::pusher::{Next, Pusher, pause};
 use super::status::{Rejection, Status, StopReason};
 use super::writer::{Shared, Writer};
+use crate::ConnectionState;
 
 pub(crate) struct Driver<B> {
     pub(crate) backend: B,
@@ -204,9 +205,9 @@ impl<B: Backend> Driver<B> {
     /// Waits for some time, or until the backend can be reached again.
     async fn pause(&self, failures: u32) {
         let mut connection = self.backend.connection();
-        let was_connected = *connection.borrow_and_update() == Connection::Connected;
+        let was_connected = *connection.borrow_and_update() == ConnectionState::Connected;
         let reconnected = async {
-            if was_connected || connection.wait_for(|now| *now == Connection::Connected).await.is_err() {
+            if was_connected || connection.wait_for(|now| *now == ConnectionState::Connected).await.is_err() {
                 std::future::pending::<()>().await;
             }
         };

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use livestore_sync_protocol::{Event, SeqNum};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::backend::Page;
+use crate::Page;
 use super::change::Change;
 use super::error::{CommitError, StoreError};
 use super::event::{Keep, NewEvent, PendingId};

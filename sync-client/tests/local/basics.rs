@@ -1,8 +1,9 @@
 use futures_util::StreamExt;
 use livestore_sync_client::local::{
-    Change, CommitError, Connection, LocalStore, MaterialiseError, NewEvent, OpenError, Options, StoreError, SyncState,
+    Change, CommitError, LocalStore, MaterialiseError, NewEvent, OpenError, Options, StoreError, SyncState,
     TablesError, UnknownEvents,
 };
+use livestore_sync_client::ConnectionState;
 use livestore_sync_protocol::SeqNum;
 use tempfile::TempDir;
 
@@ -40,7 +41,7 @@ async fn offline_work_is_rebased() {
     a.commit([add("first")]).await.unwrap();
     soon(a.flush()).await.unwrap();
     backend.go_offline();
-    until(&a, |status| matches!(status.connection, Connection::Offline { .. })).await;
+    until(&a, |status| matches!(status.connection, ConnectionState::Offline { .. })).await;
     a.commit([add("mine 1"), add("mine 2")]).await.unwrap();
     backend.compete("add", serde_json::json!({ "text": "theirs" }));
     assert_eq!(items(&a).await, ["first", "mine 1", "mine 2"]);

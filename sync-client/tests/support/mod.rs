@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use futures_util::stream;
 use livestore_sync_client::local::{
-    Backend, Connection, LivePull, LocalStore, NewEvent, Options, Page, PullError, PushBatch, PushError,
+    Backend, LivePull, LocalStore, NewEvent, Options, PullError, PushBatch, PushError,
 };
+use livestore_sync_client::{ConnectionState, OfflineReason, Page};
 use livestore_sync_protocol::{Args, Cursor, Event, PulledEvent, SeqNum};
 use tokio::sync::watch;
 
@@ -17,7 +18,7 @@ pub(crate) struct MemoryBackend {
     inner: Arc<Mutex<Inner>>,
     /// Counts what live pulls have to look at.
     news: watch::Sender<u64>,
-    connection: watch::Sender<Connection>,
+    connection: watch::Sender<ConnectionState>,
 }
 
 pub(crate) struct Inner {
@@ -50,7 +51,7 @@ impl Default for MemoryBackend {
         Self {
             inner: Arc::new(Mutex::new(inner)),
             news: watch::Sender::new(0),
-            connection: watch::Sender::new(Connection::Connected),
+            connection: watch::Sender::new(ConnectionState::Connected),
         }
     }
 }
@@ -61,12 +62,12 @@ impl MemoryBackend {
     }
 
     pub(crate) fn go_offline(&self) {
-        self.connection.send_replace(Connection::Offline { reason: "no network".into() });
+        self.connection.send_replace(ConnectionState::Offline { reason: OfflineReason::Lost { message: "no network".into() } });
         self.wake();
     }
 
     pub(crate) fn go_online(&self) {
-        self.connection.send_replace(Connection::Connected);
+        self.connection.send_replace(ConnectionState::Connected);
     }
 
     pub(crate) fn wake(&self) {
@@ -105,7 +106,7 @@ impl MemoryBackend {
     }
 
     fn is_online(&self) -> bool {
-        *self.connection.borrow() == Connection::Connected
+        *self.connection.borrow() == ConnectionState::Connected
     }
 }
 
@@ -178,7 +179,7 @@ impl Backend for MemoryBackend {
                     }
                     let above = inner.log.iter().filter(|pulled| pulled.event.seq_num > cursor.seq_num);
                     let events: Vec<_> = above.take(if inner.mute { 0 } else { inner.page_events }).cloned().collect();
-                    Page { events, backend_id: inner.backend_id.clone() }
+                    Page { events, remaining: 0, backend_id: inner.backend_id.clone() }
                 };
                 if is_first || !page.events.is_empty() {
                     if let Some(last) = page.events.last() {
@@ -193,7 +194,7 @@ impl Backend for MemoryBackend {
         }))
     }
 
-    fn connection(&self) -> watch::Receiver<Connection> {
+    fn connection(&self) -> watch::Receiver<ConnectionState> {
         self.connection.subscribe()
     }
 }

@@ -4,7 +4,7 @@ use super::text;
 
 /// Why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     #[error(
         "found no database of a sync server: there is no .wrangler/state in {} or above it, and no {}. \
          Start a server first, or say where to look with --path", shown(.folder), shown(.data)

@@ -5,13 +5,13 @@ use super::text;
 
 /// How things are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
+pub(crate) enum Style {
     Table,
     Json,
 }
 
 /// Standard output, and who is at its other end.
-pub(super) struct Output {
+pub(crate) struct Output {
     writer: Box<dyn Write>,
     terminal: bool,
     pub(super) style: Style,
@@ -21,7 +21,7 @@ pub(super) struct Output {
 
 impl Output {
     /// Tables for people and JSON for programs, unless a style is asked for.
-    pub(super) fn stdout(style: Option<Style>) -> Self {
+    pub(crate) fn stdout(style: Option<Style>) -> Self {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
         let width = terminal_size::terminal_size_of(&stdout).map(|(width, _)| usize::from(width.0));
@@ -36,7 +36,7 @@ impl Output {
     }
 
     /// One JSON value on a line of its own.
-    pub(super) fn json(&mut self, json: &str) -> Result<(), Error> {
+    pub(crate) fn json(&mut self, json: &str) -> Result<(), Error> {
         if self.terminal {
             Ok(writeln!(self.writer, "{}", text::safe_json(json))?)
         } else {
@@ -44,13 +44,13 @@ impl Output {
         }
     }
 
-    pub(super) fn flush(&mut self) -> Result<(), Error> {
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
         Ok(self.writer.flush()?)
     }
 }
 
 /// Tells people something beside the output.
-pub(super) fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     // If nobody reads it, nobody misses it.
     let _ = writeln!(io::stderr(), "livestore-sync: {text}");
 }

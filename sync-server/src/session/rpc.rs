@@ -58,9 +58,30 @@ pub(super) struct Snapshot {
     called: bool,
     pulled: bool,
     count: u64,
-    live: Vec<(RequestId, u64)>,
-    /// Whether a pull was sending its backlog, which only memory knew about.
-    catching_up: bool,
+    /// Each takes as much room whether it has caught up or not: one that had room when it was asked for, has
+    /// it when it is live.
+    pulls: Vec<(RequestId, u64, Kept)>,
+}
+
+/// A phase, as small as it can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", from = "u8")]
+enum Kept {
+    /// It was sending its backlog, of which only memory knew.
+    CatchingUp,
+    Live,
+}
+
+impl From<Kept> for u8 {
+    fn from(kept: Kept) -> Self {
+        (kept == Kept::Live).into()
+    }
+}
+
+impl From<u8> for Kept {
+    fn from(kept: u8) -> Self {
+        if kept == 1 { Self::Live } else { Self::CatchingUp }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -79,25 +100,24 @@ impl Rpc {
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        let live = self.pulls.iter().filter(|(_, pull)| pull.phase == Phase::Live);
+        let kept = |pull: &Pull| if pull.phase == Phase::Live { Kept::Live } else { Kept::CatchingUp };
         Snapshot {
             opened_ms: self.opened_ms,
             called: self.called,
             pulled: self.pulled,
             count: self.count,
-            live: live.map(|(id, pull)| (id.clone(), pull.number)).collect(),
-            catching_up: self.pulls.values().any(|pull| pull.phase == Phase::CatchingUp),
+            pulls: self.pulls.iter().map(|(id, pull)| (id.clone(), pull.number, kept(pull))).collect(),
         }
     }
 
     /// Rebuilds a session; `None` if it was amid a backlog.
     pub(super) fn restore(snapshot: Snapshot) -> Option<Self> {
         let live = |number| Pull { number, phase: Phase::Live, live: true, unacked: 0 };
-        (!snapshot.catching_up).then(|| Self {
+        snapshot.pulls.iter().all(|(_, _, kept)| *kept == Kept::Live).then(|| Self {
             called: snapshot.called,
             pulled: snapshot.pulled,
             count: snapshot.count,
-            pulls: snapshot.live.into_iter().map(|(id, number)| (id, live(number))).collect(),
+            pulls: snapshot.pulls.into_iter().map(|(id, number, _)| (id, live(number))).collect(),
             ..Self::new(snapshot.opened_ms, Flow::Acks)
         })
     }

@@ -72,7 +72,8 @@ pub(super) struct Snapshot {
     spoken: bool,
     sent: bool,
     acknowledged: Vec<String>,
-    catching_up: bool,
+    /// Shorter when it is true: a session that had room amid a backlog, has it afterwards.
+    caught_up: bool,
 }
 
 /// Where a pull stands.
@@ -119,13 +120,13 @@ impl V03 {
             spoken: self.spoken,
             sent: self.sent,
             acknowledged: self.acknowledged.iter().map(|(_, id)| id.clone()).collect(),
-            catching_up: self.is_catching_up(),
+            caught_up: !self.is_catching_up(),
         }
     }
 
     /// Rebuilds a session that has been sent everything up to `head`; `None` if it was amid a backlog.
     pub(super) fn restore(proof: Proof, snapshot: Snapshot, head: SeqNum) -> Option<Self> {
-        (!snapshot.catching_up).then(|| Self {
+        snapshot.caught_up.then(|| Self {
             pulls: snapshot.pulls.into_iter().map(|id| Known::new(id, head)).collect(),
             own: snapshot.own,
             answered: snapshot.answered,

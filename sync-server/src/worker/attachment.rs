@@ -100,7 +100,7 @@ mod tests {
     use livestore_sync_protocol::SeqNum;
 
     use super::*;
-    use crate::{Proof, Session};
+    use crate::{Input, Proof, Session};
 
     fn fixed(payload_bytes: usize, filler: &str) -> Fixed {
         let payload = format!("{:?}", filler.repeat(payload_bytes));
@@ -153,5 +153,22 @@ mod tests {
         }
         assert!(Attachment::encode(&prefix, &session.snapshot()).is_some(), "as many as a 0.3 session keeps");
         assert!(Attachment::encode(&"x".repeat(ATTACHMENT_BYTES_MAX), &session.snapshot()).is_none());
+    }
+
+    #[test]
+    fn a_pull_that_had_room_has_it_when_it_is_live() {
+        let rpc = r#"{"_tag":"Request","id":"7","tag":"SyncWsRpc.Pull","payload":{"storeId":"s","live":true,"cursor":{"_tag":"None"}},"headers":[]}"#;
+        let v03 = r#"{"_tag":"WSMessage.PullReq","requestId":"p"}"#;
+        let id = Uuid::from_u128(1);
+        for (mut session, frame) in [(Session::rpc(id, 0), rpc), (Session::v03(id, Proof::Frames, 0), v03)] {
+            let bytes = |session: &Session| Attachment::encode("", &session.snapshot()).map(|text| text.len());
+            let inputs = session.handle_frame(frame, 0);
+            let Some(Input::Pull { delivery, .. }) = inputs.into_iter().next() else { panic!("{frame}") };
+            let asked = bytes(&session);
+            session.handle_chunk(&delivery, None, 0, "backend");
+            session.handle_caught_up(&delivery, true);
+            assert!(bytes(&session) <= asked, "{frame}");
+            assert!(Session::restore(id, session.snapshot(), SeqNum::ROOT).is_some());
+        }
     }
 }

@@ -11,6 +11,9 @@ pub(super) const HEADER: &str = "x-livestore-sync";
 /// The version that this release writes.
 const VERSION: u32 = 1;
 
+/// The last time that has a text: the end of the year 9999.
+const CONNECTED_MS_MAX: u64 = 253_402_300_799_999;
+
 /// Which connection this is, so that the hooks of the Worker and those of the object see one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Internal {
@@ -30,7 +33,7 @@ impl Internal {
             header.split(';').filter_map(|member| member.trim().split_once('=')).find(|(key, _)| *key == name)
         };
         let connection = member("connection")?.1.parse().ok()?;
-        let connected_ms = member("at")?.1.parse().ok()?;
+        let connected_ms = member("at")?.1.parse().ok().filter(|ms| *ms <= CONNECTED_MS_MAX)?;
         Some(Self { connection, connected_ms })
     }
 }
@@ -55,5 +58,13 @@ mod tests {
         {
             assert_eq!(Internal::decode(header), None, "{header}");
         }
+    }
+
+    #[test]
+    fn times_are_those_that_have_a_text() {
+        let at = |connected_ms| Internal::decode(&Internal { connected_ms, ..INTERNAL }.encode());
+        assert_eq!(at(CONNECTED_MS_MAX).map(|internal| internal.connected_ms), Some(CONNECTED_MS_MAX));
+        assert_eq!(crate::iso_timestamp(CONNECTED_MS_MAX), "9999-12-31T23:59:59.999Z");
+        assert_eq!(at(CONNECTED_MS_MAX + 1), None);
     }
 }

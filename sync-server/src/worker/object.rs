@@ -17,7 +17,8 @@ use worker::js_sys::{Function, Promise, Reflect, Uint8Array};
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::worker_sys::web_sys;
 use worker::{
-    Date, Env, Headers, Request, Response, Result, State, WebSocket, WebSocketPair, WebSocketRequestResponsePair,
+    Date, Env, Headers, Request, Response, ResponseBody, Result, State, WebSocket, WebSocketPair,
+    WebSocketRequestResponsePair,
 };
 
 use super::attachment::{Attachment, Fixed};
@@ -369,15 +370,16 @@ impl Body {
         });
         // It goes on behind the response, and when nobody reads that.
         self.state.as_raw().wait_until(&work)?;
-        let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
-            receiver.recv().await.map(|frame| (Ok::<_, worker::Error>(frame.to_vec()), receiver))
+        let frames = futures_util::stream::unfold(receiver, async |mut receiver| {
+            receiver.recv().await.map(|frame| (frame.to_vec(), receiver))
         });
         let headers = Headers::new();
         headers.set("content-type", framing.content_type())?;
         for (name, value) in &self.options.response_headers {
             headers.set(name, value)?;
         }
-        Ok(Response::from_stream(stream.boxed_local())?.with_headers(headers))
+        let body = ResponseBody::Stream(panic::stream(frames)?);
+        Ok(Response::from_body(body)?.with_headers(headers))
     }
 
     async fn rpc(&self, message: &[u8]) -> Result<JsValue> {
@@ -421,11 +423,10 @@ impl Body {
         // It goes on behind the answer, and when nobody reads that.
         self.state.as_raw().wait_until(&work)?;
         if is_pull {
-            let stream = futures_util::stream::unfold((receiver, joined), async |(mut receiver, joined)| {
-                receiver.recv().await.map(|frame| (Ok::<_, worker::Error>(frame.to_vec()), (receiver, joined)))
+            let frames = futures_util::stream::unfold((receiver, joined), async |(mut receiver, joined)| {
+                receiver.recv().await.map(|frame| (frame.to_vec(), (receiver, joined)))
             });
-            let response = web_sys::Response::from(Response::from_stream(stream.boxed_local())?);
-            return Ok(response.body().into());
+            return Ok(panic::stream(frames)?.into());
         }
         let mut answer = Vec::new();
         while let Some(frame) = receiver.recv().await {

@@ -6,10 +6,12 @@
 //! The panic hook still runs, and so does JavaScript. So each call is raced, in JavaScript, against
 //! the death of the instance:
 //!
-//! - callers in flight, of every object of the instance, get an error at once;
+//! - callers in flight, of every object of the instance, get an error at once; an answer that is being
+//!   sent already breaks off;
 //! - the WebSockets of those objects are closed with [`CLOSE_RESUME`](crate::CLOSE_RESUME): clients
 //!   come back and continue from what is stored;
-//! - an object without calls in flight does the same at its next event, see [`watch`];
+//! - an object without calls in flight goes on at its next event with what its sockets carry, as after
+//!   hibernation;
 //! - promises of the dead instance that settle later are refused instead of running in the new one.
 //!
 //! The same for a trap without a panic, such as a stack overflow. Nothing that was acknowledged is
@@ -24,7 +26,9 @@ use std::pin::Pin;
 
 use ::worker::js_sys::Promise;
 use ::worker::wasm_bindgen::prelude::*;
-use ::worker::{State, wasm_bindgen, wasm_bindgen_futures};
+use ::worker::worker_sys::web_sys::{self, ReadableStream};
+use ::worker::{Response, State, wasm_bindgen, wasm_bindgen_futures};
+use futures_util::{Stream, StreamExt};
 
 use crate::CLOSE_RESUME;
 
@@ -44,12 +48,16 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn guard(this: &Panics, ctx: &JsValue, work: &Promise, code: u16, reason: &str) -> Promise;
 
+    #[wasm_bindgen(method)]
+    fn stream(this: &Panics, inner: &ReadableStream) -> ReadableStream;
+
     #[wasm_bindgen(method, catch)]
     fn fail(this: &Panics) -> Result<(), JsValue>;
 }
 
 /// To be called by the constructor of an object. Closes its sockets if an object on this state died
-/// with an earlier instance.
+/// with calls in flight: [`guard`] does so at once, but with a compatibility date before 2024-10-14 it
+/// cannot do it for other objects than the one that panicked.
 pub(super) fn watch(state: &State) {
     install();
     PANICS.with(|panics| panics.watch(state.as_raw().as_ref(), CLOSE_RESUME, CLOSE_REASON));
@@ -70,6 +78,14 @@ fn guard_boxed(state: &State, work: Pin<Box<dyn Future<Output = Result<JsValue, 
     install();
     let work = wasm_bindgen_futures::future_to_promise(work);
     PANICS.with(|panics| panics.guard(state.as_raw().as_ref(), &work, CLOSE_RESUME, CLOSE_REASON))
+}
+
+/// A body of these parts. It breaks off as soon as the instance dies.
+pub(super) fn stream(parts: impl Stream<Item = Vec<u8>> + 'static) -> ::worker::Result<ReadableStream> {
+    install();
+    let response = Response::from_stream(parts.map(Ok::<_, ::worker::Error>))?;
+    let body = web_sys::Response::from(response).body().ok_or("a stream is a body")?;
+    Ok(PANICS.with(|panics| panics.stream(&body)))
 }
 
 /// Once per instance, and late: the `worker` crate installs its own at the start.

@@ -43,18 +43,24 @@ export class Backend {
 export class Store {
   /** Opens a store in a driver process of its own; both are gone after test `t`. */
   static async open(t, generation, options) {
-    const driver = await Driver.start(generation)
-    t.after(() => driver.stop())
-    const store = new Store(driver, options.clientId)
-    await store.reopen(options)
+    const store = new Store(generation, options)
+    t.after(() => store.driver?.stop())
+    await store.start()
     return store
   }
-  constructor(driver, name) {
-    this.driver = driver
-    this.name = name
+  constructor(generation, options) {
+    this.generation = generation
+    this.options = options
+    this.name = options.clientId
   }
-  async reopen(options) {
-    this.handle = await this.driver.call('openStore', options)
+  async start() {
+    this.driver = await Driver.start(this.generation)
+    this.handle = await this.driver.call('openStore', this.options)
+  }
+  /** The app is killed and started anew; with `directory` it goes on with what it has stored. */
+  async restart() {
+    await this.driver.stop()
+    await this.start()
   }
   commit = (...events) => this.driver.call('commit', this.handle, events)
   rows = () => this.driver.call('rows', this.handle)

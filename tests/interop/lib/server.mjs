@@ -45,7 +45,7 @@ export class OwnServer {
   #log = []
 
   static async start(program = LIVESTORE_SYNC_BIN ? native() : worker()) {
-    const server = new OwnServer()
+    const server = new this()
     server.data = await mkdtemp(join(tmpdir(), 'livestore-interop-'))
     await server.#launch(program, '127.0.0.1:0')
     return server

@@ -1,11 +1,14 @@
 // Stores whose connection breaks, through a proxy: what others committed meanwhile must arrive, and what they committed must get out.
 import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { Backend, converged, created, done, renamed, Store } from '../lib/clients.mjs'
 import { Driver } from '../lib/driver.mjs'
 import { chain, range } from '../lib/events.mjs'
 import { Proxy } from '../lib/proxy.mjs'
-import { anyServer } from '../lib/server.mjs'
+import { anyServer, workerStorage } from '../lib/server.mjs'
 import { freshStoreId, until } from '../lib/wait.mjs'
 
 const KINDS = [
@@ -20,13 +23,15 @@ before(async () => (server = await anyServer()))
 after(() => server?.stop())
 
 for (const { label, generation, kind } of KINDS) {
-  describe(label, () => {
+  describe(label, { concurrency: 3 }, () => {
     /** Store `a` behind a proxy, store `b` connected directly; both have the first event. */
     async function pair(t) {
       const storeId = freshStoreId()
       const proxy = await Proxy.to(t, server.url)
-      const open = (clientId, url) => Store.open(t, generation, { url, kind, storeId, clientId })
-      const [a, b] = await Promise.all([open('a', proxy.url), open('b', server.url)])
+      const directory = await mkdtemp(join(tmpdir(), 'livestore-interop-'))
+      t.after(() => rm(directory, { recursive: true, force: true }))
+      const open = (clientId, url, directory) => Store.open(t, generation, { url, kind, storeId, clientId, directory })
+      const [a, b] = await Promise.all([open('a', proxy.url, directory), open('b', server.url)])
       await a.commit(created('0'))
       await converged([a, b], 1)
       // A 0.3.1 push on a connection that is just breaking is lost for the client; see the test of that below.
@@ -34,7 +39,12 @@ for (const { label, generation, kind } of KINDS) {
         proxy.cut({ refuse: true })
         await until('the client knows that it is offline', () => proxy.failed > 0)
       }
-      return { proxy, a, b, offline, open }
+      // Nothing in a Worker tells whether what was sent to a 0.3.1 client moments before its connection broke has arrived, and it
+      // counts as arrived (PROTOCOL.md). If it has not, the app gets it when it is started anew.
+      const catchesUp = async () => {
+        if (workerStorage && generation === 'v03') await a.restart()
+      }
+      return { proxy, a, b, offline, open, catchesUp }
     }
 
     test('what others committed while the connection was down arrives', async (t) => {
@@ -115,11 +125,12 @@ for (const { label, generation, kind } of KINDS) {
     })
 
     test('a push that was stored although its answer got lost', async (t) => {
-      const { proxy, a, b } = await pair(t)
+      const { proxy, a, b, catchesUp } = await pair(t)
       proxy.lose({ toClient: true })
       await a.commit(created('1'))
       await converged([b], 2)
       proxy.cut()
+      await catchesUp()
       await converged([a, b], 2, BACK)
       await a.commit(created('2'))
       await b.commit(created('3'))
@@ -127,7 +138,7 @@ for (const { label, generation, kind } of KINDS) {
     })
 
     test('a stored push without an answer, and others committed on top of it', async (t) => {
-      const { proxy, a, b } = await pair(t)
+      const { proxy, a, b, catchesUp } = await pair(t)
       proxy.lose({ toClient: true })
       await a.commit(created('1'))
       await converged([b], 2)
@@ -135,17 +146,19 @@ for (const { label, generation, kind } of KINDS) {
       await b.commit(renamed('1', 'by b'))
       await converged([b], 3)
       proxy.open()
+      await catchesUp()
       await converged([a, b], 3, BACK)
       await a.commit(done('1'))
       await converged([a, b], 4, BACK)
     })
 
     test('events the server had sent, but which never arrived', async (t) => {
-      const { proxy, a, b } = await pair(t)
+      const { proxy, a, b, catchesUp } = await pair(t)
       proxy.lose({ toClient: true })
       await b.commit(created('1'), created('2'))
       await converged([b], 3)
       proxy.cut()
+      await catchesUp()
       await converged([a, b], 3, BACK)
     })
 

@@ -4,7 +4,7 @@ use livestore_sync_protocol::{Event, PulledEvent, SeqNum};
 use rusqlite::TransactionBehavior;
 
 use super::{LogFile, log, materialise, open, undo};
-use crate::local::backend::Page;
+use crate::Page;
 use crate::local::error::StoreError;
 use crate::local::event::{Keep, PendingId};
 use crate::local::merge::{Merge, merge, plan};

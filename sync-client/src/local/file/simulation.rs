@@ -6,7 +6,8 @@ use livestore_sync_protocol::{Event, PulledEvent, SeqNum};
 
 use super::test_app::{STATEMENTS, event, options};
 use super::{LogFile, Received};
-use crate::local::backend::{Page, PushBatch};
+use crate::Page;
+use crate::local::backend::PushBatch;
 use crate::local::event::PendingId;
 
 struct Random(u64);
@@ -162,7 +163,7 @@ impl World {
         };
         let events: Vec<_> = self.log[start.min(self.log.len())..].iter().take(self.random.below(7)).cloned().collect();
         let is_early = start > head && !events.is_empty();
-        let page = Page { events, backend_id: Some("b".into()) };
+        let page = Page { events, remaining: 0, backend_id: Some("b".into()) };
         let before = self.clients[client].file.position();
         match self.clients[client].file.receive(page) {
             Ok(Received::Taken { rebased, .. }) => {
@@ -204,7 +205,7 @@ impl World {
             for client in 0..self.clients.len() {
                 let file = &mut self.clients[client].file;
                 let events = self.log[file.position().head.get() as usize..].to_vec();
-                if file.receive(Page { events, backend_id: Some("b".into()) }).is_err() {
+                if file.receive(Page { events, remaining: 0, backend_id: Some("b".into()) }).is_err() {
                     self.drop_one(client);
                     is_done = false;
                     continue;
@@ -232,7 +233,7 @@ impl World {
             assert_eq!(logged.iter().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
         }
         let mut fresh = LogFile::open_fast(&self.folder.path().join("fresh.db"), options()).unwrap();
-        fresh.receive(Page { events: self.log.clone(), backend_id: None }).unwrap();
+        fresh.receive(Page { events: self.log.clone(), remaining: 0, backend_id: None }).unwrap();
         for client in &self.clients {
             assert_eq!(super::log::confirmed(&client.file.connection, SeqNum::ROOT, usize::MAX).unwrap(), self.log);
             assert_eq!(client.file.dump(), fresh.dump());

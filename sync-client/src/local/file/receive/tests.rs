@@ -1,6 +1,6 @@
 use livestore_sync_protocol::{Args, Event, PulledEvent, SeqNum};
 
-use crate::local::backend::Page;
+use crate::Page;
 use crate::local::error::StoreError;
 use crate::local::event::{Keep, PendingId};
 use crate::local::file::test_app::{event, options};
@@ -23,7 +23,7 @@ fn theirs(seq_num: i64, label: &str, created_at: Option<&str>) -> PulledEvent {
 }
 
 fn page(events: &[PulledEvent], backend_id: Option<&str>) -> Page {
-    Page { events: events.to_vec(), backend_id: backend_id.map(str::to_owned) }
+    Page { events: events.to_vec(), remaining: 0, backend_id: backend_id.map(str::to_owned) }
 }
 
 #[test]

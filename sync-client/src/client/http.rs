@@ -1,0 +1,134 @@
+//! The http transport: a request for each push, page run and ping. "Open" means that a ping was answered.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::http::header::{CONTENT_TYPE, HOST};
+use hyper::http::{Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use livestore_sync_protocol::RequestId;
+use livestore_sync_protocol::rpc::{ClientMessage, PingPayload, Request as Call, Rpc, Transport};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::link::{Ends, LinkCommand, LinkEvent, Settings};
+use super::net;
+use super::socket::refusal;
+use super::split::Split;
+use crate::OfflineReason;
+
+/// How long a server may say nothing in the middle of an answer.
+const SILENCE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Serves requests until one of them fails.
+pub(super) async fn run(settings: Arc<Settings>, uri: Uri, mut ends: Ends) {
+    // The answer is the machine's business only in that there is one.
+    let (sink, mut answers) = mpsc::channel(1);
+    let ping = exchange(settings.clone(), uri.clone(), ping(&settings), sink);
+    let drain = async { while answers.recv().await.is_some() {} };
+    if let (Err(reason), ()) = tokio::join!(ping, drain) {
+        return ends.tell(LinkEvent::Lost(reason)).await;
+    }
+    ends.tell(LinkEvent::Opened).await;
+
+    // Dropped with this task, and its requests with it.
+    let mut exchanges = JoinSet::new();
+    let mut running: HashMap<u64, AbortHandle> = HashMap::new();
+    loop {
+        tokio::select! {
+            command = ends.commands.recv() => match command {
+                Some(LinkCommand::Send { wire, frame }) => {
+                    let exchange = exchange(settings.clone(), uri.clone(), frame, ends.events.clone());
+                    running.insert(wire, exchanges.spawn(async move { (wire, exchange.await) }));
+                }
+                Some(LinkCommand::Cancel { wire }) => {
+                    if let Some(exchange) = running.remove(&wire) {
+                        exchange.abort();
+                    }
+                }
+                Some(LinkCommand::SocketPing) => {}
+                None => return,
+            },
+            Some(ended) = exchanges.join_next() => match ended {
+                Ok((wire, Ok(()))) => {
+                    running.remove(&wire);
+                }
+                Ok((_, Err(reason))) => return ends.tell(LinkEvent::Lost(reason)).await,
+                // It was cancelled.
+                Err(_) => {}
+            },
+        }
+    }
+}
+
+fn ping(settings: &Settings) -> String {
+    let payload = PingPayload { store_id: settings.store_id.clone(), payload: None };
+    ClientMessage::Request(Call {
+        id: RequestId::Text("0".to_owned()),
+        rpc: Rpc::Ping(Transport::Http, payload),
+        headers: Vec::new(),
+        trace_id: None,
+        span_id: None,
+        sampled: None,
+    })
+    .encode()
+}
+
+/// Sends one request, and tells each frame of the answer.
+async fn exchange(
+    settings: Arc<Settings>,
+    uri: Uri,
+    body: String,
+    events: mpsc::Sender<LinkEvent>,
+) -> Result<(), OfflineReason> {
+    let unreachable = |message: String| OfflineReason::Unreachable { message };
+    let lost = |error: hyper::Error| OfflineReason::Lost { message: error.to_string() };
+    let stream = net::connect(&uri).await.map_err(|error| unreachable(error.to_string()))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    let mut request = Request::post(uri.path_and_query().map_or("/", |target| target.as_str()))
+        .header(HOST, uri.authority().map_or("", |authority| authority.as_str()))
+        .header(CONTENT_TYPE, "application/json")
+        .body(Full::<Bytes>::from(body))
+        .map_err(|error| unreachable(error.to_string()))?;
+    for (name, value) in &settings.headers {
+        request.headers_mut().append(name, value.clone());
+    }
+    let answer = async {
+        let mut response = in_time(sender.send_request(request)).await?.map_err(lost)?;
+        if response.status() != StatusCode::OK {
+            let status = response.status().as_u16();
+            let body = in_time(response.body_mut().collect()).await?.map_err(lost)?.to_bytes();
+            return Err(refusal(status, &body));
+        }
+        let mut split = Split::default();
+        while let Some(part) = in_time(response.body_mut().frame()).await? {
+            let Ok(bytes) = part.map_err(lost)?.into_data() else { continue };
+            for element in split.feed(&bytes) {
+                tell(&events, element).await?;
+            }
+        }
+        match split.finish() {
+            Some(element) => tell(&events, element).await,
+            None => Ok(()),
+        }
+    };
+    tokio::pin!(answer);
+    // The connection's own end comes with the answer's, or is one of its errors.
+    tokio::select! {
+        answer = &mut answer => answer,
+        _ = connection => answer.await,
+    }
+}
+
+async fn in_time<F: Future>(step: F) -> Result<F::Output, OfflineReason> {
+    tokio::time::timeout(SILENCE_TIME_MAX, step).await.map_err(|_| OfflineReason::Silent)
+}
+
+async fn tell(events: &mpsc::Sender<LinkEvent>, frame: Vec<u8>) -> Result<(), OfflineReason> {
+    let frame = String::from_utf8(frame).map_err(|_| OfflineReason::Confused { message: "no UTF-8".to_owned() })?;
+    let _ = events.send(LinkEvent::Frame(frame)).await;
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! The pings of a connection: the app's, and those that show whether the server is still there.
+
+use std::time::Duration;
+
+use super::dialect::Kind;
+use super::types::Action;
+use super::{Connection, Owner, Phase, take_where};
+use crate::PingError;
+
+#[derive(Debug)]
+pub(super) struct Ping {
+    sent: bool,
+    /// When it began to wait for a connection.
+    pub(super) waiting_since: Duration,
+}
+
+impl Ping {
+    pub(super) fn new(now: Duration) -> Self {
+        Self { sent: false, waiting_since: now }
+    }
+}
+
+impl Connection {
+    /// Sends what the app asks, if there is a connection.
+    pub(super) fn send_pings(&mut self, now: Duration) {
+        if self.is_offline() || self.pings.values().all(|ping| ping.sent) {
+            return;
+        }
+        for ping in self.pings.values_mut() {
+            ping.sent = true;
+        }
+        self.send_ping(now);
+    }
+
+    pub(super) fn send_ping(&mut self, now: Duration) {
+        let Phase::Open { pinged, pulled, .. } = &mut self.phase else { return };
+        pinged.get_or_insert(now);
+        // Servers of 0.4 take a client that pings and never pulled for one that waits for an earlier connection's
+        // pull, and close its connection.
+        if self.dialect.kind == Kind::Ws && !*pulled {
+            return self.actions.push_back(Action::SocketPing);
+        }
+        let wire = if self.dialect.kind == Kind::Http { self.new_wire(Owner::Ping) } else { 0 };
+        let frame = self.dialect.ping(wire);
+        self.send(wire, frame);
+    }
+
+    pub(super) fn ponged(&mut self) {
+        for (key, _) in take_where(&mut self.pings, |ping| ping.sent) {
+            self.actions.push_back(Action::Ponged { key, result: Ok(()) });
+        }
+    }
+
+    /// Nothing was heard for a while.
+    pub(super) fn keep_alive(&mut self, now: Duration) {
+        // Without a request there is nothing to lose over http.
+        if self.dialect.kind == Kind::Http && self.wires.is_empty() {
+            if let Phase::Open { heard, .. } = &mut self.phase {
+                *heard = now;
+            }
+            return;
+        }
+        self.send_ping(now);
+    }
+
+    /// A ping asks about one connection.
+    pub(super) fn lose_pings(&mut self) {
+        self.fail_pings(|ping| ping.sent);
+    }
+
+    pub(super) fn give_up_pings(&mut self, now: Duration) {
+        let patience = self.timing.patience;
+        self.fail_pings(|ping| ping.waiting_since + patience <= now);
+    }
+
+    fn fail_pings(&mut self, condition: impl Fn(&Ping) -> bool) {
+        for (key, _) in take_where(&mut self.pings, condition) {
+            let result = Err(PingError::Offline { reason: self.reason.clone() });
+            self.actions.push_back(Action::Ponged { key, result });
+        }
+    }
+}

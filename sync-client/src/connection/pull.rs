@@ -1,0 +1,213 @@
+//! One pull: what it has, and what a page that comes means for it.
+
+use std::time::Duration;
+
+use livestore_sync_protocol::{Cursor, SeqNum};
+
+use super::types::Page;
+use crate::PullError;
+
+/// How often in a row a pull that misses events asks for them again, before it fails.
+const GAPS_MAX: u32 = 3;
+
+/// Pages that may wait for the app. Beyond that the pull is ended and begun anew once the app has taken all, where
+/// the server does not wait for acknowledgements (0.3, http).
+pub(super) const PAGES_WAITING_MAX: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Pull {
+    pub(super) live: bool,
+    /// The last event that the app has or is about to get.
+    pub(super) seq_num: SeqNum,
+    /// The log that it belongs to, once known.
+    pub(super) backend_id: Option<String>,
+    pub(super) phase: Phase,
+    /// When it began to wait for a connection.
+    pub(super) waiting_since: Duration,
+    /// Pages that the app has not taken.
+    pub(super) untaken: usize,
+    /// Those among them that came for the present request, and are to be acknowledged.
+    unacked: usize,
+    /// The highest event that was seen and could not be given to the app, as one before it was missing.
+    beyond: SeqNum,
+    gaps: u32,
+    /// What the last page that the app got said of the rest; `None` before the first.
+    told: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// To be sent when there is a connection.
+    Unsent,
+    /// Sent with this id. `caught_up` once the server has sent all that there was.
+    Running { wire: u64, caught_up: bool },
+    /// The app takes too slowly: to be sent when it has taken all.
+    Paused,
+    /// To be sent again at this time (http).
+    Resting { until: Duration },
+}
+
+/// What a page means.
+#[derive(Debug, PartialEq)]
+pub(super) struct Verdict {
+    /// For the app.
+    pub(super) page: Option<Page>,
+    pub(super) next: Next,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum Next {
+    /// Go on.
+    Wait,
+    /// Ask again from where the pull is.
+    Again,
+    /// The app is too slow: stop.
+    Pause,
+    Fail(PullError),
+}
+
+impl Pull {
+    pub(super) fn new(cursor: Option<Cursor>, live: bool, now: Duration) -> Self {
+        let (seq_num, backend_id) = cursor.map_or((SeqNum::ROOT, None), |cursor| (cursor.seq_num, cursor.backend_id));
+        Self {
+            live,
+            seq_num,
+            backend_id,
+            phase: Phase::Unsent,
+            waiting_since: now,
+            untaken: 0,
+            unacked: 0,
+            beyond: SeqNum::ROOT,
+            gaps: 0,
+            told: None,
+        }
+    }
+
+    pub(super) fn wire(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Running { wire, .. } => Some(wire),
+            Phase::Unsent | Phase::Paused | Phase::Resting { .. } => None,
+        }
+    }
+
+    /// It is sent under this id.
+    pub(super) fn sent(&mut self, wire: u64) {
+        self.phase = Phase::Running { wire, caught_up: false };
+        self.unacked = 0;
+        self.beyond = SeqNum::ROOT;
+    }
+
+    /// The connection is gone.
+    pub(super) fn lost(&mut self, now: Duration) {
+        if self.phase != Phase::Paused {
+            self.phase = Phase::Unsent;
+        }
+        self.waiting_since = now;
+    }
+
+    /// Takes a page. `broadcast`: it is not the answer to this pull (0.3).
+    pub(super) fn take(&mut self, mut page: Page, broadcast: bool) -> Verdict {
+        if let (Some(ours), Some(theirs)) = (&self.backend_id, &page.backend_id)
+            && ours != theirs
+        {
+            let error = PullError::BackendIdMismatch { expected: theirs.clone(), received: ours.clone() };
+            return Verdict { page: None, next: Next::Fail(error) };
+        }
+        let unlocated = self.backend_id.is_none() && page.backend_id.is_some();
+        if unlocated {
+            self.backend_id.clone_from(&page.backend_id);
+        }
+        let was_caught_up = self.caught_up();
+        if !broadcast && page.remaining == 0 {
+            self.set_caught_up();
+        }
+        let last = page.events.last().map(|pulled| pulled.event.seq_num);
+        let missing = self.keep_next(&mut page);
+        // The log's id was not known and the pull had to begin at the start: now it can do with less.
+        let too_early = unlocated && page.remaining > 0 && last.is_some_and(|last| last < self.seq_num);
+
+        let next = if let Some(parent) = missing {
+            self.beyond = self.beyond.max(last.unwrap_or_default());
+            self.after_gap(parent, broadcast && !was_caught_up)
+        } else if self.caught_up() && self.beyond > self.seq_num {
+            Next::Again
+        } else if too_early {
+            Next::Again
+        } else if self.untaken + 1 >= PAGES_WAITING_MAX {
+            Next::Pause
+        } else {
+            Next::Wait
+        };
+        Verdict { page: self.told(page, broadcast, missing.is_some()), next }
+    }
+
+    /// Leaves in the page what continues where the pull is, and moves the pull behind it. The parent of the first
+    /// event that does not continue it, if there is one.
+    fn keep_next(&mut self, page: &mut Page) -> Option<SeqNum> {
+        page.events.retain(|pulled| pulled.event.seq_num > self.seq_num);
+        let mut at = self.seq_num;
+        let mut missing = None;
+        let mut good = 0;
+        for pulled in &page.events {
+            // A parent below is no gap: a cursor need not be an event's number.
+            if pulled.event.parent_seq_num > at {
+                missing = Some(pulled.event.parent_seq_num);
+                break;
+            }
+            at = pulled.event.seq_num;
+            good += 1;
+        }
+        page.remaining += (page.events.len() - good) as u64;
+        page.events.truncate(good);
+        if at > self.seq_num {
+            self.gaps = 0;
+        }
+        self.seq_num = at;
+        missing
+    }
+
+    fn after_gap(&mut self, parent: SeqNum, catching_up: bool) -> Next {
+        // What is missing is still to come, and what follows it is asked for afterwards.
+        if catching_up {
+            return Next::Wait;
+        }
+        self.gaps += 1;
+        if self.gaps > GAPS_MAX {
+            return Next::Fail(PullError::Gap { after: self.seq_num, parent });
+        }
+        Next::Again
+    }
+
+    /// The page for the app, where it says anything new.
+    fn told(&mut self, page: Page, broadcast: bool, gap: bool) -> Option<Page> {
+        let news = !page.events.is_empty()
+            || !broadcast && !gap && page.remaining == 0 && self.told.is_none_or(|remaining| remaining > 0);
+        if !news {
+            return None;
+        }
+        self.told = Some(page.remaining);
+        self.untaken += 1;
+        self.unacked += 1;
+        Some(page)
+    }
+
+    /// The app took a page. Whether it is to be acknowledged: pages of earlier connections are not.
+    pub(super) fn taken(&mut self) -> bool {
+        let present = self.untaken <= self.unacked && self.unacked > 0;
+        self.untaken = self.untaken.saturating_sub(1);
+        if present {
+            self.unacked -= 1;
+        }
+        present
+    }
+
+    fn caught_up(&self) -> bool {
+        matches!(self.phase, Phase::Running { caught_up: true, .. })
+    }
+
+    fn set_caught_up(&mut self) {
+        if let Phase::Running { caught_up, .. } = &mut self.phase {
+            *caught_up = true;
+        }
+    }
+}

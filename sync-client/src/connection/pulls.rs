@@ -1,0 +1,164 @@
+//! The pulls of a connection.
+
+use std::time::Duration;
+
+use livestore_sync_protocol::SeqNum;
+
+use super::dialect::{Failure, Kind};
+use super::pull::{Next, Phase};
+use super::types::{Action, Key, OfflineReason, Page};
+use super::{Connection, Owner, Phase as Link, take_where};
+use crate::PullError;
+
+impl Connection {
+    /// Sends a pull from where it is, if there is a connection.
+    pub(super) fn send_pull(&mut self, key: Key) {
+        let Link::Open { pulled, .. } = &mut self.phase else { return };
+        let Some(pull) = self.pulls.get(&key).filter(|pull| pull.phase != Phase::Paused) else { return };
+        *pulled = true;
+        let (seq_num, backend_id, live) = (pull.seq_num, pull.backend_id.clone(), pull.live);
+        let wire = self.new_wire(Owner::Pull(key));
+        let frame = self.dialect.pull(wire, self.cursor(backend_id.as_deref(), seq_num), live);
+        self.send(wire, frame);
+        if let Some(pull) = self.pulls.get_mut(&key) {
+            pull.sent(wire);
+        }
+    }
+
+    /// A cursor as the server wants it: 0.4 takes none without the log's id.
+    pub(super) fn cursor<'a>(&self, backend_id: Option<&'a str>, seq_num: SeqNum) -> Option<(&'a str, SeqNum)> {
+        match (self.dialect.kind, backend_id) {
+            (Kind::V03, _) => (seq_num != SeqNum::ROOT).then_some(("", seq_num)),
+            (_, Some(backend_id)) => Some((backend_id, seq_num)),
+            (_, None) => None,
+        }
+    }
+
+    pub(super) fn pulled_page(&mut self, now: Duration, key: Key, page: Page, broadcast: bool) {
+        if page.backend_id.is_some() {
+            self.backend_id.clone_from(&page.backend_id);
+        }
+        let Some(pull) = self.pulls.get_mut(&key) else { return };
+        let Some(wire) = pull.wire() else { return };
+        let verdict = pull.take(page, broadcast);
+        match verdict.page {
+            Some(page) => self.actions.push_back(Action::Page { key, page }),
+            None if broadcast => {}
+            None => self.ack(wire),
+        }
+        match verdict.next {
+            Next::Wait => {}
+            Next::Again => {
+                self.end_wire(wire);
+                self.send_pull(key);
+            }
+            Next::Pause => {
+                self.end_wire(wire);
+                if let Some(pull) = self.pulls.get_mut(&key) {
+                    pull.phase = Phase::Paused;
+                    pull.waiting_since = now;
+                }
+            }
+            Next::Fail(error) => {
+                self.end_wire(wire);
+                self.pull_done(key, Err(error));
+            }
+        }
+    }
+
+    /// Everybody gets what somebody pushed (0.3).
+    pub(super) fn broadcast(&mut self, now: Duration, page: &Page) {
+        let live = self.pulls.iter().filter(|(_, pull)| pull.live).map(|(key, _)| *key).collect::<Vec<_>>();
+        for key in live {
+            self.pulled_page(now, key, page.clone(), true);
+        }
+    }
+
+    pub(super) fn taken(&mut self, key: Key) {
+        let Some(pull) = self.pulls.get_mut(&key) else { return };
+        let present = pull.taken();
+        if let (true, Some(wire)) = (present, pull.wire()) {
+            self.ack(wire);
+        } else if pull.phase == Phase::Paused && pull.untaken == 0 {
+            pull.phase = Phase::Unsent;
+            self.send_pull(key);
+        }
+    }
+
+    fn ack(&mut self, wire: u64) {
+        if let Some(frame) = self.dialect.ack(wire) {
+            self.send(wire, frame);
+        }
+    }
+
+    /// The server sent all that there was.
+    pub(super) fn pull_ended(&mut self, now: Duration, key: Key) {
+        let Some(pull) = self.pulls.get_mut(&key) else { return };
+        match (pull.live, self.dialect.kind) {
+            (false, _) => self.pull_done(key, Ok(())),
+            // What is pushed later comes to everybody: the pull stays.
+            (true, Kind::V03) => {}
+            (true, Kind::Http) => pull.phase = Phase::Resting { until: now + self.timing.poll_interval },
+            (true, Kind::Ws) => {
+                let message = "the server ended a live pull".to_owned();
+                self.handle_lost(now, OfflineReason::Confused { message });
+            }
+        }
+    }
+
+    pub(super) fn pull_failed(&mut self, key: Key, failure: Failure) {
+        self.pull_done(key, Err(pull_error(failure)));
+    }
+
+    fn pull_done(&mut self, key: Key, result: Result<(), PullError>) {
+        if self.pulls.remove(&key).is_some() {
+            self.actions.push_back(Action::Pulled { key, result });
+        }
+    }
+
+    pub(super) fn drop_pull(&mut self, key: Key) {
+        if let Some(wire) = self.pulls.remove(&key).and_then(|pull| pull.wire()) {
+            self.end_wire(wire);
+        }
+    }
+
+    /// Nobody wants the answer any more.
+    pub(super) fn end_wire(&mut self, wire: u64) {
+        if self.wires.remove(&wire).is_none() {
+            return;
+        }
+        if let Some(frame) = self.dialect.interrupt(wire) {
+            self.send(wire, frame);
+        } else if self.dialect.kind == Kind::Http {
+            self.actions.push_back(Action::Cancel { wire });
+        }
+    }
+
+    /// Sends pulls that have rested.
+    pub(super) fn wake_pulls(&mut self, now: Duration) {
+        let due = |phase: Phase| matches!(phase, Phase::Resting { until } if until <= now);
+        let due: Vec<_> = self.pulls.iter().filter(|(_, pull)| due(pull.phase)).map(|(key, _)| *key).collect();
+        for key in due {
+            self.send_pull(key);
+        }
+    }
+
+    pub(super) fn give_up_pulls(&mut self, now: Duration) {
+        let patience = self.timing.patience;
+        for (key, _) in take_where(&mut self.pulls, |pull| !pull.live && pull.waiting_since + patience <= now) {
+            let result = Err(PullError::Offline { reason: self.reason.clone() });
+            self.actions.push_back(Action::Pulled { key, result });
+        }
+    }
+}
+
+fn pull_error(failure: Failure) -> PullError {
+    match failure {
+        Failure::BackendIdMismatch { expected, received } => PullError::BackendIdMismatch { expected, received },
+        Failure::Rejected { message } | Failure::Failed { message } => PullError::Rejected { message },
+        // Neither is an answer to a pull.
+        Failure::ServerAhead { .. } | Failure::Interrupted => {
+            PullError::Rejected { message: "the server answered a pull as if it was a push".to_owned() }
+        }
+    }
+}

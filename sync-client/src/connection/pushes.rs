@@ -1,0 +1,133 @@
+//! The pushes of a connection.
+
+use std::time::Duration;
+
+use livestore_sync_protocol::SeqNum;
+
+use super::dialect::Failure;
+use super::push::{Check, Phase};
+use super::types::{Action, Key, Page};
+use super::{Connection, Owner, Phase as Link, take_where};
+use crate::PushError;
+
+impl Connection {
+    /// Sends a push, if there is a connection.
+    pub(super) fn send_push(&mut self, now: Duration, key: Key) {
+        if self.is_offline() || !self.pushes.get(&key).is_some_and(|push| push.phase == Phase::Unsent) {
+            return;
+        }
+        let wire = self.new_wire(Owner::Push(key));
+        let Some(push) = self.pushes.get_mut(&key) else { return };
+        push.phase = Phase::Running { wire, at: now };
+        let frame = self.dialect.push(wire, &push.batch, push.backend_id.as_deref());
+        self.send(wire, frame);
+    }
+
+    pub(super) fn push_done(&mut self, key: Key, result: Result<(), PushError>) {
+        if self.pushes.remove(&key).is_some() {
+            self.actions.push_back(Action::Pushed { key, result });
+        }
+    }
+
+    pub(super) fn push_failed(&mut self, now: Duration, key: Key, failure: Failure) {
+        match failure {
+            Failure::ServerAhead { minimum_expected, .. }
+                if self.pushes.get(&key).is_some_and(|push| push.in_doubt) =>
+            {
+                self.start_check(now, key, minimum_expected);
+            }
+            failure => self.push_done(key, Err(push_error(failure))),
+        }
+    }
+
+    /// The server may be ahead by this very batch: it was sent before, and the answer was lost.
+    fn start_check(&mut self, now: Duration, key: Key, head: SeqNum) {
+        let Link::Open { pulled, .. } = &mut self.phase else { return };
+        *pulled = true;
+        let Some(push) = self.pushes.get(&key) else { return };
+        let parent = push.parent();
+        let backend_id = push.backend_id.clone().or_else(|| self.backend_id.clone());
+        let wire = self.new_wire(Owner::Check(key));
+        let frame = self.dialect.pull(wire, self.cursor(backend_id.as_deref(), parent), false);
+        self.send(wire, frame);
+        if let Some(push) = self.pushes.get_mut(&key) {
+            push.phase = Phase::Checking { wire, at: now, same: 0, head };
+        }
+    }
+
+    pub(super) fn checked(&mut self, now: Duration, key: Key, page: &Page) {
+        let Some(push) = self.pushes.get_mut(&key) else { return };
+        let Phase::Checking { wire, .. } = push.phase else { return };
+        match push.check(page, now) {
+            Check::Stored => {
+                self.end_wire(wire);
+                self.push_done(key, Ok(()));
+            }
+            Check::Other => {
+                self.end_wire(wire);
+                self.not_stored(key);
+            }
+            Check::Unclear => {
+                if let Some(frame) = self.dialect.ack(wire) {
+                    self.send(wire, frame);
+                }
+            }
+        }
+    }
+
+    /// The log ends before the batch does.
+    pub(super) fn check_ended(&mut self, key: Key) {
+        self.not_stored(key);
+    }
+
+    pub(super) fn check_failed(&mut self, key: Key, failure: Failure) {
+        self.push_done(key, Err(push_error(failure)));
+    }
+
+    fn not_stored(&mut self, key: Key) {
+        let Some(push) = self.pushes.get(&key) else { return };
+        let Phase::Checking { head, .. } = push.phase else { return };
+        let error = PushError::ServerAhead { minimum_expected: head, provided: push.parent() };
+        self.push_done(key, Err(error));
+    }
+
+    pub(super) fn drop_push(&mut self, key: Key) {
+        match self.pushes.remove(&key).map(|push| push.phase) {
+            // The server may be about to store it: it is let finish, and its answer is ignored.
+            Some(Phase::Running { wire, .. }) => {
+                self.wires.remove(&wire);
+            }
+            Some(Phase::Checking { wire, .. }) => self.end_wire(wire),
+            Some(Phase::Unsent) | None => {}
+        }
+    }
+
+    /// What was on its way is sent once more, on the next connection.
+    pub(super) fn lose_pushes(&mut self, now: Duration) {
+        for (_, push) in self.pushes.iter_mut().filter(|(_, push)| push.wire().is_some() && !push.in_doubt) {
+            (push.phase, push.in_doubt, push.waiting_since) = (Phase::Unsent, true, now);
+        }
+        for (key, _) in take_where(&mut self.pushes, |push| push.wire().is_some()) {
+            let result = Err(PushError::Offline { sent: true, reason: self.reason.clone() });
+            self.actions.push_back(Action::Pushed { key, result });
+        }
+    }
+
+    pub(super) fn give_up_pushes(&mut self, now: Duration) {
+        let patience = self.timing.patience;
+        for (key, push) in take_where(&mut self.pushes, |push| push.waiting_since + patience <= now) {
+            let result = Err(PushError::Offline { sent: push.in_doubt, reason: self.reason.clone() });
+            self.actions.push_back(Action::Pushed { key, result });
+        }
+    }
+}
+
+fn push_error(failure: Failure) -> PushError {
+    match failure {
+        Failure::ServerAhead { minimum_expected, provided } => PushError::ServerAhead { minimum_expected, provided },
+        Failure::BackendIdMismatch { expected, received } => PushError::BackendIdMismatch { expected, received },
+        Failure::Rejected { message } => PushError::Rejected { message },
+        Failure::Failed { message } => PushError::Failed { message },
+        Failure::Interrupted => PushError::Failed { message: "the server interrupted the push".to_owned() },
+    }
+}

@@ -1,0 +1,311 @@
+//! Cases, one by one, of the machine that speaks 0.4 over a socket.
+
+use std::time::Duration;
+
+use livestore_sync_protocol::rpc::{Cause, ClientMessage, Rpc, ServerMessage, SyncError};
+use livestore_sync_protocol::{Args, Cursor, Event, PageInfo, PullResponse, PulledEvent, RequestId, SeqNum};
+
+use super::types::{Action, Command};
+use super::{Connection, ConnectionState, Dialect, Kind, OfflineReason, Timing};
+use crate::{PullError, PushError};
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn at(value: i64) -> SeqNum {
+    SeqNum::new(value).unwrap()
+}
+
+fn events(numbers: std::ops::RangeInclusive<i64>) -> Vec<Event> {
+    let event = |n| Event {
+        name: "n".into(),
+        args: Args::default(),
+        seq_num: at(n),
+        parent_seq_num: at(n - 1),
+        client_id: "c".into(),
+        session_id: "s".into(),
+    };
+    numbers.map(event).collect()
+}
+
+/// A machine, and the time.
+struct Case {
+    connection: Connection,
+    now: Duration,
+}
+
+impl Case {
+    fn new() -> Self {
+        let dialect = Dialect::new(Kind::Ws, "s".into(), 1);
+        Self { connection: Connection::new(dialect, Timing::default(), 1), now: Duration::ZERO }
+    }
+
+    fn open() -> Self {
+        let mut case = Self::new();
+        case.connection.handle_timeout(case.now);
+        case.connection.handle_opened(case.now);
+        assert_eq!(case.actions(), [Action::Open, Action::State(ConnectionState::Connected)]);
+        case
+    }
+
+    fn actions(&mut self) -> Vec<Action> {
+        std::iter::from_fn(|| self.connection.poll_action()).collect()
+    }
+
+    fn command(&mut self, command: Command) -> Vec<Action> {
+        self.connection.handle_command(self.now, command);
+        self.actions()
+    }
+
+    fn server(&mut self, message: &ServerMessage) -> Vec<Action> {
+        self.connection.handle_frame(self.now, &message.encode());
+        self.actions()
+    }
+
+    fn lose(&mut self) -> Vec<Action> {
+        self.connection.handle_lost(self.now, OfflineReason::Silent);
+        self.actions()
+    }
+
+    /// Lets time pass until the machine wants to do something, and lets it.
+    fn wait(&mut self) -> Vec<Action> {
+        self.now = self.connection.poll_timeout().expect("a timeout").max(self.now);
+        self.connection.handle_timeout(self.now);
+        self.actions()
+    }
+
+    fn reopen(&mut self) -> Vec<Action> {
+        while self.wait() != [Action::Open] {}
+        self.connection.handle_opened(self.now);
+        self.actions()
+    }
+}
+
+/// The messages that are sent.
+fn sent(actions: &[Action]) -> Vec<ClientMessage> {
+    let frame = |action: &Action| match action {
+        Action::Send { frame, .. } => Some(ClientMessage::decode(frame).remove(0).unwrap()),
+        _ => None,
+    };
+    actions.iter().filter_map(frame).collect()
+}
+
+fn id(wire: u64) -> RequestId {
+    RequestId::Text(wire.to_string())
+}
+
+fn page(wire: u64, numbers: std::ops::RangeInclusive<i64>, remaining: u64) -> ServerMessage {
+    let pulled = |event| PulledEvent { event, created_at: None };
+    let batch = events(numbers).into_iter().map(pulled).collect();
+    let page_info = PageInfo::from_remaining(remaining);
+    ServerMessage::Chunk {
+        request_id: id(wire),
+        values: vec![PullResponse { batch, page_info, backend_id: "b".into() }],
+    }
+}
+
+fn ahead(wire: u64, head: i64) -> ServerMessage {
+    let error = SyncError::ServerAhead { minimum_expected_num: at(head), provided_num: at(0) };
+    ServerMessage::failure(id(wire), Cause::Fail { error })
+}
+
+fn push(key: u64) -> Command {
+    Command::Push { key, batch: events(1..=2), backend_id: None }
+}
+
+/// The cursor of the only pull that is sent.
+fn pulled_from(actions: &[Action]) -> Option<Cursor> {
+    match sent(actions).as_slice() {
+        [ClientMessage::Request(request)] => match &request.rpc {
+            Rpc::Pull(_, pull) => pull.cursor.clone(),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_server_that_says_nothing_is_pinged_and_given_up() {
+    let mut case = Case::open();
+    // Nothing was pulled: servers would take a ping for that of a client that waits for an earlier connection.
+    assert_eq!(case.wait(), [Action::SocketPing]);
+    assert_eq!(case.now, secs(20));
+    case.connection.handle_socket_pong(secs(25));
+    case.command(Command::Pull { key: 1, cursor: None, live: true });
+    let ping = case.wait();
+    assert!(matches!(sent(&ping)[..], [ClientMessage::Ping]), "{ping:?}");
+    assert_eq!(case.now, secs(45));
+    let lost = case.wait();
+    assert_eq!(case.now, secs(55));
+    let offline = ConnectionState::Offline { reason: OfflineReason::Silent };
+    assert_eq!(lost, [Action::Close, Action::State(offline)]);
+}
+
+#[test]
+fn a_connection_that_does_not_open_is_given_up() {
+    let mut case = Case::new();
+    assert_eq!(case.wait(), [Action::Open]);
+    let lost = case.wait();
+    assert_eq!((case.now, &lost[0]), (secs(10), &Action::Close));
+    assert_eq!(case.wait(), [Action::Open]);
+    assert!(case.now < secs(11));
+}
+
+#[test]
+fn pulls_go_on_where_they_were() {
+    let mut case = Case::open();
+    assert_eq!(pulled_from(&case.command(Command::Pull { key: 1, cursor: None, live: true })), None);
+    case.server(&page(1, 1..=3, 7));
+    case.lose();
+    let cursor = Some(Cursor { backend_id: Some("b".into()), seq_num: at(3) });
+    assert_eq!(pulled_from(&case.reopen()), cursor);
+    // What was meant for the connection before is not taken; what is sent again is given once.
+    assert_eq!(case.server(&page(1, 4..=5, 5)), []);
+    let actions = case.server(&page(2, 2..=4, 6));
+    let Action::Page { page, .. } = &actions[0] else { panic!("{actions:?}") };
+    assert_eq!(page.events.iter().map(|pulled| pulled.event.seq_num).collect::<Vec<_>>(), [at(4)]);
+}
+
+#[test]
+fn pages_are_acknowledged_as_they_are_taken_on_their_connection() {
+    let mut case = Case::open();
+    case.command(Command::Pull { key: 1, cursor: None, live: true });
+    case.server(&page(1, 1..=3, 7));
+    case.lose();
+    case.reopen();
+    case.server(&page(2, 4..=5, 5));
+    assert_eq!(case.command(Command::Taken { key: 1 }), [], "the page of the lost connection");
+    let ack = case.command(Command::Taken { key: 1 });
+    assert!(matches!(&sent(&ack)[..], [ClientMessage::Ack { request_id }] if *request_id == id(2)), "{ack:?}");
+}
+
+#[test]
+fn a_push_in_flight_is_sent_once_more() {
+    let mut case = Case::open();
+    assert_eq!(sent(&case.command(push(1))).len(), 1);
+    case.lose();
+    assert_eq!(sent(&case.reopen()).len(), 1);
+    let lost = case.lose();
+    let error = PushError::Offline { sent: true, reason: OfflineReason::Silent };
+    assert!(lost.contains(&Action::Pushed { key: 1, result: Err(error) }), "{lost:?}");
+    assert_eq!(sent(&case.reopen()).len(), 0);
+}
+
+#[test]
+fn a_server_that_is_ahead_by_the_push_itself_has_stored_it() {
+    for (theirs, expected) in [
+        (page(3, 1..=2, 0), Ok(())),
+        (page(3, 1..=1, 0), Err(PushError::ServerAhead { minimum_expected: at(9), provided: at(0) })),
+    ] {
+        let mut case = Case::open();
+        case.command(push(1));
+        case.lose();
+        case.reopen();
+        // The log is read from the batch's parent.
+        assert_eq!(pulled_from(&case.server(&ahead(2, 9))), None);
+        let mut actions = case.server(&theirs);
+        actions.extend(case.server(&ServerMessage::pull_end(id(3))));
+        let results: Vec<_> = actions.into_iter().filter(|action| matches!(action, Action::Pushed { .. })).collect();
+        assert_eq!(results, [Action::Pushed { key: 1, result: expected }]);
+    }
+    // One that was never in doubt is not looked for.
+    let mut case = Case::open();
+    case.command(push(1));
+    let error = PushError::ServerAhead { minimum_expected: at(9), provided: at(0) };
+    assert_eq!(case.server(&ahead(1, 9)), [Action::Pushed { key: 1, result: Err(error) }]);
+}
+
+#[test]
+fn requests_wait_for_a_connection_for_a_while_and_live_pulls_for_ever() {
+    let mut case = Case::open();
+    case.lose();
+    case.command(push(1));
+    case.command(Command::Pull { key: 2, cursor: None, live: false });
+    case.command(Command::Pull { key: 3, cursor: None, live: true });
+    case.command(Command::Ping { key: 4 });
+    let mut ended = Vec::new();
+    while case.now < secs(60) {
+        for action in case.wait() {
+            match action {
+                Action::Open => case.connection.handle_lost(case.now, OfflineReason::Silent),
+                Action::Pushed { key, result } => {
+                    assert!(matches!(result, Err(PushError::Offline { sent: false, .. })));
+                    ended.push((key, case.now));
+                }
+                Action::Pulled { key, result } => {
+                    assert!(matches!(result, Err(PullError::Offline { .. })));
+                    ended.push((key, case.now));
+                }
+                Action::Ponged { key, .. } => ended.push((key, case.now)),
+                _ => {}
+            }
+        }
+    }
+    ended.sort();
+    assert_eq!(ended, [(1, secs(10)), (2, secs(10)), (4, secs(10))]);
+    assert_eq!(sent(&case.reopen()).len(), 1, "the live pull");
+}
+
+#[test]
+fn a_push_that_is_not_answered_costs_the_connection() {
+    let mut case = Case::open();
+    case.command(push(1));
+    while !case.wait().contains(&Action::Close) {
+        // It answers pings.
+        case.connection.handle_socket_pong(case.now);
+    }
+    assert_eq!(case.now, secs(30));
+}
+
+#[test]
+fn events_that_were_left_out_are_asked_for_again_until_it_is_clear_that_they_do_not_come() {
+    let mut case = Case::open();
+    case.command(Command::Pull { key: 1, cursor: None, live: true });
+    case.server(&page(1, 1..=3, 0));
+    for wire in 1..=3 {
+        let actions = case.server(&page(wire, 6..=7, 0));
+        let messages = sent(&actions);
+        let [.., ClientMessage::Interrupt { request_id }, ClientMessage::Request(again)] = &messages[..] else {
+            panic!("{messages:?}")
+        };
+        assert_eq!((request_id, &again.id), (&id(wire), &id(wire + 1)));
+    }
+    let actions = case.server(&page(4, 6..=7, 0));
+    let error = PullError::Gap { after: at(3), parent: at(5) };
+    assert!(actions.contains(&Action::Pulled { key: 1, result: Err(error) }), "{actions:?}");
+}
+
+#[test]
+fn what_is_dropped_leaves_nothing_behind() {
+    for (command, connected) in [
+        (Command::Pull { key: 1, cursor: None, live: true }, true),
+        (Command::Pull { key: 1, cursor: None, live: false }, false),
+        (push(1), true),
+        (push(1), false),
+        (Command::Ping { key: 1 }, true),
+    ] {
+        let mut case = if connected { Case::open() } else { Case::new() };
+        let pulled = matches!(command, Command::Pull { .. });
+        case.command(command);
+        let dropped = case.command(Command::Drop { key: 1 });
+        let interrupted = matches!(&sent(&dropped)[..], [ClientMessage::Interrupt { .. }]);
+        assert_eq!(interrupted, pulled && connected);
+        let Connection { pulls, pushes, pings, wires, .. } = &case.connection;
+        assert!(pulls.is_empty() && pushes.is_empty() && pings.is_empty() && wires.is_empty());
+        // An answer that was on its way is nobody's.
+        if connected {
+            assert_eq!(case.server(&ServerMessage::push_success(id(1))), []);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_understood_costs_the_connection_and_not_the_app() {
+    for frame in ["{", r#"{"_tag":"Nope"}"#, r#"{"_tag":"Defect","defect":"no"}"#] {
+        let mut case = Case::open();
+        case.connection.handle_frame(case.now, frame);
+        let actions = case.actions();
+        assert!(actions.contains(&Action::Close), "{frame}: {actions:?}");
+    }
+}

@@ -1,0 +1,65 @@
+//! `livestore-sync push` and `pull`: a shell as a client of any sync server.
+
+mod args;
+mod progress;
+mod pull;
+mod push;
+
+use std::process::ExitCode;
+
+use livestore_sync_client::SyncClient;
+
+use self::args::Server;
+pub(crate) use self::args::{Pull, Push};
+use crate::inspect::{Error as OutputError, note};
+
+/// Why a command ended early.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Config(#[from] livestore_sync_client::ConfigError),
+    #[error("{0}")]
+    Pull(#[from] livestore_sync_client::PullError),
+    #[error("{0}")]
+    Push(#[from] push::PushFailure),
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+impl Push {
+    pub(crate) fn run(self) -> ExitCode {
+        run(self.server.clone(), async |client| push::run(&self, &client).await)
+    }
+}
+
+impl Pull {
+    pub(crate) fn run(self) -> ExitCode {
+        run(self.server.clone(), async |client| pull::run(&self, &client).await)
+    }
+}
+
+fn run(server: Server, command: impl AsyncFnOnce(SyncClient) -> Result<(), Failure>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            note(&format!("cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        let client = server.connect()?;
+        let result = command(client.clone()).await;
+        client.close().await;
+        result
+    });
+    // A thread may be reading standard input, which nothing ends.
+    runtime.shutdown_background();
+    match result {
+        // Whoever reads has seen enough, as with `| head`.
+        Ok(()) | Err(Failure::Output(OutputError::Closed)) => ExitCode::SUCCESS,
+        Err(failure) => {
+            note(&failure.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}

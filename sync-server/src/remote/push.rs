@@ -1,0 +1,182 @@
+use std::io::{self, BufRead};
+
+use livestore_sync_client::protocol::{Args, Event, SeqNum};
+use livestore_sync_client::{InvalidBatch, PUSH_EVENTS_MAX, PushError, SyncClient, chunks};
+use livestore_sync_server::new_backend_id;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio::sync::mpsc;
+
+use super::Failure;
+use super::args::Push;
+use super::progress::Progress;
+use crate::inspect::note;
+
+/// How often a batch is pushed again because others were faster.
+const ATTEMPTS_MAX: u32 = 100;
+
+/// Why a push ended early, and how much was stored before.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PushFailure {
+    #[error("line {line}: {message} ({pushed} events were pushed)")]
+    Line { line: usize, message: String, pushed: usize },
+    #[error("cannot read standard input: {error} ({pushed} events were pushed)")]
+    Input { error: io::Error, pushed: usize },
+    #[error("{error} ({pushed} events were pushed{})", if *.doubtful > 0 { format!(", {doubtful} may be") } else { String::new() })]
+    Push { error: PushError, pushed: usize, doubtful: usize },
+}
+
+/// A line of standard input.
+struct Line {
+    number: usize,
+    text: io::Result<String>,
+}
+
+/// An event as people write it, or as `pull` and `inspect` print it. A member that is unknown is a mistake.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Given {
+    name: String,
+    #[serde(default)]
+    args: Args,
+    client_id: Option<String>,
+    session_id: Option<String>,
+    #[serde(rename = "seqNum")]
+    _seq_num: Option<IgnoredAny>,
+    #[serde(rename = "parentSeqNum")]
+    _parent_seq_num: Option<IgnoredAny>,
+    #[serde(rename = "createdAt")]
+    _created_at: Option<IgnoredAny>,
+}
+
+pub(super) async fn run(args: &Push, client: &SyncClient) -> Result<(), Failure> {
+    let mut lines = read_lines();
+    let mut progress = Progress::new();
+    let session_id = new_backend_id();
+    let mut head = SeqNum::ROOT;
+    let mut pushed = 0;
+    loop {
+        let mut waiting = Vec::with_capacity(PUSH_EVENTS_MAX);
+        if lines.recv_many(&mut waiting, PUSH_EVENTS_MAX).await == 0 {
+            break;
+        }
+        let mut batch = Vec::new();
+        let mut broken = None;
+        for line in waiting {
+            match parse(line, args, &session_id, pushed) {
+                Ok(event) => batch.extend(event),
+                Err(failure) => {
+                    broken = Some(failure);
+                    break;
+                }
+            }
+        }
+        let count = batch.len();
+        head = push(client, batch, head).await.map_err(|(error, stored)| {
+            let sent = matches!(error, PushError::Offline { sent: true, .. });
+            let doubtful = if sent { count - stored } else { 0 };
+            PushFailure::Push { error, pushed: pushed + stored, doubtful }
+        })?;
+        pushed += count;
+        match broken {
+            Some(failure) => return Err(failure.after(pushed).into()),
+            None => progress.tell(|| format!("{pushed} events, the head is {head}")),
+        }
+    }
+    note(&format!("pushed {pushed} events"));
+    Ok(())
+}
+
+impl PushFailure {
+    /// So many events were pushed after all.
+    fn after(self, count: usize) -> Self {
+        match self {
+            Self::Line { line, message, .. } => Self::Line { line, message, pushed: count },
+            Self::Input { error, .. } => Self::Input { error, pushed: count },
+            Self::Push { error, doubtful, .. } => Self::Push { error, pushed: count, doubtful },
+        }
+    }
+}
+
+/// Reads standard input in a thread of its own, as far ahead as a push is long.
+fn read_lines() -> mpsc::Receiver<Line> {
+    let (sender, receiver) = mpsc::channel(PUSH_EVENTS_MAX);
+    std::thread::spawn(move || {
+        for (index, text) in io::stdin().lock().lines().enumerate() {
+            let failed = text.is_err();
+            if sender.blocking_send(Line { number: index + 1, text }).is_err() || failed {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// `None` for an empty line.
+fn parse(line: Line, args: &Push, session_id: &str, pushed: usize) -> Result<Option<Event>, PushFailure> {
+    let text = line.text.map_err(|error| PushFailure::Input { error, pushed })?;
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let refused = |message| PushFailure::Line { line: line.number, message, pushed };
+    let given: Given = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+    let event = Event {
+        name: given.name,
+        args: given.args,
+        // Given when it is pushed.
+        seq_num: SeqNum::ROOT,
+        parent_seq_num: SeqNum::ROOT,
+        client_id: given.client_id.unwrap_or_else(|| args.client_id.clone()),
+        session_id: given.session_id.unwrap_or_else(|| session_id.to_owned()),
+    };
+    chunks(vec![numbered(event.clone(), SeqNum::ROOT)]).map_err(|error| refused(too_large(&error)))?;
+    Ok(Some(event))
+}
+
+fn too_large(error: &InvalidBatch) -> String {
+    match error {
+        InvalidBatch::TooLarge { bytes, .. } => format!("the event has {bytes} bytes, which no push can hold"),
+        other => other.to_string(),
+    }
+}
+
+fn numbered(event: Event, parent: SeqNum) -> Event {
+    let seq_num = SeqNum::new(parent.get() + 1).unwrap_or(SeqNum::MAX);
+    Event { seq_num, parent_seq_num: parent, ..event }
+}
+
+/// Pushes after whatever the log holds: the server tells where it ends. Gives the new head.
+///
+/// # Errors
+///
+/// Why it failed, and how many events were stored before.
+async fn push(client: &SyncClient, batch: Vec<Event>, mut head: SeqNum) -> Result<SeqNum, (PushError, usize)> {
+    let mut stored = 0;
+    let mut attempts = 0;
+    while stored < batch.len() {
+        let mut part = Vec::with_capacity(batch.len() - stored);
+        let mut parent = head;
+        for event in &batch[stored..] {
+            part.push(numbered(event.clone(), parent));
+            parent = part[part.len() - 1].seq_num;
+        }
+        // One push at a time, so that it is known what is stored if the next one fails.
+        let part = chunks(part).map_err(|error| (error.into(), stored))?.swap_remove(0);
+        let (count, last) = (part.len(), part[part.len() - 1].seq_num);
+        match client.push(part).await {
+            Ok(()) => {
+                stored += count;
+                head = last;
+                attempts = 0;
+            }
+            Err(PushError::ServerAhead { minimum_expected, provided })
+                if minimum_expected != provided && attempts < ATTEMPTS_MAX =>
+            {
+                head = minimum_expected;
+                attempts += 1;
+            }
+            Err(error) => return Err((error, stored)),
+        }
+    }
+    Ok(head)
+}

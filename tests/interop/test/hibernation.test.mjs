@@ -1,0 +1,267 @@
+// Objects that leave the memory while their sockets stay. Only with LIVESTORE_SYNC_WORKER; needs the bundle of tests/hook-worker:
+//   node ../../worker/bundle.mjs ../hook-worker && LIVESTORE_SYNC_WORKER=d1 node --test test/hibernation.test.mjs
+// That an object was out of memory is seen by how often it was made: the Worker counts.
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { converged, created, done, Store } from '../lib/clients.mjs'
+import { chain, range } from '../lib/events.mjs'
+import { Proxy } from '../lib/proxy.mjs'
+import { httpPush, Raw, rejection } from '../lib/raw.mjs'
+import { skipUnlessWorker } from '../lib/server.mjs'
+import { REPORT, reportOf, TestWorker } from '../lib/test-worker.mjs'
+import { freshStoreId, until } from '../lib/wait.mjs'
+
+/** workerd gives up an object that had nothing to do for 10 s; a new 0.4 connection is looked after for 11 s before that. */
+const IDLE_MS = 24_000
+/** The same without a new connection. */
+const IDLE_AGAIN_MS = 13_000
+/** A client that has pinged and was silent for so long is gone (sweep.rs). */
+const SILENCE_MS = 80_000
+/** What an attachment has room for (attachment.rs). */
+const ROOM_BYTES = 16_384 - 64 - 2_048
+
+const idle = (ms = IDLE_MS) => new Promise((resolve) => setTimeout(resolve, ms))
+/** The chunks that come without an Ack. */
+const WINDOW_EVENTS = 800
+
+describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
+  let server
+  before(async () => (server = await TestWorker.start()))
+  after(() => server?.stop())
+
+  const made = async (storeId) => (await server.look(storeId)).made
+  async function push(storeId, parent, count = 1) {
+    const { exit, text } = await httpPush(server.url, storeId, chain(parent, count))
+    assert.equal(exit?._tag, 'Success', text)
+  }
+
+  test('several live pulls on one socket go on; one is interrupted after waking', async (t) => {
+    const storeId = freshStoreId()
+    const raw = await Raw.open(t, server.url, storeId)
+    for (const id of [1, 2]) {
+      const after = raw.frames.length
+      raw.pull(id)
+      await raw.frame('the backlog', (f) => f._tag === 'Chunk', { after })
+    }
+    await push(storeId, 0)
+    for (const id of [1, 2]) await raw.reaches(id, 1)
+    assert.equal(await made(storeId), 1)
+
+    await idle()
+    await push(storeId, 1)
+    for (const id of [1, 2]) await raw.reaches(id, 2)
+    assert.equal(await made(storeId), 2)
+
+    await idle(IDLE_AGAIN_MS)
+    const after = raw.frames.length
+    raw.interrupt(1)
+    const { exit } = await raw.frame('the exit', (f) => f._tag === 'Exit' && f.requestId === '1', { after })
+    assert.equal(exit._tag, 'Failure')
+    assert.equal(await made(storeId), 3)
+    await push(storeId, 2)
+    await raw.reaches(2, 3)
+    assert.deepEqual([raw.seqNums(1), raw.seqNums(2)], [[1, 2], [1, 2, 3]])
+    raw.pull(1)
+    await until('the id is free again', () => raw.seqNums(1).length === 5)
+  })
+
+  test('a push on the socket wakes the object; hooks still see payload, headers and the same connection', async (t) => {
+    const storeId = freshStoreId()
+    const options = { payload: { token: 'grüße "%2F"' }, headers: { cookie: 'a=b', 'x-test': 'one', 'x-other': 'no' } }
+    const raw = await Raw.open(t, server.url, storeId, options)
+    const before = reportOf(await raw.push(1, REPORT))
+    assert.deepEqual(before.payload, options.payload)
+    assert.deepEqual(before.headers, [['cookie', 'a=b'], ['x-test', 'one']])
+    await idle()
+    assert.deepEqual(reportOf(await raw.push(2, REPORT)), before)
+    assert.equal(await made(storeId), 2)
+    assert.equal((await raw.push(3, chain(0, 2)))._tag, 'Success')
+  })
+
+  test('a 0.4 ping is answered without waking the object', async (t) => {
+    const storeId = freshStoreId()
+    const raw = await Raw.open(t, server.url, storeId)
+    await raw.push(1, chain(0, 1))
+    await idle()
+    await raw.ping()
+    await raw.ping()
+    assert.equal(await made(storeId), 1)
+    assert.equal((await raw.push(2, chain(1, 1)))._tag, 'Success')
+    assert.equal(await made(storeId), 2)
+  })
+
+  test('a 0.3 socket gets what others push', async (t) => {
+    const storeId = freshStoreId()
+    const raw = await Raw.open(t, server.url, storeId, { v03: true })
+    raw.send({ _tag: 'WSMessage.PullReq', requestId: 'p' })
+    await until('the backlog', () => raw.frames.some((f) => f._tag === 'WSMessage.PullRes'))
+    await idle()
+    await push(storeId, 0, 2)
+    const { batch } = await until('the broadcast', () => raw.frames.find((f) => f.batch?.length > 0))
+    assert.deepEqual(batch.map(({ eventEncoded }) => eventEncoded.seqNum), [1, 2])
+    assert.equal(await made(storeId), 2)
+    await idle(IDLE_AGAIN_MS)
+    const after = raw.frames.length
+    raw.send({ _tag: 'WSMessage.Ping', requestId: 'ping' })
+    await raw.frame('the pong', (f) => f._tag === 'WSMessage.Pong', { after })
+    assert.equal(await made(storeId), 3)
+  })
+
+  // 0.3 clients ping every 25 s, which the object answers, and until the first of these it looks whether the second of two that
+  // are alike is the first one, come back.
+  for (const [generation, ms] of [['v04', IDLE_MS], ['v03', 38_000]]) {
+    test(`whole ${generation} stores go on`, async (t) => {
+      const storeId = freshStoreId()
+      const open = (clientId) => Store.open(t, generation, { url: server.url, storeId, clientId })
+      const [a, b] = await Promise.all([open('a'), open('b')])
+      await a.commit(created('1'))
+      await converged([a, b], 1)
+      for (const round of [1, 2]) {
+        const before = await made(storeId)
+        await idle(ms)
+        await a.commit(created(`a${round}`))
+        await converged([a, b], round * 2)
+        await b.commit(done('1'))
+        await converged([a, b], round * 2 + 1)
+        assert.ok((await made(storeId)) > before)
+      }
+    })
+  }
+
+  // Their close wakes the object, which has to know where they were.
+  test('a 0.3 store that breaks off while the object is out of memory misses nothing', async (t) => {
+    const storeId = freshStoreId()
+    const proxy = await Proxy.to(t, server.url)
+    const a = await Store.open(t, 'v03', { url: proxy.url, storeId, clientId: 'a' })
+    const b = await Store.open(t, 'v03', { url: server.url, storeId, clientId: 'b' })
+    await b.commit(created('1'))
+    await converged([a, b], 1)
+    await idle()
+    const closes = async () => (await server.look(storeId)).most.webSocketClose ?? (await server.look(storeId)).most.webSocketError ?? 0
+    assert.equal(await closes(), 0)
+    proxy.cut({ refuse: true })
+    // What was sent to it before the break is noticed, counts as arrived (HEARD_MS_MAX): nothing can ask a 0.3 client.
+    await until('the break is noticed', closes)
+    await b.commit(created('2'))
+    await converged([b], 2)
+    await idle(IDLE_AGAIN_MS)
+    proxy.open()
+    await converged([a, b], 2, 60_000)
+    await a.commit(created('3'))
+    await converged([a, b], 3)
+  })
+
+  test('a pull that waits for acknowledgements keeps the object, and does not hold up other frames', async (t) => {
+    const storeId = freshStoreId()
+    for (const from of range(0, 3)) await push(storeId, from * 500, 500)
+    const raw = await Raw.open(t, server.url, storeId)
+    raw.holdAcks()
+    raw.pull(1)
+    await raw.reaches(1, WINDOW_EVENTS)
+    await idle()
+    const { made, running } = await server.look(storeId)
+    assert.equal(made, 1)
+    assert.equal(running.webSocketMessage, 1)
+    // The call of the pull is still pending: the platform delivers these all the same.
+    assert.equal((await raw.push(2, chain(2_000, 1)))._tag, 'Success')
+    assert.deepEqual(raw.seqNums(1), range(1, WINDOW_EVENTS))
+    raw.interrupt(1)
+    await until('the pull ends', async () => (await server.look(storeId)).running.webSocketMessage === 0)
+    await idle(IDLE_AGAIN_MS)
+    assert.equal((await raw.push(3, chain(2_001, 1)))._tag, 'Success')
+    assert.equal((await server.look(storeId)).made, 2)
+  })
+
+  test('a client that acknowledges late gets everything', async (t) => {
+    const storeId = freshStoreId()
+    for (const from of range(0, 3)) await push(storeId, from * 500, 500)
+    const raw = await Raw.open(t, server.url, storeId)
+    raw.holdAcks()
+    raw.pull(1)
+    await raw.reaches(1, WINDOW_EVENTS)
+    await idle()
+    for (const _ of range(1, 30)) raw.send({ _tag: 'Ack', requestId: '1' })
+    await raw.reaches(1, 2_000)
+    assert.deepEqual(raw.seqNums(1), range(1, 2_000))
+    await push(storeId, 2_000)
+    await raw.reaches(1, 2_001)
+  })
+
+  test('a connection whose payload and headers have no room is refused, with both sizes', async (t) => {
+    const storeId = freshStoreId()
+    const payload = 'x'.repeat(8_000)
+    for (const options of [
+      // One character beyond Latin-1, and every one takes two bytes.
+      { payload: `字${'x'.repeat(7_200)}` },
+      { payload, headers: { cookie: 'y'.repeat(ROOM_BYTES - 8_000) } },
+    ]) {
+      const refused = await Raw.open(t, server.url, storeId, options).then(() => ({}), (error) => error)
+      assert.equal(refused.status, 431)
+      assert.match(refused.text, new RegExp(`take \\d+ bytes; a WebSocket has room for ${ROOM_BYTES}`))
+    }
+    const raw = await Raw.open(t, server.url, storeId, { payload, headers: { cookie: 'y'.repeat(ROOM_BYTES - 8_600), 'x-other': 'y'.repeat(5_000) } })
+    await idle()
+    assert.equal(reportOf(await raw.push(1, REPORT)).payload, payload)
+    assert.equal(await made(storeId), 2)
+  })
+
+  test('a pull for which there is no room is refused, and the others go on', async (t) => {
+    const storeId = freshStoreId()
+    const raw = await Raw.open(t, server.url, storeId)
+    const id = (n) => `1${String(n).padStart(120, '0')}`
+    let live = 0
+    for (;;) {
+      const after = raw.frames.length
+      raw.pull(id(live))
+      const answer = await raw.frame('an answer', (f) => f.requestId === id(live), { after })
+      if (answer._tag === 'Exit') {
+        assert.match(rejection(answer.exit), /more pulls than this connection has room for/)
+        break
+      }
+      live++
+    }
+    t.diagnostic(`${live} pulls had room`)
+    assert.ok(live > 100 && live < 200, `${live}`)
+    await idle()
+    await push(storeId, 0)
+    for (const n of [0, live - 1]) await raw.reaches(id(n), 1)
+    assert.equal(await made(storeId), 2)
+    assert.deepEqual(raw.seqNums(id(live)), [])
+    // What is given back has room again.
+    raw.interrupt(id(0))
+    const after = raw.frames.length
+    raw.pull(id(live))
+    await raw.frame('the backlog', (f) => f._tag === 'Chunk' && f.requestId === id(live), { after })
+  })
+
+  test('the alarm closes sockets whose clients are silent, also after waking', async (t) => {
+    // Of its own: it turns the clock.
+    const server = await TestWorker.start()
+    t.after(() => server.stop())
+    const storeId = freshStoreId()
+    const open = (options) => Raw.open(t, server.url, storeId, options)
+    const [pinged, never, v03, v03Alive] = await Promise.all([open(), open(), open({ v03: true }), open({ v03: true })])
+    const ping = { _tag: 'WSMessage.Ping', requestId: 'ping' }
+    await pinged.ping()
+    pinged.pull(1)
+    never.pull(1)
+    for (const raw of [v03, v03Alive]) raw.send(ping)
+    await server.ring(storeId)
+    await idle()
+    assert.equal((await server.look(storeId)).made, 1)
+    await server.ring(storeId)
+    assert.equal((await server.look(storeId)).made, 2)
+    assert.deepEqual([pinged, never, v03, v03Alive].map(({ closed }) => closed), [undefined, undefined, undefined, undefined])
+
+    await idle(IDLE_AGAIN_MS)
+    await server.clock(SILENCE_MS)
+    const after = v03Alive.frames.length
+    v03Alive.send(ping)
+    await v03Alive.frame('the pong', (f) => f._tag === 'WSMessage.Pong', { after })
+    await server.ring(storeId)
+    await until('the silent ones are closed', () => pinged.closed && v03.closed)
+    assert.deepEqual([never.closed, v03Alive.closed], [undefined, undefined])
+    assert.equal((await httpPush(server.url, storeId, chain(0, 1))).exit._tag, 'Success')
+    await never.reaches(1, 1)
+  })
+})
