@@ -29,6 +29,7 @@ use crate::{ConnectionState, PingError, PushError, batch};
 pub struct SyncClient {
     requests: Requests,
     state: watch::Receiver<ConnectionState>,
+    pub(crate) generation: Generation,
 }
 
 /// The way to the task.
@@ -180,6 +181,7 @@ impl SyncClient {
     pub fn connection(&self) -> watch::Receiver<ConnectionState> {
         self.state.clone()
     }
+
     /// Closes the connection in good order. What other clones and streams still wait for ends with an error.
     ///
     /// Without it the connection is closed as well once everything is dropped, if the runtime lives on for that.

@@ -110,7 +110,10 @@ impl Backend for FileBackend {
                     Ok(events) if events.is_empty() => tokio::time::sleep(Duration::from_millis(2)).await,
                     Ok(events) => {
                         let above = events.last().unwrap().event.seq_num;
-                        return Some((Ok(Page { events, remaining: 0, backend_id: Some("file".into()) }), (backend, above)));
+                        return Some((
+                            Ok(Page { events, remaining: 0, backend_id: Some("file".into()) }),
+                            (backend, above),
+                        ));
                     }
                     Err(error) => {
                         let error = PullError::Failed { reason: error.to_string() };

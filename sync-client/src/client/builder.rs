@@ -165,7 +165,8 @@ impl Builder {
             link: None,
         };
         tokio::spawn(task.run());
-        Ok(SyncClient { requests: Requests { sender, last_key: Arc::new(AtomicU64::new(1)) }, state })
+        let requests = Requests { sender, last_key: Arc::new(AtomicU64::new(1)) };
+        Ok(SyncClient { requests, state, generation: self.generation })
     }
 }
 

@@ -5,20 +5,23 @@ use livestore_sync_protocol::Cursor;
 use tokio::sync::watch;
 
 use super::backend::{Backend, LivePull, PullError, PushBatch, PushError};
-use crate::{ConnectionState, SyncClient};
+use crate::{ConnectionState, Generation, SyncClient};
 
 impl Backend for SyncClient {
     async fn push(&self, PushBatch { events, backend_id }: PushBatch) -> Result<(), PushError> {
-        let pushed = match backend_id.as_deref() {
-            Some(backend_id) => self.push_to(backend_id, events).await,
-            None => SyncClient::push(self, events).await,
+        let Some(backend_id) = backend_id else {
+            // The client may know the log that was there before; the next page tells which it is now.
+            return SyncClient::push(self, events).await.map_err(|error| match error {
+                error @ crate::PushError::BackendIdMismatch { .. } => PushError::Failed { reason: error.to_string() },
+                error => error.into(),
+            });
         };
-        pushed.map_err(PushError::from)
+        Ok(self.push_to(&backend_id, events).await?)
     }
 
     fn live_pull(&self, cursor: Cursor) -> LivePull {
-        // Without an id, a position is one in whatever log is there, and events below it could not be compared.
-        let cursor = cursor.backend_id.is_some().then_some(cursor);
+        // A position in a log that is not known yet may be one in another. 0.3 never tells.
+        let cursor = (cursor.backend_id.is_some() || self.generation == Generation::V03).then_some(cursor);
         SyncClient::live_pull(self, cursor).map(|page| page.map_err(PullError::from)).boxed()
     }
 

@@ -6,12 +6,12 @@ use std::thread::JoinHandle;
 use livestore_sync_protocol::{Event, SeqNum};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::Page;
 use super::change::Change;
 use super::error::{CommitError, StoreError};
 use super::event::{Keep, NewEvent, PendingId};
 use super::file::{LogFile, Received};
 use super::status::{Status, StopReason};
+use crate::Page;
 
 /// Commits that share a transaction, and so a write to the disk.
 const GROUP_MAX: usize = 512;

@@ -1,9 +1,9 @@
 use futures_util::StreamExt;
+use livestore_sync_client::ConnectionState;
 use livestore_sync_client::local::{
     Change, CommitError, LocalStore, MaterialiseError, NewEvent, OpenError, Options, StoreError, SyncState,
     TablesError, UnknownEvents,
 };
-use livestore_sync_client::ConnectionState;
 use livestore_sync_protocol::SeqNum;
 use tempfile::TempDir;
 

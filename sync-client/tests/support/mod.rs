@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::stream;
-use livestore_sync_client::local::{
-    Backend, LivePull, LocalStore, NewEvent, Options, PullError, PushBatch, PushError,
-};
+use livestore_sync_client::local::{Backend, LivePull, LocalStore, NewEvent, Options, PullError, PushBatch, PushError};
 use livestore_sync_client::{ConnectionState, OfflineReason, Page};
 use livestore_sync_protocol::{Args, Cursor, Event, PulledEvent, SeqNum};
 use tokio::sync::watch;
@@ -62,7 +60,8 @@ impl MemoryBackend {
     }
 
     pub(crate) fn go_offline(&self) {
-        self.connection.send_replace(ConnectionState::Offline { reason: OfflineReason::Lost { message: "no network".into() } });
+        self.connection
+            .send_replace(ConnectionState::Offline { reason: OfflineReason::Lost { message: "no network".into() } });
         self.wake();
     }
 
