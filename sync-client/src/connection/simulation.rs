@@ -252,7 +252,7 @@ impl World {
 }
 
 /// More for a thorough search: each is a minute of trouble.
-const SEEDS: u64 = 3;
+const SEEDS: u64 = 5;
 
 fn simulate(kind: Kind, reference: bool) {
     for seed in 0..SEEDS {
