@@ -84,7 +84,6 @@ impl<T> Drop for Waiting<T> {
 impl SyncClient {
     /// Begins to describe a client for a store. `url` is what LiveStore apps are given: `ws://`, `wss://`,
     /// `http://` or `https://`, without a query.
-    #[must_use]
     pub fn builder(url: impl Into<String>, store_id: impl Into<String>) -> Builder {
         Builder::new(url.into(), store_id.into())
     }

@@ -20,30 +20,30 @@ struct Peer(WebSocketStream<TcpStream>);
 
 impl Server {
     async fn start() -> (Self, SyncClient) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("ws://{}", listener.local_addr().unwrap());
-        let client = SyncClient::builder(url, "notes").timing(common::timing()).connect().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("works");
+        let url = format!("ws://{}", listener.local_addr().expect("works"));
+        let client = SyncClient::builder(url, "notes").timing(common::timing()).connect().expect("works");
         (Self { listener }, client)
     }
 
     async fn accept(&self) -> Peer {
-        let (stream, _) = within(self.listener.accept()).await.unwrap();
-        Peer(within(tokio_tungstenite::accept_async(stream)).await.unwrap())
+        let (stream, _) = within(self.listener.accept()).await.expect("works");
+        Peer(within(tokio_tungstenite::accept_async(stream)).await.expect("works"))
     }
 }
 
 impl Peer {
     /// The next message; `None` when the client closes the connection.
     async fn next(&mut self) -> Option<ClientMessage> {
-        match within(self.0.next()).await?.unwrap() {
-            Message::Text(text) => Some(ClientMessage::decode(&text).remove(0).unwrap()),
+        match within(self.0.next()).await?.expect("works") {
+            Message::Text(text) => Some(ClientMessage::decode(&text).remove(0).expect("works")),
             Message::Close(_) => None,
             other => panic!("{other:?}"),
         }
     }
 
     async fn send(&mut self, message: ServerMessage) {
-        self.0.send(Message::text(message.encode())).await.unwrap();
+        self.0.send(Message::text(message.encode())).await.expect("works");
     }
 }
 

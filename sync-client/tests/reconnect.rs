@@ -94,6 +94,7 @@ async fn a_network_that_swallows_everything_is_noticed() {
         let mut timing = common::timing();
         timing.ping_interval = Duration::from_millis(200);
         timing.ping_timeout = Duration::from_millis(200);
+        timing.open = Duration::from_millis(300);
         let builder = SyncClient::builder(format!("ws://{}", proxy.address), "notes");
         let client = builder.timing(timing).generation(generation).connect().unwrap();
         let mut live = client.live_pull(None);

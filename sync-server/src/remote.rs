@@ -7,7 +7,7 @@ mod push;
 
 use std::process::ExitCode;
 
-use livestore_sync_client::SyncClient;
+use livestore_sync_client::{ConnectionState, OfflineReason, SyncClient};
 
 use self::args::Server;
 pub(crate) use self::args::{Pull, Push};
@@ -18,6 +18,8 @@ use crate::inspect::{Error as OutputError, note};
 enum Failure {
     #[error("{0}")]
     Config(#[from] livestore_sync_client::ConfigError),
+    #[error("{0}")]
+    Refused(OfflineReason),
     #[error("{0}")]
     Pull(#[from] livestore_sync_client::PullError),
     #[error("{0}")]
@@ -48,7 +50,10 @@ fn run(server: Server, command: impl AsyncFnOnce(SyncClient) -> Result<(), Failu
     };
     let result = runtime.block_on(async {
         let client = server.connect()?;
-        let result = command(client.clone()).await;
+        let result = tokio::select! {
+            result = command(client.clone()) => result,
+            refusal = tell_of_connection(&client) => Err(refusal),
+        };
         client.close().await;
         result
     });
@@ -62,4 +67,33 @@ fn run(server: Server, command: impl AsyncFnOnce(SyncClient) -> Result<(), Failu
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells people when the server is away, and ends if it refuses the first connection: waiting does not help then.
+async fn tell_of_connection(client: &SyncClient) -> Failure {
+    let mut state = client.connection();
+    let mut was_connected = false;
+    let mut told = None;
+    while state.changed().await.is_ok() {
+        let now = state.borrow_and_update().clone();
+        match now {
+            ConnectionState::Connected => {
+                if told.take().is_some() {
+                    note("connected");
+                }
+                was_connected = true;
+            }
+            ConnectionState::Offline { reason: reason @ OfflineReason::Refused { status: 400..500, .. } }
+                if !was_connected =>
+            {
+                return Failure::Refused(reason);
+            }
+            ConnectionState::Offline { reason } if told.as_ref() != Some(&reason) => {
+                note(&reason.to_string());
+                told = Some(reason);
+            }
+            _ => {}
+        }
+    }
+    std::future::pending().await
 }

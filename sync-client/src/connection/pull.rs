@@ -129,9 +129,7 @@ impl Pull {
         let next = if let Some(parent) = missing {
             self.beyond = self.beyond.max(last.unwrap_or_default());
             self.after_gap(parent, broadcast && !was_caught_up)
-        } else if self.caught_up() && self.beyond > self.seq_num {
-            Next::Again
-        } else if too_early {
+        } else if too_early || self.caught_up() && self.beyond > self.seq_num {
             Next::Again
         } else if self.untaken + 1 >= PAGES_WAITING_MAX {
             Next::Pause

@@ -58,8 +58,7 @@ struct World {
 
 impl World {
     fn new(kind: Kind, reference: bool, seed: u64) -> Self {
-        let mut timing = Timing::default();
-        timing.poll_interval = Duration::from_millis(500);
+        let timing = Timing { poll_interval: Duration::from_millis(500), ..Timing::default() };
         let connection =
             |app| Connection::new(Dialect::new(kind, "s".into(), seed + app), timing, seed.wrapping_mul(31) + app);
         Self {
@@ -91,11 +90,10 @@ impl World {
                     self.connections[app].handle_timeout(self.now);
                     self.perform(app);
                 }
-                if self.random.below(4) == 0 || calm {
-                    if let Some(command) = self.apps[app].act(&mut self.random, calm) {
-                        self.connections[app].handle_command(self.now, command);
-                        self.perform(app);
-                    }
+                let acts = calm || self.random.below(4) == 0;
+                if let Some(command) = acts.then(|| self.apps[app].act(&mut self.random, calm)).flatten() {
+                    self.connections[app].handle_command(self.now, command);
+                    self.perform(app);
                 }
             }
         }
@@ -254,7 +252,7 @@ impl World {
 }
 
 /// More for a thorough search: each is a minute of trouble.
-const SEEDS: u64 = 3;
+const SEEDS: u64 = 5;
 
 fn simulate(kind: Kind, reference: bool) {
     for seed in 0..SEEDS {

@@ -1,129 +1,15 @@
 //! Cases, one by one, of the machine that speaks 0.4 over a socket.
 
-use std::time::Duration;
+mod case;
 
-use livestore_sync_protocol::rpc::{Cause, ClientMessage, Rpc, ServerMessage, SyncError};
-use livestore_sync_protocol::{Args, Cursor, Event, PageInfo, PullResponse, PulledEvent, RequestId, SeqNum};
+use livestore_sync_protocol::rpc::{ClientMessage, ServerMessage};
+use livestore_sync_protocol::{Cursor, PulledEvent, v03};
 
+use self::case::{Case, ahead, at, events, id, page, pulled_from, push, secs, sent};
+use super::pull::PAGES_WAITING_MAX;
 use super::types::{Action, Command};
-use super::{Connection, ConnectionState, Dialect, Kind, OfflineReason, Timing};
+use super::{Connection, ConnectionState, Kind, OfflineReason};
 use crate::{PullError, PushError};
-
-fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-fn at(value: i64) -> SeqNum {
-    SeqNum::new(value).unwrap()
-}
-
-fn events(numbers: std::ops::RangeInclusive<i64>) -> Vec<Event> {
-    let event = |n| Event {
-        name: "n".into(),
-        args: Args::default(),
-        seq_num: at(n),
-        parent_seq_num: at(n - 1),
-        client_id: "c".into(),
-        session_id: "s".into(),
-    };
-    numbers.map(event).collect()
-}
-
-/// A machine, and the time.
-struct Case {
-    connection: Connection,
-    now: Duration,
-}
-
-impl Case {
-    fn new() -> Self {
-        let dialect = Dialect::new(Kind::Ws, "s".into(), 1);
-        Self { connection: Connection::new(dialect, Timing::default(), 1), now: Duration::ZERO }
-    }
-
-    fn open() -> Self {
-        let mut case = Self::new();
-        case.connection.handle_timeout(case.now);
-        case.connection.handle_opened(case.now);
-        assert_eq!(case.actions(), [Action::Open, Action::State(ConnectionState::Connected)]);
-        case
-    }
-
-    fn actions(&mut self) -> Vec<Action> {
-        std::iter::from_fn(|| self.connection.poll_action()).collect()
-    }
-
-    fn command(&mut self, command: Command) -> Vec<Action> {
-        self.connection.handle_command(self.now, command);
-        self.actions()
-    }
-
-    fn server(&mut self, message: &ServerMessage) -> Vec<Action> {
-        self.connection.handle_frame(self.now, &message.encode());
-        self.actions()
-    }
-
-    fn lose(&mut self) -> Vec<Action> {
-        self.connection.handle_lost(self.now, OfflineReason::Silent);
-        self.actions()
-    }
-
-    /// Lets time pass until the machine wants to do something, and lets it.
-    fn wait(&mut self) -> Vec<Action> {
-        self.now = self.connection.poll_timeout().expect("a timeout").max(self.now);
-        self.connection.handle_timeout(self.now);
-        self.actions()
-    }
-
-    fn reopen(&mut self) -> Vec<Action> {
-        while self.wait() != [Action::Open] {}
-        self.connection.handle_opened(self.now);
-        self.actions()
-    }
-}
-
-/// The messages that are sent.
-fn sent(actions: &[Action]) -> Vec<ClientMessage> {
-    let frame = |action: &Action| match action {
-        Action::Send { frame, .. } => Some(ClientMessage::decode(frame).remove(0).unwrap()),
-        _ => None,
-    };
-    actions.iter().filter_map(frame).collect()
-}
-
-fn id(wire: u64) -> RequestId {
-    RequestId::Text(wire.to_string())
-}
-
-fn page(wire: u64, numbers: std::ops::RangeInclusive<i64>, remaining: u64) -> ServerMessage {
-    let pulled = |event| PulledEvent { event, created_at: None };
-    let batch = events(numbers).into_iter().map(pulled).collect();
-    let page_info = PageInfo::from_remaining(remaining);
-    ServerMessage::Chunk {
-        request_id: id(wire),
-        values: vec![PullResponse { batch, page_info, backend_id: "b".into() }],
-    }
-}
-
-fn ahead(wire: u64, head: i64) -> ServerMessage {
-    let error = SyncError::ServerAhead { minimum_expected_num: at(head), provided_num: at(0) };
-    ServerMessage::failure(id(wire), Cause::Fail { error })
-}
-
-fn push(key: u64) -> Command {
-    Command::Push { key, batch: events(1..=2), backend_id: None }
-}
-
-/// The cursor of the only pull that is sent.
-fn pulled_from(actions: &[Action]) -> Option<Cursor> {
-    match sent(actions).as_slice() {
-        [ClientMessage::Request(request)] => match &request.rpc {
-            Rpc::Pull(_, pull) => pull.cursor.clone(),
-            other => panic!("{other:?}"),
-        },
-        other => panic!("{other:?}"),
-    }
-}
 
 #[test]
 fn a_server_that_says_nothing_is_pinged_and_given_up() {
@@ -229,14 +115,8 @@ fn requests_wait_for_a_connection_for_a_while_and_live_pulls_for_ever() {
         for action in case.wait() {
             match action {
                 Action::Open => case.connection.handle_lost(case.now, OfflineReason::Silent),
-                Action::Pushed { key, result } => {
-                    assert!(matches!(result, Err(PushError::Offline { sent: false, .. })));
-                    ended.push((key, case.now));
-                }
-                Action::Pulled { key, result } => {
-                    assert!(matches!(result, Err(PullError::Offline { .. })));
-                    ended.push((key, case.now));
-                }
+                Action::Pushed { key, result: Err(PushError::Offline { sent: false, .. }) }
+                | Action::Pulled { key, result: Err(PullError::Offline { .. }) } => ended.push((key, case.now)),
                 Action::Ponged { key, .. } => ended.push((key, case.now)),
                 _ => {}
             }
@@ -308,4 +188,39 @@ fn what_cannot_be_understood_costs_the_connection_and_not_the_app() {
         let actions = case.actions();
         assert!(actions.contains(&Action::Close), "{frame}: {actions:?}");
     }
+}
+
+#[test]
+fn an_app_that_takes_too_slowly_is_waited_for_where_the_server_does_not() {
+    let mut case = Case::of(Kind::V03).opened();
+    let command = Command::Pull { key: 1, cursor: None, live: true };
+    let pulls = |actions: &[Action]| -> Vec<v03::PullReq> {
+        let decoded = |action: &Action| match action {
+            Action::Send { frame, .. } => match v03::ClientMessage::decode(frame) {
+                Ok(v03::ClientMessage::Pull(pull)) => Some(pull),
+                other => panic!("{other:?}"),
+            },
+            _ => None,
+        };
+        actions.iter().filter_map(decoded).collect()
+    };
+    let pull = pulls(&case.command(command)).remove(0);
+    let answer = |case: &mut Case, n: i64, context| {
+        let batch = events(n..=n).into_iter().map(|event| PulledEvent { event, created_at: None }).collect();
+        let request_id = v03::PullResId { context, request_id: pull.request_id.clone() };
+        let frame = v03::ServerMessage::Pull(v03::PullRes { batch, request_id, remaining: 0 }).encode();
+        case.connection.handle_frame(case.now, &frame);
+        case.actions().iter().filter(|action| matches!(action, Action::Page { .. })).count()
+    };
+    let mut given = answer(&mut case, 1, v03::Context::Pull);
+    for n in 2..200 {
+        given += answer(&mut case, n, v03::Context::Push);
+    }
+    assert_eq!(given, PAGES_WAITING_MAX);
+    let mut again = Vec::new();
+    for _ in 0..given {
+        assert_eq!(again, []);
+        again = pulls(&case.command(Command::Taken { key: 1 }));
+    }
+    assert_eq!(again[0].cursor, Some(at(given as i64)));
 }

@@ -84,11 +84,12 @@ impl Stopped {
 
 /// Fast, so that tests are.
 pub(crate) fn timing() -> Timing {
-    let mut timing = Timing::default();
-    timing.backoff_min = Duration::from_millis(20);
-    timing.backoff_max = Duration::from_millis(100);
-    timing.poll_interval = Duration::from_millis(50);
-    timing
+    Timing {
+        backoff_min: Duration::from_millis(20),
+        backoff_max: Duration::from_millis(100),
+        poll_interval: Duration::from_millis(50),
+        ..Timing::default()
+    }
 }
 
 pub(crate) fn at(value: i64) -> SeqNum {
