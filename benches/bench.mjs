@@ -1,6 +1,7 @@
-// Measures the native server and the published reference in turn, row by row, on one machine in one run:
+// Measures the native server, the Worker, the bare statements of a log in a Worker (trial/), and the published reference in turn,
+// row by row, on one machine in one run:
 //   node bench.mjs --server BINARY --state FOLDER [--quick] [--no-reference]
-// `cargo xtask bench` installs what it needs and calls it. Progress goes to stderr, a Markdown table to stdout.
+// `cargo xtask bench` installs and builds what it needs and calls it. Progress goes to stderr, Markdown tables to stdout.
 
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -8,7 +9,7 @@ import { arch, availableParallelism, cpus, loadavg, platform } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import * as measure from './measure.mjs'
-import { native, reference, stop } from './targets.mjs'
+import { native, other, stop, worker } from './targets.mjs'
 import { v03, v04 } from './wire.mjs'
 
 const MISSING = 'not measured'
@@ -41,20 +42,31 @@ process.exit(complete ? 0 : 1)
 async function start() {
   progress('starting the servers')
   const ours = (title, wire, synchronous) => native(options.server, state, { title, wire, synchronous })
-  const theirs = (title, wire, version, storage) => reference(state, { title, wire, version, storage })
-  const starting = [
-    ours('this server, 0.4 clients', v04, 'full'),
-    ours('this server, 0.4 clients, `synchronous=normal`', v04, 'normal'),
-    ours('this server, 0.3 clients', v03, 'full'),
-  ]
-  if (!options['no-reference']) {
-    starting.push(
-      theirs('reference 0.4.0, object SQLite', v04, 'v04', 'do-sqlite'),
-      theirs('reference 0.4.0, D1', v04, 'v04', 'd1'),
-      theirs('reference 0.3.1, D1', v03, 'v03', 'd1'),
-    )
+  const inWorkerd = (title, storage) => worker(state, { title, wire: v04, storage })
+  const trial = (title, storage) => other(state, { title, wire: v04, path: 'trial', storage })
+  const theirs = (title, wire, version, storage) => other(state, { title, wire, path: `reference/${version}`, storage })
+  const references = options['no-reference']
+    ? []
+    : [
+        theirs('reference 0.4.0, object SQLite', v04, 'v04', 'do-sqlite'),
+        theirs('reference 0.4.0, D1', v04, 'v04', 'd1'),
+        theirs('reference 0.3.1, D1', v03, 'v03', 'd1'),
+      ]
+  const starting = {
+    natives: [
+      ours('this server, 0.4 clients', v04, 'full'),
+      ours('this server, 0.4 clients, `synchronous=normal`', v04, 'normal'),
+      ours('this server, 0.3 clients', v03, 'full'),
+    ],
+    workers: [
+      inWorkerd('this Worker, object SQLite', 'do-sqlite'),
+      trial('bare statements, object SQLite', 'do-sqlite'),
+      inWorkerd('this Worker, D1', 'd1'),
+      trial('bare statements, D1', 'd1'),
+    ],
+    references,
   }
-  targets.push(...(await Promise.all(starting)))
+  for (const [group, some] of Object.entries(starting)) targets.push(...(await Promise.all(some)).map((target) => Object.assign(target, { group })))
 }
 
 /** All measurements, each on all targets in turn, so that whatever else the machine does meets all of them. */
@@ -98,19 +110,24 @@ function print(rows) {
   console.log(`${availableParallelism()} cores (${cpus()[0]?.model.trim()}, ${platform()} ${arch()}), shared with the load generator (Node ${process.version}); load average before: ${load.toFixed(1)}.`)
   console.log(`Measured: ${versions().join(', ')}.\n`)
   const line = (cells) => console.log(`| ${cells.join(' | ')} |`)
-  line(['', ...targets.map((target) => target.title)])
-  line(['---', ...targets.map(() => '---:')])
-  for (const [title, cells] of rows) line([title, ...cells])
+  for (const [title, groups] of [['Native', ['natives', 'references']], ['In workerd', ['workers', 'references']]]) {
+    const chosen = (cells) => cells.filter((_, column) => groups.includes(targets[column].group))
+    console.log(`**${title}**\n`)
+    line(['', ...chosen(targets.map((target) => target.title))])
+    line(['---', ...chosen(targets.map(() => '---:'))])
+    for (const [title, cells] of rows) line([title, ...chosen(cells)])
+    console.log()
+  }
 }
 
 function versions() {
   const ours = execFileSync(options.server, ['--version'], { encoding: 'utf8' }).trim()
-  if (options['no-reference']) return [ours]
   const installed = (folder, name) => {
     const manifest = new URL(`${folder}node_modules/${name}/package.json`, import.meta.url)
     return `${name} ${JSON.parse(readFileSync(manifest, 'utf8')).version}`
   }
-  const packages = [['reference/v04/', '@livestore/sync-cf'], ['reference/v03/', '@livestore/sync-cf'], ['../worker/', 'miniflare'], ['../worker/', 'workerd']]
+  const references = options['no-reference'] ? [] : ['reference/v04/', 'reference/v03/'].map((folder) => [folder, '@livestore/sync-cf'])
+  const packages = [...references, ['../worker/', 'miniflare'], ['../worker/', 'workerd']]
   return [ours, ...packages.map(([folder, name]) => installed(folder, name))]
 }
 

@@ -86,6 +86,8 @@ export async function pull(target, size) {
   const filled = (events / since(started)) * 1000
 
   const times = []
+  target.forgetPeak()
+  const memory = target.rss().now
   const cpu = target.cpu()
   let frames
   const began = performance.now()
@@ -109,6 +111,7 @@ export async function pull(target, size) {
     'pull (events/s)': count((events / median(times)) * 1000),
     'pull: MB / chunks': `${number(bytes / 1e6)} / ${count(frames.length)}`,
     'server CPU per pulled event (µs)': number(cpuPerEvent),
+    'server memory: growth during the pulls (MB)': number(Math.max(0, target.rss().recentPeak - memory)),
   }
 }
 

@@ -1,7 +1,7 @@
 // The servers that are measured, each in a process of its own, with its data in a folder of its own.
 
 import { spawn } from 'node:child_process'
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -13,6 +13,7 @@ const TICK_MS = 10
 
 export class Target {
   #connections = new Set()
+  #peak = 0
   /** Rejects if a connection fails; a new one per measurement. */
   failure
   #fail
@@ -43,11 +44,22 @@ export class Target {
     return (Number(fields[11]) + Number(fields[12])) * TICK_MS
   }
 
-  /** Resident memory of the server process in MB, now and at most so far; NaN where there is no /proc. */
+  /** `rss().recentPeak` starts anew. */
+  forgetPeak() {
+    this.#peak = this.rss().peak
+    try {
+      writeFileSync(`/proc/${this.pid}/clear_refs`, '5')
+    } catch {
+      // There is no /proc, and no figure either.
+    }
+  }
+
+  /** Resident memory of the server process in MB: now, at most so far, and at most of late; NaN where there is no /proc. */
   rss() {
     const status = proc(this.pid, 'status')
     const read = (field) => Number(status.match(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm'))?.[1] ?? Number.NaN) / MB
-    return { now: read('VmRSS'), peak: read('VmHWM') }
+    const recentPeak = read('VmHWM')
+    return { now: read('VmRSS'), recentPeak, peak: Math.max(this.#peak, recentPeak) }
   }
 }
 
@@ -60,14 +72,25 @@ export async function native(binary, state, { title, wire, synchronous }) {
   return new Target(title, wire, url, server.pid)
 }
 
-/** A published reference backend under Miniflare. Measured is workerd alone, not the Node process that started it. */
-export async function reference(state, { title, wire, version, storage }) {
-  const script = fileURLToPath(new URL('reference/serve.mjs', import.meta.url))
+/** This server as a Worker under Miniflare, as `cargo xtask worker` has bundled it. */
+export function worker(state, { title, wire, storage }) {
+  const data = folder(state, title)
+  return inMiniflare('../worker/serve.mjs', ['--storage', storage, '--data', data], state, { title, wire })
+}
+
+/** Another Worker under Miniflare: a published reference backend, or the trial. */
+export function other(state, { title, wire, path, storage }) {
+  const reference = path.startsWith('reference')
+  return inMiniflare('serve.mjs', [path, storage, folder(state, title)], state, { title, wire, reference })
+}
+
+/** Measured is workerd alone, not the Node process that started it. */
+async function inMiniflare(script, options, state, { title, wire, reference = false }) {
   const environment = { ...process.env, WRANGLER_SEND_METRICS: 'false', WRANGLER_LOG: 'error', WRANGLER_LOG_PATH: join(state, 'wrangler.log') }
-  const server = start(process.execPath, [script, version, storage, folder(state, title)], environment)
+  const server = start(process.execPath, [fileURLToPath(new URL(script, import.meta.url)), ...options], environment)
   const url = await line(server, /^listening on (.*)/)
   const workerd = Number(proc(server.pid, `task/${server.pid}/children`).trim().split(' ').at(-1))
-  return new Target(title, wire, url.replace(/\/$/, ''), workerd, { reference: true })
+  return new Target(title, wire, url.replace(/\/$/, ''), workerd, { reference })
 }
 
 const servers = []

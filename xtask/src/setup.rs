@@ -64,9 +64,6 @@ pub(crate) fn do_rpc_packages() -> Result<PathBuf> {
 /// The folder of the benchmark, with the npm packages that it needs.
 pub(crate) fn bench_packages(reference: bool) -> Result<PathBuf> {
     let reference: &[&str] = if reference { &["reference/v03", "reference/v04"] } else { &[] };
-    if !reference.is_empty() {
-        worker_packages()?;
-    }
     npm_packages("benches", &[&["."], reference].concat())
 }
 

@@ -36,7 +36,7 @@ fn all_steps(times: &mut Vec<(String, Duration)>) -> Result {
     step("unit", &unit)?;
     // Before the release build, which goes to the same place.
     step("client objects and panics", &do_rpc)?;
-    step("worker", &worker::bundle)?;
+    step("worker", &worker::bundles)?;
     step("conformance", &worker::conformance)?;
     step("build of the native binary", &|| binary().map(drop))?;
     for suite in [Suite::Blackbox, Suite::Interop] {
@@ -109,7 +109,7 @@ fn by_arguments(suite: Suite, arguments: &[String]) -> Result {
         Some((&"--worker", rest)) => {
             let (storage, rest) = rest.split_first().ok_or(USAGE_WORKER)?;
             let server = Server::Worker(worker::storage_named(storage)?);
-            worker::bundle_of(".", None)?;
+            worker::bundles()?;
             (server, rest)
         }
         _ => (Server::Native, &arguments[..]),

@@ -58,8 +58,14 @@ pub(crate) fn bundle() -> Result {
     bundle_of(".", Some(BUNDLE_GZIP_BYTES_MAX))
 }
 
+/// The same, with the Workers that the suites need beside it.
+pub(crate) fn bundles() -> Result {
+    bundle()?;
+    bundle_of("tests/hook-worker", None)
+}
+
 /// The same for the folder with another wrangler.toml.
-pub(crate) fn bundle_of(folder: &str, bytes_max: Option<usize>) -> Result {
+fn bundle_of(folder: &str, bytes_max: Option<usize>) -> Result {
     let mut bundle = command("node", &[]);
     bundle.arg(setup::worker_packages()?.join("bundle.mjs")).arg(root().join(folder)).env(METRICS.0, METRICS.1);
     eprintln!("\n> bundle {folder}");

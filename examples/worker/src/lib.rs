@@ -19,9 +19,11 @@ fn variable(env: &Env, name: &str) -> Option<String> {
 
 fn options(env: &Env) -> ObjectOptions {
     let storage = match variable(env, "LIVESTORE_SYNC_STORAGE").as_deref() {
-        Some("d1") => Storage::D1 { binding: "DB".to_owned() },
+        None => Storage::Auto,
         Some("do-sqlite") => Storage::DurableObject,
-        _ => Storage::Auto,
+        Some("d1") => Storage::D1 { binding: "DB".to_owned() },
+        // Where there is no such binding, nothing is served: better than events in another place.
+        Some(binding) => Storage::D1 { binding: binding.to_owned() },
     };
     ObjectOptions::new().storage(storage)
 }

@@ -19,7 +19,7 @@ mod statements {
     use std::fmt::Write as _;
 
     use livestore_sync_protocol::limits::{CHUNK_BYTES_MAX, CHUNK_ENVELOPE_BYTES_MAX, CHUNK_EVENTS_MAX};
-    use livestore_sync_protocol::{EventRow, ItemFormat};
+    use livestore_sync_protocol::{Chunk, EventRow, ItemFormat, SeqNum};
 
     use crate::table_name::Identifier;
 
@@ -89,51 +89,87 @@ mod statements {
         format!("SELECT json_extract('{{}}', CASE WHEN {} = ?1 THEN '$' ELSE '{HEAD_MOVED}' END)", head(table))
     }
 
-    /// Numbers, places and running sizes of events in a range. Only sizes are read of those that are left
-    /// to the next page: `octet_length` does not load what it measures. A control character is six bytes.
-    fn sizes(table: &Identifier, range: &str) -> String {
+    /// `span`: where the page ends that begins a range, how many events were looked at, and their size. Only
+    /// sizes are read of those that are left to the next page: `octet_length` does not load what it measures.
+    /// A control character is six bytes. Running sums cost as much as rendering does, so they are only made
+    /// where not all fit.
+    fn span(table: &Identifier, range: &str) -> String {
         format!(
             r#"WITH sizes AS (
-  SELECT "seqNum" AS n, row_number() OVER byNumber AS i, sum(bytes) OVER byNumber AS total
-  FROM (
-    SELECT "seqNum", {ITEM_BYTES} + COALESCE(octet_length("args"), 4) + 6 * (octet_length("name") + octet_length("createdAt") + octet_length("clientId") + octet_length("sessionId")) AS bytes
-    FROM {table} WHERE {range}
-  )
-  WINDOW byNumber AS (ORDER BY "seqNum" ROWS UNBOUNDED PRECEDING)
+  SELECT "seqNum" AS n, {ITEM_BYTES} + COALESCE(octet_length("args"), 4) + 6 * (octet_length("name") + octet_length("createdAt") + octet_length("clientId") + octet_length("sessionId")) AS bytes
+  FROM {table} WHERE {range}
+), span AS (
+  SELECT count(*) AS looked, COALESCE(sum(bytes), 0) AS bytes, CASE WHEN sum(bytes) <= {PAGE_BYTES_MAX} THEN max(n) ELSE COALESCE((
+    SELECT max(n) FROM (SELECT n, sum(bytes) OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) AS total FROM sizes)
+    WHERE total <= {PAGE_BYTES_MAX}
+  ), min(n)) END AS last FROM sizes
 )"#
         )
     }
 
-    /// A page, a row for each chunk: items, how many, the first, the last, and, the same in each row,
-    /// how many events were looked at. Binds the cursor and how many events to look at.
+    /// A page in one row: items, the bytes and the number of each (see [`chunks`]), and, of all that was
+    /// looked at, how many events and bytes. Binds the cursor and how many events to look at.
     pub(in super::super) fn page(table: &Identifier, format: ItemFormat) -> String {
         let metadata = match format {
             ItemFormat::V03 => "",
             ItemFormat::Rpc => r#""_tag":"SyncMessage.SyncMetadata","#,
         };
-        let sizes = sizes(table, r#""seqNum" > ?1 ORDER BY "seqNum" LIMIT ?2"#);
+        let span = span(table, r#""seqNum" > ?1 ORDER BY "seqNum" LIMIT ?2"#);
         format!(
-            r#"{sizes}
-SELECT group_concat(item, ','), count(*), min(n), max(n), (SELECT count(*) FROM sizes)
+            r#"{span}
+SELECT COALESCE(group_concat(item, ','), ''), COALESCE(group_concat(octet_length(item) || ' ' || n, ' '), ''),
+  (SELECT looked FROM span), (SELECT bytes FROM span)
 FROM (
-  SELECT n, (i - 1) / {CHUNK_EVENTS_MAX} AS chunk,
+  SELECT "seqNum" AS n,
     '{{"eventEncoded":{{"name":' || json_quote("name") || ',"args":' || COALESCE("args", 'null')
-    || ',"seqNum":' || n || ',"parentSeqNum":' || "parentSeqNum"
+    || ',"seqNum":' || "seqNum" || ',"parentSeqNum":' || "parentSeqNum"
     || ',"clientId":' || json_quote("clientId") || ',"sessionId":' || json_quote("sessionId")
     || '}},"metadata":{{"_tag":"Some","value":{{{metadata}"createdAt":' || json_quote("createdAt") || '}}}}}}' AS item
-  FROM sizes JOIN {table} ON "seqNum" = n WHERE i = 1 OR total <= {PAGE_BYTES_MAX} ORDER BY n
-)
-GROUP BY chunk ORDER BY chunk"#
+  FROM {table} WHERE "seqNum" > ?1 AND "seqNum" <= (SELECT last FROM span) ORDER BY "seqNum"
+)"#
         )
     }
 
-    /// How many events the next page looks at, after one that looked at `looked` of at most `limit` and
-    /// took `taken`: where events are large, looking at many costs more than it yields.
-    pub(in super::super) fn next_limit(limit: u32, looked: u32, taken: u32, max: u32) -> u32 {
-        let next = match (looked, taken) {
-            (looked, taken) if taken < looked => 2 * taken,
-            (looked, _) if looked == limit => 2 * limit,
-            _ => limit,
+    /// Cuts the items of a page where the index, its second column, says that they end.
+    pub(in super::super) fn chunks(items: &str, index: &str) -> Option<Vec<Chunk>> {
+        let mut numbers = index.split_ascii_whitespace().map(|number| number.parse::<i64>().ok());
+        let mut chunks: Vec<Chunk> = Vec::new();
+        let (mut from, mut end) = (0, 0);
+        while let Some(bytes) = numbers.next() {
+            let bytes = usize::try_from(bytes?).ok()?;
+            let number = SeqNum::new(numbers.next()??).ok()?;
+            match chunks.last_mut().filter(|chunk| chunk.events < CHUNK_EVENTS_MAX) {
+                Some(chunk) => {
+                    chunk.events += 1;
+                    chunk.last = number;
+                    end += 1 + bytes;
+                }
+                None => {
+                    if let Some(chunk) = chunks.last_mut() {
+                        items.get(from..end)?.clone_into(&mut chunk.items);
+                        // The comma between the two.
+                        from = end + 1;
+                    }
+                    chunks.push(Chunk { items: String::new(), events: 1, first: number, last: number });
+                    end = from + bytes;
+                }
+            }
+        }
+        if let Some(chunk) = chunks.last_mut() {
+            items.get(from..end)?.clone_into(&mut chunk.items);
+        }
+        (end == items.len()).then_some(chunks)
+    }
+
+    /// How many events the next page looks at, after one that looked at `looked` of at most `limit`, which
+    /// have `bytes`, and took `taken`: where events are large, looking at many costs more than it yields.
+    pub(in super::super) fn next_limit(limit: u32, looked: u32, bytes: usize, taken: u32, max: u32) -> u32 {
+        let next = if taken < looked {
+            taken
+        } else if looked == limit && 2 * bytes <= PAGE_BYTES_MAX {
+            2 * limit
+        } else {
+            limit
         };
         // Full chunks, where there is more than one.
         let whole = if next > CHUNK_EVENTS_MAX as u32 { next - next % CHUNK_EVENTS_MAX as u32 } else { next.max(8) };
@@ -143,9 +179,9 @@ GROUP BY chunk ORDER BY chunk"#
     /// The columns of events, as many as make a page, and how many are in the range. Binds the cursor, the
     /// last number and a limit.
     pub(in super::super) fn events(table: &Identifier) -> String {
-        let sizes = sizes(table, r#""seqNum" > ?1 AND "seqNum" <= ?2 ORDER BY "seqNum" LIMIT ?3"#);
+        let span = span(table, r#""seqNum" > ?1 AND "seqNum" <= ?2 ORDER BY "seqNum" LIMIT ?3"#);
         format!(
-            r#"{sizes} SELECT {COLUMNS}, (SELECT count(*) FROM sizes) FROM sizes JOIN {table} ON "seqNum" = n WHERE i = 1 OR total <= {PAGE_BYTES_MAX} ORDER BY n"#
+            r#"{span} SELECT {COLUMNS}, (SELECT looked FROM span) FROM {table} WHERE "seqNum" > ?1 AND "seqNum" <= (SELECT last FROM span) ORDER BY "seqNum""#
         )
     }
 

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use livestore_sync_protocol::{Args, Chunk, Event, ItemFormat, PulledEvent, SeqNum};
+use livestore_sync_protocol::{Args, Event, ItemFormat, PulledEvent, SeqNum};
 use worker::js_sys::Array;
 use worker::wasm_bindgen::JsValue;
 
@@ -17,6 +17,7 @@ pub use self::object::{Left, ObjectLog};
 use super::sql::{self, Documents, HEAD_MOVED};
 use super::{AppendError, EventLog, LogError, PAGE_EVENTS_MAX, Page, Tip};
 use crate::table_name::{self, Identifier};
+use crate::worker::js_text;
 use crate::{Batch, admission, new_backend_id};
 
 /// Makes the registry on demand, so that a deployment works that forgot its migrations.
@@ -114,7 +115,7 @@ fn seq_num(row: &Array, column: u32) -> Result<SeqNum, LogError> {
 }
 
 fn text(row: &Array, column: u32) -> Result<String, LogError> {
-    row.get(column).as_string().ok_or_else(|| unexpected("a text"))
+    js_text::read(&row.get(column)).ok_or_else(|| unexpected("a text"))
 }
 
 impl SqlLog {
@@ -169,15 +170,11 @@ impl SqlLog {
         let limit = self.limit.get();
         let page = statement(sql::page(&self.table, format), [after.into(), u64::from(limit).into()]);
         let rows = self.database.query(page).await?;
-        let mut chunks = Vec::with_capacity(rows.len());
-        let (mut taken, mut looked) = (0, 0);
-        for row in &rows {
-            let events = number(row, 1)? as usize;
-            chunks.push(Chunk { items: text(row, 0)?, events, first: seq_num(row, 2)?, last: seq_num(row, 3)? });
-            taken += events as u32;
-            looked = number(row, 4)? as u32;
-        }
-        self.limit.set(sql::next_limit(limit, looked, taken, PAGE_EVENTS_MAX));
+        let row = rows.first().ok_or_else(|| unexpected("a row"))?;
+        let chunks = sql::chunks(&text(row, 0)?, &text(row, 1)?).ok_or_else(|| unexpected("a page"))?;
+        let (looked, bytes) = (number(row, 2)? as u32, number(row, 3)? as usize);
+        let taken = chunks.iter().map(|chunk| chunk.events as u32).sum();
+        self.limit.set(sql::next_limit(limit, looked, bytes, taken, PAGE_EVENTS_MAX));
         Ok(Page { chunks, more: looked == limit || taken < looked })
     }
 
@@ -206,7 +203,7 @@ impl SqlLog {
 }
 
 fn pulled_event(row: &Array) -> Result<PulledEvent, LogError> {
-    let args = row.get(3).as_string().map(Args::from_json).transpose().map_err(LogError::nothing_stored)?;
+    let args = js_text::read(&row.get(3)).map(Args::from_json).transpose().map_err(LogError::nothing_stored)?;
     Ok(PulledEvent {
         event: Event {
             seq_num: seq_num(row, 0)?,

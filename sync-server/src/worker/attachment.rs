@@ -163,7 +163,8 @@ mod tests {
         for (mut session, frame) in [(Session::rpc(id, 0), rpc), (Session::v03(id, Proof::Frames, 0), v03)] {
             let bytes = |session: &Session| Attachment::encode("", &session.snapshot()).map(|text| text.len());
             let inputs = session.handle_frame(frame, 0);
-            let Some(Input::Pull { delivery, .. }) = inputs.into_iter().next() else { panic!("{frame}") };
+            let is_pull = |input: &Input| matches!(input, Input::Pull { .. });
+            let Some(Input::Pull { delivery, .. }) = inputs.into_iter().find(is_pull) else { panic!("{frame}") };
             let asked = bytes(&session);
             session.handle_chunk(&delivery, None, 0, "backend");
             session.handle_caught_up(&delivery, true);

@@ -3,6 +3,7 @@
 use worker::{Headers, Request, Response, Result};
 
 use super::WorkerOptions;
+use crate::route::path_and_query;
 
 /// The parts of a request that decide what it asks for.
 pub(super) struct Asked {
@@ -14,13 +15,8 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn new(request: &Request) -> Result<Self> {
-        // Taken apart here: `Request::url` brings a parser of URLs and Unicode tables, a fifth of what is deployed.
         let url = request.inner().url();
-        let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
-        let target = rest.find(['/', '?', '#']).map_or("", |start| &rest[start..]);
-        let target = target.split_once('#').map_or(target, |(target, _)| target);
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let path = if path.is_empty() { "/" } else { path };
+        let (path, query) = path_and_query(&url);
         Ok(Self {
             method: request.inner().method(),
             path: path.to_owned(),

@@ -28,7 +28,7 @@ use super::http::{Asked, failure, text};
 use super::internal::{self, Internal};
 use super::socket::Socket;
 use super::sweep::{self, PARKED_LOOK_MS, SWEEP_MS, Seen, Verdict};
-use super::{ObjectOptions, log, panic, stored};
+use super::{ObjectOptions, js_text, log, panic, stored};
 use crate::event_log::{D1Log, Left, LogError, ObjectLog, WorkerLog};
 use crate::home::body::{self, FRAMES_WAITING_MAX, Framing};
 use crate::home::calls::{PushCall, Spawn, handle_text, run_pushes};
@@ -450,7 +450,7 @@ impl Body {
         let now_ms = now_ms();
         peer.link.handle_heard(now_ms);
         peer.heard.notify_waiters();
-        let Some(frame) = message.as_string().or_else(|| String::from_utf8(Uint8Array::new(message).to_vec()).ok())
+        let Some(frame) = js_text::read(message).or_else(|| String::from_utf8(Uint8Array::new(message).to_vec()).ok())
         else {
             peer.link.close(CLOSE_INVALID_UTF8, "binary frames must hold UTF-8 JSON");
             return Ok(());

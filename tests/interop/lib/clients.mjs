@@ -1,4 +1,5 @@
-// What the tests hold in their hands: one bare sync backend, or one whole store, inside some driver process.
+// What the tests hold in their hands: one bare sync backend, or one whole store, inside a driver process.
+import { after } from 'node:test'
 import { isDeepStrictEqual } from 'node:util'
 import { Driver } from './driver.mjs'
 import { seqNumsOf } from './events.mjs'
@@ -40,12 +41,25 @@ export class Backend {
   }
 }
 
+/** The process in which a test file's stores of one generation live: starting one takes seconds of CPU time. */
+const shared = new Map()
+after(() => Promise.all([...shared.values()].map(async ({ starting }) => (await starting).stop())))
+
+function sharedDriver(generation) {
+  const known = shared.get(generation)
+  if (known && !known.driver?.exited) return known.starting
+  const next = { starting: Driver.start(generation) }
+  next.starting.then((driver) => (next.driver = driver), () => shared.delete(generation))
+  shared.set(generation, next)
+  return next.starting
+}
+
 export class Store {
-  /** Opens a store in a driver process of its own; both are gone after test `t`. */
+  /** Opens a store and closes it after test `t`. With a `directory` it has a process of its own, which can be killed. */
   static async open(t, generation, options) {
     const store = new Store(generation, options)
-    t.after(() => store.driver?.stop())
-    await store.start()
+    t.after(() => store.#end())
+    await store.#start()
     return store
   }
   constructor(generation, options) {
@@ -53,14 +67,19 @@ export class Store {
     this.options = options
     this.name = options.clientId
   }
-  async start() {
-    this.driver = await Driver.start(this.generation)
+  async #start() {
+    this.driver = await (this.options.directory ? Driver.start(this.generation) : sharedDriver(this.generation))
     this.handle = await this.driver.call('openStore', this.options)
   }
-  /** The app is killed and started anew; with `directory` it goes on with what it has stored. */
+  async #end() {
+    if (this.options.directory) return this.driver?.stop()
+    // One that waits for a dead network may take longer; it ends with the process.
+    if (this.handle !== undefined && !this.driver.exited) await this.driver.callWithin(5_000, 'closeStore', this.handle).catch(() => {})
+  }
+  /** The app is killed and started anew; it goes on with what is in its `directory`. */
   async restart() {
     await this.driver.stop()
-    await this.start()
+    await this.#start()
   }
   commit = (...events) => this.driver.call('commit', this.handle, events)
   rows = () => this.driver.call('rows', this.handle)

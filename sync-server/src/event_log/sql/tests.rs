@@ -1,4 +1,4 @@
-use livestore_sync_protocol::{ChunkBuilder, EventRow, ItemFormat, SeqNum};
+use livestore_sync_protocol::{Chunk, ChunkBuilder, EventRow, ItemFormat, SeqNum};
 use rusqlite::Connection;
 
 use super::*;
@@ -30,10 +30,11 @@ fn database(rows: &[EventRow<'_>]) -> Connection {
     connection
 }
 
-fn page_of(connection: &Connection, limit: u32, format: ItemFormat) -> Vec<(String, i64, i64, i64)> {
-    let mut page = connection.prepare(&page(&table(), format)).expect("SQL");
-    let rows = page.query_map((0, limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
-    rows.expect("a page").collect::<Result<_, _>>().expect("rows")
+fn page_of(connection: &Connection, limit: u32, format: ItemFormat) -> Vec<Chunk> {
+    let page = page(&table(), format);
+    let row = connection.query_row(&page, (0, limit), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
+    let (items, index) = row.expect("a row");
+    chunks(&items, &index).expect("a page")
 }
 
 #[test]
@@ -45,16 +46,20 @@ fn pages_are_what_the_wire_wants_byte_for_byte() {
         let mut expected = ChunkBuilder::new(format);
         rows.iter().for_each(|row| expected.push(row));
         let expected = expected.finish();
-        let found = page_of(&connection, 1_000, format);
-        assert_eq!(found.len(), 3);
-        for (found, expected) in found.iter().zip(&expected) {
-            assert_eq!(found.0, expected.items);
-            assert_eq!(
-                (found.1, found.2, found.3),
-                (expected.events as i64, expected.first.get(), expected.last.get())
-            );
-        }
-        assert_eq!(page_of(&connection, 120, format).iter().map(|chunk| chunk.1).collect::<Vec<_>>(), [100, 20]);
+        assert_eq!(page_of(&connection, 1_000, format), expected);
+        let events: Vec<_> = page_of(&connection, 120, format).iter().map(|chunk| chunk.events).collect();
+        assert_eq!(events, [100, 20]);
+    }
+    assert_eq!(page_of(&database(&[]), 100, ItemFormat::Rpc), []);
+}
+
+#[test]
+fn an_index_that_does_not_fit_its_page_is_none() {
+    assert_eq!(chunks("aa,b", "2 1 1 3").map(|chunks| chunks[0].last.get()), Some(3));
+    for (items, index) in
+        [("aa,b", "2 1"), ("aa", "2 1 1 2"), ("aa", "2"), ("aa", "x 1"), ("aa", "-2 1"), ("aa", "2 9007199254740992")]
+    {
+        assert_eq!(chunks(items, index), None, "{items} {index}");
     }
 }
 
@@ -65,7 +70,7 @@ fn pages_end_by_bytes_and_one_event_is_always_in_them() {
     let rows = [row(1, Some(&large)), row(2, Some(&large)), row(3, Some(&large)), row(4, None)];
     let connection = database(&rows);
     let numbers = |connection: &Connection| {
-        page_of(connection, 100, ItemFormat::Rpc).iter().map(|chunk| (chunk.2, chunk.3)).collect::<Vec<_>>()
+        page_of(connection, 100, ItemFormat::Rpc).iter().map(|c| (c.first.get(), c.last.get())).collect::<Vec<_>>()
     };
     assert_eq!(numbers(&connection), [(1, 2)]);
     assert_eq!(numbers(&database(&[row(1, Some(&huge)), row(2, None)])), [(1, 1)]);
@@ -106,17 +111,19 @@ fn documents_keep_their_limit_and_every_event_fits() {
 
 #[test]
 fn pages_look_at_fewer_events_where_they_are_large() {
-    for (limit, looked, taken, expected) in [
-        (500, 500, 500, 1_000),
-        (1_000, 1_000, 1_000, 2_000),
-        (2_000, 2_000, 2_000, 2_000),
-        (500, 200, 200, 500),
-        (500, 500, 1, 8),
-        (500, 500, 77, 100),
-        (8, 8, 8, 16),
-        (64, 64, 64, 100),
+    for (limit, looked, bytes, taken, expected) in [
+        (500, 500, 150_000, 500, 1_000),
+        (1_000, 1_000, 300_000, 1_000, 2_000),
+        (2_000, 2_000, 300_000, 2_000, 2_000),
+        (500, 500, 500_000, 500, 500),
+        (500, 200, 60_000, 200, 500),
+        (500, 500, 9_000_000, 1, 8),
+        (500, 500, 5_000_000, 77, 77),
+        (500, 500, 2_000_000, 250, 200),
+        (8, 8, 1_000, 8, 16),
+        (64, 64, 20_000, 64, 100),
     ] {
-        assert_eq!(next_limit(limit, looked, taken, 2_000), expected, "{limit} {looked} {taken}");
+        assert_eq!(next_limit(limit, looked, bytes, taken, 2_000), expected, "{limit} {looked} {bytes} {taken}");
     }
 }
 

@@ -1,29 +1,27 @@
-// Bundles a published reference backend, as `wrangler deploy` does, and runs it under Miniflare:
-//   node serve.mjs v03|v04 do-sqlite|d1 STATE_FOLDER
+// Bundles a Worker that is measured beside ours, as `wrangler deploy` does, and runs it under Miniflare:
+//   node serve.mjs reference/v03|reference/v04|trial do-sqlite|d1 STATE_FOLDER
 // `wrangler dev` would put a proxy and debug logging in between. Ends when its input ends.
 
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Miniflare, wrangler } from '../../worker/tools.mjs'
+import { Miniflare, readConfig, wrangler } from '../worker/tools.mjs'
 
-const [version, storage, state] = process.argv.slice(2)
+const [folder, storage, state] = process.argv.slice(2)
 const here = fileURLToPath(new URL('.', import.meta.url))
-const compatibilityDate = '2025-05-08'
-const flag = 'nodejs_compat'
 
 const bundle = join(state, 'bundle')
-const deploy = ['deploy', join(version, 'worker.mjs'), '--dry-run', '--outdir', bundle, '--name', `reference-${version}`]
-const compatibility = ['--compatibility-date', compatibilityDate, '--compatibility-flag', flag]
-execFileSync(process.execPath, [wrangler, ...deploy, ...compatibility], { cwd: here, stdio: ['ignore', process.stderr, process.stderr] })
+const deploy = ['deploy', join(folder, 'worker.mjs'), '--config', 'wrangler.toml', '--dry-run', '--outdir', bundle]
+execFileSync(process.execPath, [wrangler, ...deploy], { cwd: here, stdio: ['ignore', process.stderr, process.stderr] })
+const { compatibility_date: compatibilityDate, compatibility_flags: compatibilityFlags } = readConfig({ config: join(here, 'wrangler.toml') })
 
 const miniflare = new Miniflare({
   modules: [{ type: 'ESModule', path: join(bundle, 'worker.js') }],
   modulesRoot: bundle,
   compatibilityDate,
-  compatibilityFlags: [flag],
+  compatibilityFlags,
   durableObjects: { SYNC_BACKEND: { className: 'SyncBackend', useSQLite: true } },
-  d1Databases: storage === 'd1' ? { DB: 'reference' } : {},
+  d1Databases: storage === 'd1' ? { DB: 'measured' } : {},
   durableObjectsPersist: join(state, 'objects'),
   d1Persist: join(state, 'd1'),
   cf: false,

@@ -1,0 +1,3 @@
+const encoder = new TextEncoder();
+
+export const encode = (text) => encoder.encode(text);
