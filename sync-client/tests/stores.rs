@@ -1,5 +1,7 @@
 //! Offline stores and the native server, over each generation and transport.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 mod common;
 mod support;
 

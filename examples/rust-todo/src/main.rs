@@ -8,8 +8,8 @@ use std::error::Error;
 use futures_util::StreamExt;
 use livestore_sync_client::SyncClient;
 use livestore_sync_client::local::{Change, LocalStore};
-use tokio::io::{AsyncBufReadExt, BufReader};
 use todos::Command;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -44,7 +44,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn run(store: &LocalStore, command: Command) -> Result<(), Box<dyn Error>> {
     let todos = store.query(todos::list).await?;
-    let now = store.query(|sqlite| sqlite.query_row("SELECT strftime('%FT%TZ')", [], |row| row.get::<_, String>(0))).await?;
+    let now =
+        store.query(|sqlite| sqlite.query_row("SELECT strftime('%FT%TZ')", [], |row| row.get::<_, String>(0))).await?;
     match command.event(&todos, uuid::Uuid::new_v4().to_string(), &now) {
         Ok(event) => drop(store.commit(event).await?),
         Err(problem) => println!("{problem}"),
