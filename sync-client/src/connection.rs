@@ -204,6 +204,7 @@ impl Connection {
         let Phase::Open { heard, pinged, .. } = &mut self.phase else { return };
         *heard = now;
         *pinged = None;
+        self.backoff.reset();
         self.ponged();
     }
 

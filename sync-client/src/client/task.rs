@@ -46,8 +46,6 @@ impl Task {
             }
             let timeout = self.connection.poll_timeout().map(|at| start + at);
             tokio::select! {
-                // Frames first: what the app asks for may depend on them.
-                biased;
                 event = next_event(&mut self.link) => self.handle_event(start.elapsed(), event),
                 message = self.messages.recv() => match message {
                     Some(Message::Request { command, reply }) => {

@@ -15,8 +15,8 @@ use super::{Action, Connection, Dialect, Kind, OfflineReason, Timing};
 
 const APPS: usize = 3;
 /// How long things go wrong, and how long they then have to come right.
-const TROUBLE: Duration = Duration::from_secs(60);
-const CALM: Duration = Duration::from_secs(90);
+const TROUBLE: Duration = Duration::from_secs(40);
+const CALM: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
@@ -229,7 +229,7 @@ impl World {
 
     /// Everything is right in the end.
     fn check(&self) {
-        assert!(self.losses > 5, "{} losses", self.losses);
+        assert!(self.losses > 2, "{} losses", self.losses);
         let log = &self.server.log;
         assert!(log.len() > 30, "{} events", log.len());
         let mut names: Vec<_> = log.iter().map(|event| &event.name).collect();
@@ -251,8 +251,8 @@ impl World {
     }
 }
 
-/// More for a thorough search: each is a minute of trouble.
-const SEEDS: u64 = 5;
+/// More for a thorough search: each is 40 seconds of trouble.
+const SEEDS: u64 = 4;
 
 fn simulate(kind: Kind, reference: bool) {
     for seed in 0..SEEDS {

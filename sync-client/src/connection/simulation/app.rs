@@ -71,7 +71,7 @@ impl App {
                 self.to_push.push_back(format!("{}-{}", self.number, self.count));
                 None
             }
-            5 if self.pulls.len() < 2 => {
+            5 if self.pulls.len() < 2 && random.below(8) == 0 => {
                 let key = self.new_key();
                 self.pulls.insert(key, Vec::new());
                 Some(Command::Pull { key, cursor: None, live: false })
