@@ -269,6 +269,15 @@ impl Session {
         }
     }
 
+    /// Whether this client has asked for a pull. Always for 0.3, where pulls go on by themselves.
+    #[must_use]
+    pub fn has_pulled(&self) -> bool {
+        match &self.kind {
+            Kind::V03(_) => true,
+            Kind::Rpc(session) => session.has_pulled(),
+        }
+    }
+
     /// Whether a live pull of this client is still sending its backlog.
     #[must_use]
     pub fn is_catching_up(&self) -> bool {

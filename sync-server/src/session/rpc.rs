@@ -122,6 +122,10 @@ impl Rpc {
         })
     }
 
+    pub(super) fn has_pulled(&self) -> bool {
+        self.pulled
+    }
+
     /// Whether a ping at this time comes from a client that waits on a pull of an earlier connection.
     pub(super) fn is_parked(&self, pinged_ms: u64) -> bool {
         !self.pulled && pinged_ms.saturating_sub(self.opened_ms) >= PARKED_CLIENT_MS

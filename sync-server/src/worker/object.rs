@@ -27,7 +27,7 @@ use super::callers::{Callers, Joined};
 use super::http::{Asked, failure, text};
 use super::internal::{self, Internal};
 use super::socket::Socket;
-use super::sweep::{self, PARKED_LOOK_MS, SWEEP_MS, Seen, Verdict};
+use super::sweep::{self, PARKED_LOOK_MS, PARKED_LOOKS, SWEEP_MS, Seen, Verdict};
 use super::{ObjectOptions, js_text, log, panic, stored};
 use crate::event_log::{D1Log, Left, LogError, ObjectLog, WorkerLog};
 use crate::home::body::{self, FRAMES_WAITING_MAX, Framing};
@@ -342,11 +342,16 @@ impl Body {
         if !v03 {
             let (state, peer) = (Rc::clone(&self.state), Arc::downgrade(&peer));
             spawn(async move {
-                sleep(Duration::from_millis(PARKED_LOOK_MS)).await;
-                if let Some(peer) = peer.upgrade()
-                    && judge(&state, &peer) == Verdict::Resume
-                {
-                    resume(&peer);
+                for _ in 0..PARKED_LOOKS {
+                    sleep(Duration::from_millis(PARKED_LOOK_MS)).await;
+                    let Some(peer) = peer.upgrade() else { break };
+                    if peer.session().has_pulled() {
+                        break;
+                    }
+                    if judge(&state, &peer) == Verdict::Resume {
+                        resume(&peer);
+                        break;
+                    }
                 }
             });
         }

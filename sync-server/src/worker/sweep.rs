@@ -9,8 +9,11 @@ pub(super) const SILENCE_MS_MAX: u64 = 75_000;
 pub(super) const SWEEP_MS: u64 = 300_000;
 
 /// When a look at a new 0.4 connection tells whether its client waits for a pull of an earlier one
-/// (ms): by then it has pinged a second time.
+/// (ms): by then it has pinged a second time, unless it is slow.
 pub(super) const PARKED_LOOK_MS: u64 = 11_000;
+
+/// How often to look, as long as the client does not pull. The object stays awake for that.
+pub(super) const PARKED_LOOKS: u32 = 3;
 
 /// What is known of a socket.
 #[derive(Clone, Copy, Debug)]
