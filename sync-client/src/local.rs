@@ -10,12 +10,13 @@
 //! ```
 //! use livestore_sync_client::local::{LocalStore, NewEvent, Options};
 //! # use livestore_sync_client::ConnectionState;
-//! # use livestore_sync_client::local::{Backend, LivePull, PushBatch, PushError};
+//! # use livestore_sync_client::PushError;
+//! # use livestore_sync_client::local::{Backend, LivePull, PushBatch};
 //! # use tokio::sync::watch;
 //! # struct Offline(watch::Sender<ConnectionState>);
 //! # impl Backend for Offline {
 //! #     async fn push(&self, _: PushBatch) -> Result<(), PushError> {
-//! #         Err(PushError::Offline { reason: "example".into() })
+//! #         Err(PushError::Failed { message: "example".into() })
 //! #     }
 //! #     fn live_pull(&self, _: livestore_sync_protocol::Cursor) -> LivePull {
 //! #         Box::pin(futures_util::stream::pending())
@@ -87,7 +88,7 @@ mod store;
 mod sync;
 mod writer;
 
-pub use self::backend::{Backend, LivePull, PullError, PushBatch, PushError};
+pub use self::backend::{Backend, LivePull, PushBatch};
 pub use self::change::{Change, Changes};
 pub use self::error::{CommitError, DatabaseError, FlushError, MaterialiseError, OpenError, StoreError, TablesError};
 pub use self::event::{Keep, NewEvent, PendingEvent, PendingId};

@@ -8,10 +8,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::stream;
-use livestore_sync_client::local::{
-    Backend, LivePull, LocalStore, NewEvent, OpenError, Options, PullError, PushBatch, PushError,
-};
-use livestore_sync_client::{ConnectionState, OfflineReason, Page};
+use livestore_sync_client::local::{Backend, LivePull, LocalStore, NewEvent, OpenError, Options, PushBatch};
+use livestore_sync_client::{ConnectionState, OfflineReason, Page, PullError, PushError};
 use livestore_sync_protocol::{Args, Cursor, Event, PulledEvent, SeqNum};
 use rusqlite::{OptionalExtension, TransactionBehavior, params};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -90,13 +88,13 @@ impl FileBackend {
 impl Backend for FileBackend {
     async fn push(&self, batch: PushBatch) -> Result<(), PushError> {
         if *self.connection.borrow() != ConnectionState::Connected {
-            return Err(PushError::Offline { reason: "told to".into() });
+            return Err(PushError::Offline { sent: false, reason: OfflineReason::Silent });
         }
         let provided = batch.events[0].parent_seq_num;
         match self.append(Some(provided.get()), &batch.events) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(head)) => Err(PushError::ServerAhead { minimum_expected: SeqNum::new(head).unwrap(), provided }),
-            Err(error) => Err(PushError::Offline { reason: error.to_string() }),
+            Err(error) => Err(PushError::Failed { message: error.to_string() }),
         }
     }
 
@@ -104,7 +102,7 @@ impl Backend for FileBackend {
         Box::pin(stream::unfold((self.clone(), cursor.seq_num), async |(backend, above)| {
             loop {
                 if *backend.connection.borrow() != ConnectionState::Connected {
-                    return Some((Err(PullError::Offline { reason: "told to".into() }), (backend, above)));
+                    return Some((Err(PullError::Offline { reason: OfflineReason::Silent }), (backend, above)));
                 }
                 match backend.read(above) {
                     Ok(events) if events.is_empty() => tokio::time::sleep(Duration::from_millis(2)).await,
@@ -116,7 +114,7 @@ impl Backend for FileBackend {
                         ));
                     }
                     Err(error) => {
-                        let error = PullError::Failed { reason: error.to_string() };
+                        let error = PullError::Rejected { message: error.to_string() };
                         return Some((Err(error), (backend, above)));
                     }
                 }

@@ -1,5 +1,5 @@
-//! A client and the published reference servers. Start them with `node benches/reference/serve.mjs v04 do-sqlite DIR`
-//! (and `v03`), tell their addresses in `REFERENCE_V04` and `REFERENCE_V03` (`host:port`), and run with `--ignored`.
+//! A client and the published servers, which the interop suite starts (`tests/interop/test/reference.test.mjs`). Their
+//! addresses (`host:port`) are in `REFERENCE_V04` and `REFERENCE_V03`.
 
 mod common;
 

@@ -89,6 +89,12 @@ pub(crate) fn binary() -> Result<PathBuf> {
     Ok(target().join("release/livestore-sync"))
 }
 
+/// The program through which the interop suite holds stores of the Rust client.
+fn store_driver() -> Result<PathBuf> {
+    run(&mut cargo(&["build", "-p", "livestore-store-driver", "--locked"]))?;
+    Ok(target().join("debug/livestore-store-driver"))
+}
+
 pub(crate) fn blackbox(arguments: &[String]) -> Result {
     by_arguments(Suite::Blackbox, arguments)
 }
@@ -147,7 +153,7 @@ impl Suite {
             }
             Self::Interop => {
                 let mut suite = command("npm", &[&["test", "--"], arguments].concat());
-                suite.current_dir(setup::interop_packages()?);
+                suite.current_dir(setup::interop_packages()?).env("LIVESTORE_STORE_DRIVER", store_driver()?);
                 suite
             }
         };

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use livestore_sync_protocol::SeqNum;
 
-use super::backend::PushError;
 use super::limits::BATCH_EVENTS_MAX;
+use crate::PushError;
 
 /// What the pushing side of sync remembers between pushes.
 #[derive(Debug)]
@@ -69,16 +69,20 @@ impl Pusher {
                 self.behind = 0;
                 Next::BackendReset(None)
             }
-            Err(PushError::BackendIdMismatch { received, .. }) => Next::BackendReset(received),
-            Err(PushError::Rejected { .. }) if sent > 1 => {
+            Err(PushError::BackendIdMismatch { expected, .. }) => Next::BackendReset(Some(expected)),
+            Err(PushError::Rejected { .. } | PushError::InvalidBatch(_)) if sent > 1 => {
                 // One bad event spoils its batch: halves find it, and let those before it through.
                 self.events_max = sent / 2;
                 Next::Again
             }
-            Err(PushError::Rejected { reason }) => Next::Rejected(reason),
-            Err(error @ (PushError::ServerAhead { .. } | PushError::Offline { .. } | PushError::Failed { .. })) => {
-                Next::Later(error.to_string())
-            }
+            Err(PushError::Rejected { message }) => Next::Rejected(message),
+            Err(PushError::InvalidBatch(error)) => Next::Rejected(error.to_string()),
+            Err(
+                error @ (PushError::ServerAhead { .. }
+                | PushError::Offline { .. }
+                | PushError::Failed { .. }
+                | PushError::Stopped),
+            ) => Next::Later(error.to_string()),
         }
     }
 }
@@ -94,6 +98,7 @@ pub(crate) fn pause((first, longest): (Duration, Duration), failures: u32, clien
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::OfflineReason;
 
     fn ahead(minimum_expected: i64, provided: i64) -> Result<(), PushError> {
         Err(PushError::ServerAhead {
@@ -103,7 +108,7 @@ mod tests {
     }
 
     fn rejected() -> Result<(), PushError> {
-        Err(PushError::Rejected { reason: "no".into() })
+        Err(PushError::Rejected { message: "no".into() })
     }
 
     #[test]
@@ -114,11 +119,15 @@ mod tests {
             (ahead(12, 10), Next::AwaitPull),
             (ahead(12, 8), Next::AwaitPull),
             (ahead(10, 8), Next::Again),
-            (ahead(10, 10), Next::Later("the log's head is 10, the batch follows 10".into())),
-            (Err(PushError::Offline { reason: "r".into() }), Next::Later("the backend cannot be reached: r".into())),
-            (Err(PushError::Failed { reason: "r".into() }), Next::Later("the push failed: r".into())),
+            (ahead(10, 10), Next::Later("the server is ahead: its log ends at 10, the batch begins after 10".into())),
             (
-                Err(PushError::BackendIdMismatch { expected: "a".into(), received: Some("b".into()) }),
+                Err(PushError::Offline { sent: true, reason: OfflineReason::Silent }),
+                Next::Later("offline: the server does not answer".into()),
+            ),
+            (Err(PushError::Failed { message: "r".into() }), Next::Later("the server failed: r".into())),
+            (Err(PushError::Stopped), Next::Later("the client has stopped".into())),
+            (
+                Err(PushError::BackendIdMismatch { expected: "b".into(), received: "a".into() }),
                 Next::BackendReset(Some("b".into())),
             ),
             (rejected(), Next::Rejected("no".into())),

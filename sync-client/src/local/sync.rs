@@ -10,14 +10,14 @@ use futures_util::StreamExt;
 use livestore_sync_protocol::{Cursor, SeqNum};
 use tokio::sync::Notify;
 
-use super::backend::{Backend, PullError, PushError};
+use super::backend::Backend;
 use super::change::Change;
 use super::error::StoreError;
 use super::file::Received;
 use super::pusher::{Next, Pusher, pause};
 use super::status::{Rejection, Status, StopReason};
 use super::writer::{Shared, Writer};
-use crate::ConnectionState;
+use crate::{ConnectionState, PullError, PushError};
 
 pub(crate) struct Driver<B> {
     pub(crate) backend: B,
@@ -82,7 +82,9 @@ impl<B: Backend> Driver<B> {
         loop {
             let page = match pages.next().await {
                 Some(Ok(page)) => page,
-                Some(Err(PullError::BackendIdMismatch { received, .. })) => return Ok(self.stop_reset(known, received)),
+                Some(Err(PullError::BackendIdMismatch { expected, .. })) => {
+                    return Ok(self.stop_reset(known, Some(expected)));
+                }
                 Some(Err(error)) => return Ok(Some(error.to_string())),
                 None => return Ok(None),
             };

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::stream;
-use livestore_sync_client::local::{Backend, LivePull, LocalStore, NewEvent, Options, PullError, PushBatch, PushError};
-use livestore_sync_client::{ConnectionState, OfflineReason, Page};
+use livestore_sync_client::local::{Backend, LivePull, LocalStore, NewEvent, Options, PushBatch};
+use livestore_sync_client::{ConnectionState, OfflineReason, Page, PullError, PushError};
 use livestore_sync_protocol::{Args, Cursor, Event, PulledEvent, SeqNum};
 use tokio::sync::watch;
 
@@ -124,7 +124,7 @@ impl Inner {
 impl Backend for MemoryBackend {
     async fn push(&self, batch: PushBatch) -> Result<(), PushError> {
         tokio::task::yield_now().await;
-        let offline = || PushError::Offline { reason: "no network".into() };
+        let offline = || PushError::Offline { sent: true, reason: OfflineReason::Silent };
         if !self.is_online() {
             return Err(offline());
         }
@@ -132,15 +132,15 @@ impl Backend for MemoryBackend {
         inner.pushes.push(batch.events.len());
         if inner.fail_pushes > 0 {
             inner.fail_pushes -= 1;
-            return Err(PushError::Failed { reason: "told to".into() });
+            return Err(PushError::Failed { message: "told to".into() });
         }
         if let (Some(ours), Some(theirs)) = (&inner.backend_id, &batch.backend_id)
             && ours != theirs
         {
-            return Err(PushError::BackendIdMismatch { expected: theirs.clone(), received: Some(ours.clone()) });
+            return Err(PushError::BackendIdMismatch { expected: ours.clone(), received: theirs.clone() });
         }
         if batch.events.iter().any(|event| Some(&event.name) == inner.refused_name.as_ref()) {
-            return Err(PushError::Rejected { reason: "the hook says no".into() });
+            return Err(PushError::Rejected { message: "the hook says no".into() });
         }
         let (head, provided) = (inner.head(), batch.events[0].parent_seq_num);
         if head != provided {
@@ -166,14 +166,14 @@ impl Backend for MemoryBackend {
             loop {
                 news.borrow_and_update();
                 if !backend.is_online() {
-                    return Some((Err(PullError::Offline { reason: "no network".into() }), None));
+                    return Some((Err(PullError::Offline { reason: OfflineReason::Silent }), None));
                 }
                 let page = {
                     let inner = backend.lock();
                     if let (Some(ours), Some(theirs)) = (&inner.backend_id, &cursor.backend_id)
                         && ours != theirs
                     {
-                        let (expected, received) = (theirs.clone(), Some(ours.clone()));
+                        let (expected, received) = (ours.clone(), theirs.clone());
                         return Some((Err(PullError::BackendIdMismatch { expected, received }), None));
                     }
                     let above = inner.log.iter().filter(|pulled| pulled.event.seq_num > cursor.seq_num);

@@ -1,43 +1,71 @@
 // The parent side of a driver process: one child per generation of client packages, because the generations
 // need different versions of the same packages, and because a child can be killed like a real client.
-import { fork } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { fork, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import { within } from './wait.mjs'
 
 const root = new URL('..', import.meta.url)
+const STORE_DRIVER = process.env.LIVESTORE_STORE_DRIVER ?? fileURLToPath(new URL('../../target/debug/livestore-store-driver', root))
 const LOG_LINES = 200
+
+/** The published packages, in Node; messages go over its IPC channel, because the packages log to stdout. */
+function startNode(generation) {
+  const folder = new URL(`${generation}/`, root)
+  if (!existsSync(new URL('node_modules', folder))) {
+    throw new Error(`the packages of ${generation} are not installed: npm run setup`)
+  }
+  // Node 20 hides its WebSocket behind a flag; Node 22 and later have it, as browsers do.
+  const execArgv = globalThis.WebSocket ? [] : ['--experimental-websocket']
+  const file = fileURLToPath(new URL('driver.mjs', folder))
+  const child = fork(file, [], { execArgv, stdio: ['ignore', 'pipe', 'pipe', 'ipc'], serialization: 'json' })
+  return {
+    child,
+    send: (message) => child.send(message),
+    onMessage: (handle) => child.on('message', handle),
+    logs: [child.stdout, child.stderr],
+  }
+}
+
+/** Our own client (tests/store-driver); messages are lines. */
+function startRust() {
+  if (!existsSync(STORE_DRIVER)) throw new Error(`${STORE_DRIVER} is not built: cargo build -p livestore-store-driver`)
+  const child = spawn(STORE_DRIVER, { stdio: 'pipe' })
+  // What is written to one that has ended: its exit fails the calls.
+  child.stdin.on('error', () => {})
+  return {
+    child,
+    send: (message) => child.stdin.write(`${JSON.stringify(message)}\n`),
+    onMessage: (handle) => createInterface({ input: child.stdout }).on('line', (line) => handle(JSON.parse(line))),
+    logs: [child.stderr],
+  }
+}
 
 export class Driver {
   #child
+  #send
   #calls = new Map()
   #nextCall = 1
   #topics = new Map()
   #log = []
   exited = false
 
-  /** `generation`: v03, v04 or next. */
+  /** `generation`: v03, v04 or next, or rust for this project's client. */
   static async start(generation) {
-    const folder = new URL(`${generation}/`, root)
-    if (!existsSync(new URL('node_modules', folder))) {
-      throw new Error(`the packages of ${generation} are not installed: npm run setup`)
-    }
-    const driver = new Driver(fileURLToPath(new URL('driver.mjs', folder)), generation)
+    const driver = new Driver(generation === 'rust' ? startRust() : startNode(generation), generation)
     await within(() => `driver ${generation} starts`, driver.ready, 60_000)
     return driver
   }
 
-  constructor(file, generation) {
+  constructor({ child, send, onMessage, logs }, generation) {
     this.generation = generation
-    // Node 20 hides its WebSocket behind a flag; Node 22 and later have it, as browsers do.
-    const execArgv = globalThis.WebSocket ? [] : ['--experimental-websocket']
-    this.#child = fork(file, [], { execArgv, stdio: ['ignore', 'pipe', 'pipe', 'ipc'], serialization: 'json' })
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text) => this.#keepLog(text))
-    }
+    this.#child = child
+    this.#send = send
+    for (const stream of logs) stream.setEncoding('utf8').on('data', (text) => this.#keepLog(text))
     let ready
     this.ready = new Promise((resolve) => (ready = resolve))
-    this.#child.on('message', (message) => {
+    onMessage((message) => {
       if (message.ready) return ready()
       if (message.topic !== undefined) return this.list(message.topic).push(message.value)
       const call = this.#calls.get(message.id)
@@ -61,7 +89,7 @@ export class Driver {
     if (this.exited) return Promise.reject(new Error(`driver ${this.generation} has ended`))
     const id = this.#nextCall++
     const answer = new Promise((resolve, reject) => this.#calls.set(id, { resolve, reject }))
-    this.#child.send({ id, method, args })
+    this.#send({ id, method, args })
     return within(`${this.generation} ${method}`, answer, ms)
   }
 

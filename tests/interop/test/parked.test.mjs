@@ -1,6 +1,6 @@
 // The 0.4.0 client whose socket goes silent (no FIN, no RST): after its ping times out it opens a new socket but does not pull
 // again by itself (livestore issues 1365 and 1394). The server has to make it pull. The 0.3.1 client ignores missing pongs.
-import { after, before, test } from 'node:test'
+import { after, before, describe, test } from 'node:test'
 import { converged, created, Store } from '../lib/clients.mjs'
 import { Proxy } from '../lib/proxy.mjs'
 import { anyServer } from '../lib/server.mjs'
@@ -25,40 +25,42 @@ async function pair(t) {
   return { proxy, a, b, cameBack: () => until('the client opens a new socket', () => proxy.connected > before, NOTICED) }
 }
 
-test('the socket dies silently while others commit', async (t) => {
-  const { proxy, a, b, cameBack } = await pair(t)
-  proxy.lose({ toServer: true, toClient: true })
-  await b.commit(created('1'))
-  await converged([b], 2)
-  await cameBack()
-  await converged([a, b], 2, BACK)
-  await a.commit(created('2'))
-  await converged([a, b], 3)
-})
+describe('a socket falls silent', { concurrency: true }, () => {
+  test('the socket dies silently while others commit', async (t) => {
+    const { proxy, a, b, cameBack } = await pair(t)
+    proxy.lose({ toServer: true, toClient: true })
+    await b.commit(created('1'))
+    await converged([b], 2)
+    await cameBack()
+    await converged([a, b], 2, BACK)
+    await a.commit(created('2'))
+    await converged([a, b], 3)
+  })
 
-test('the socket dies silently with a push on it', async (t) => {
-  const { proxy, a, b, cameBack } = await pair(t)
-  proxy.lose({ toServer: true, toClient: true })
-  await a.commit(created('1'))
-  await cameBack()
-  await converged([a, b], 2, BACK)
-})
+  test('the socket dies silently with a push on it', async (t) => {
+    const { proxy, a, b, cameBack } = await pair(t)
+    proxy.lose({ toServer: true, toClient: true })
+    await a.commit(created('1'))
+    await cameBack()
+    await converged([a, b], 2, BACK)
+  })
 
-test('the parked client commits on its new socket', async (t) => {
-  const { proxy, a, b, cameBack } = await pair(t)
-  proxy.lose({ toServer: true, toClient: true })
-  await cameBack()
-  await a.commit(created('1'))
-  await b.commit(created('2'))
-  await converged([a, b], 3, BACK)
-})
+  test('the parked client commits on its new socket', async (t) => {
+    const { proxy, a, b, cameBack } = await pair(t)
+    proxy.lose({ toServer: true, toClient: true })
+    await cameBack()
+    await a.commit(created('1'))
+    await b.commit(created('2'))
+    await converged([a, b], 3, BACK)
+  })
 
-test('the whole network is silent for longer than the ping timeout', async (t) => {
-  const { proxy, a, b, cameBack } = await pair(t)
-  proxy.lose({ toServer: true, toClient: true, future: true })
-  await a.commit(created('1'))
-  await b.commit(created('2'))
-  await cameBack()
-  proxy.open()
-  await converged([a, b], 3, BACK)
+  test('the whole network is silent for longer than the ping timeout', async (t) => {
+    const { proxy, a, b, cameBack } = await pair(t)
+    proxy.lose({ toServer: true, toClient: true, future: true })
+    await a.commit(created('1'))
+    await b.commit(created('2'))
+    await cameBack()
+    proxy.open()
+    await converged([a, b], 3, BACK)
+  })
 })

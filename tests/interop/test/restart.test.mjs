@@ -30,7 +30,7 @@ async function pair(t, { generation, kind, options }) {
 }
 
 for (const kind of KINDS.filter(({ kind }) => kind === 'ws')) {
-  describe(kind.label, () => {
+  describe(kind.label, { concurrency: 2 }, () => {
     for (const signal of ['SIGKILL', 'SIGTERM']) {
       test(`${signal} and restart while all is quiet`, async (t) => {
         const { server, a, b } = await pair(t, kind)
@@ -100,7 +100,7 @@ test('0.4.0 http: commits made while the server was down get out; a new store se
 })
 
 // The 0.3.1 client never pulls again: after a reconnect it only knows what the server sends by itself.
-describe('0.3.1', () => {
+describe('0.3.1', { concurrency: 2 }, () => {
   async function proxiedPair(t) {
     const server = await ownServer()
     t.after(() => server.stop())

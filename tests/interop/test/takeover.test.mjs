@@ -34,7 +34,7 @@ const CASES = {
   ],
 }
 
-describe('taking over', { skip: skipUnlessWorker }, () => {
+describe('taking over', { skip: skipUnlessWorker, concurrency: 2 }, () => {
   const bundles = {}
   const drivers = {}
   before(async () => {
