@@ -47,3 +47,4 @@ pub use client::{Builder, Generation, LivePull, Pull, SyncClient, Transport};
 pub use connection::{ConnectionState, OfflineReason, Page, Timing};
 pub use error::{ConfigError, InvalidBatch, PingError, PullError, PushError};
 pub use livestore_sync_protocol as protocol;
+pub use tokio_rustls::rustls;

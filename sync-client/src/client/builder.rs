@@ -9,6 +9,7 @@ use hyper::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::rustls::ClientConfig;
 
 use super::address::Address;
 use super::link::Settings;
@@ -70,6 +71,7 @@ pub struct Builder {
     generation: Generation,
     transport: Transport,
     timing: Timing,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Builder {
@@ -82,6 +84,7 @@ impl Builder {
             generation: Generation::default(),
             transport: Transport::default(),
             timing: Timing::default(),
+            tls: None,
         }
     }
 
@@ -124,6 +127,13 @@ impl Builder {
         self
     }
 
+    /// Which certificates `wss` and `https` trust, for servers with a certificate of their own. If nothing is said,
+    /// those that browsers trust (`webpki-roots`).
+    pub fn tls(mut self, config: Arc<ClientConfig>) -> Self {
+        self.tls = Some(config);
+        self
+    }
+
     /// How long things take.
     pub fn timing(mut self, timing: Timing) -> Self {
         self.timing = timing;
@@ -152,6 +162,7 @@ impl Builder {
             store_id: self.store_id.clone(),
             payload: self.payload,
             headers: headers(&self.headers)?,
+            tls: self.tls,
         };
         let seed = getrandom::u64().expect("the system has random numbers");
         let (sender, messages) = mpsc::unbounded_channel();

@@ -86,7 +86,7 @@ async fn exchange(
 ) -> Result<(), OfflineReason> {
     let unreachable = |message: String| OfflineReason::Unreachable { message };
     let lost = |error: hyper::Error| OfflineReason::Lost { message: error.to_string() };
-    let stream = net::connect(&uri).await.map_err(|error| unreachable(error.to_string()))?;
+    let stream = net::connect(&uri, settings.tls.as_ref()).await.map_err(|error| unreachable(error.to_string()))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
     let mut request = Request::post(uri.path_and_query().map_or("/", |target| target.as_str()))
         .header(HOST, uri.authority().map_or("", |authority| authority.as_str()))

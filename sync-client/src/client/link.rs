@@ -8,6 +8,7 @@ use livestore_sync_protocol::target::Target;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_rustls::rustls::ClientConfig;
 
 use super::address::Address;
 use super::builder::Payload;
@@ -28,6 +29,8 @@ pub(super) struct Settings {
     pub(super) store_id: String,
     pub(super) payload: Payload,
     pub(super) headers: HeaderMap,
+    /// Instead of the default one.
+    pub(super) tls: Option<Arc<ClientConfig>>,
 }
 
 impl Settings {

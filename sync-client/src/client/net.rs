@@ -13,11 +13,7 @@ pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// Opens a TCP connection, with TLS where the scheme wants it.
-pub(super) async fn connect(uri: &Uri) -> io::Result<Box<dyn Io>> {
-    connect_with(uri, tls).await
-}
-
-async fn connect_with(uri: &Uri, tls: impl FnOnce() -> Arc<ClientConfig>) -> io::Result<Box<dyn Io>> {
+pub(super) async fn connect(uri: &Uri, tls: Option<&Arc<ClientConfig>>) -> io::Result<Box<dyn Io>> {
     let secure = matches!(uri.scheme_str(), Some("wss" | "https"));
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
@@ -28,21 +24,21 @@ async fn connect_with(uri: &Uri, tls: impl FnOnce() -> Arc<ClientConfig>) -> io:
     }
     let name =
         ServerName::try_from(host.to_owned()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    Ok(Box::new(TlsConnector::from(tls()).connect(name, stream).await?))
+    let tls = tls.cloned().unwrap_or_else(default_tls);
+    Ok(Box::new(TlsConnector::from(tls).connect(name, stream).await?))
 }
 
 /// One for all clients, so that sessions are resumed.
-fn tls() -> Arc<ClientConfig> {
+fn default_tls() -> Arc<ClientConfig> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    let roots = || RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    CONFIG.get_or_init(|| trusting(roots())).clone()
-}
-
-fn trusting(roots: RootCertStore) -> Arc<ClientConfig> {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring has the default versions of TLS");
-    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+    let config = || {
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring has the default versions of TLS");
+        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+    };
+    CONFIG.get_or_init(config).clone()
 }
 
 #[cfg(test)]
@@ -78,10 +74,13 @@ mod tests {
             }
         });
 
-        assert!(connect(&uri).await.is_err(), "nobody vouches for the certificate");
+        assert!(connect(&uri, None).await.is_err(), "nobody vouches for the certificate");
         let mut roots = RootCertStore::empty();
         roots.add(own.cert.der().clone()).unwrap();
-        let mut stream = connect_with(&uri, || trusting(roots)).await.unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+        let config = Arc::new(config.with_no_client_auth());
+        let mut stream = connect(&uri, Some(&config)).await.unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
         assert_eq!(text, "hello");

@@ -79,7 +79,7 @@ pub(super) async fn run(settings: &Settings, uri: Uri, mut ends: Ends) {
 
 async fn open(settings: &Settings, uri: Uri) -> Result<Socket, OfflineReason> {
     let unreachable = |message: String| OfflineReason::Unreachable { message };
-    let stream = net::connect(&uri).await.map_err(|error| unreachable(error.to_string()))?;
+    let stream = net::connect(&uri, settings.tls.as_ref()).await.map_err(|error| unreachable(error.to_string()))?;
     let mut request = uri.into_client_request().map_err(|error| unreachable(error.to_string()))?;
     for (name, value) in &settings.headers {
         request.headers_mut().append(name, value.clone());
