@@ -50,6 +50,8 @@ mod tests {
     fn a_look_comes_when_there_is_something_to_see() {
         // A parked client pings when it opens and 10 s later; the second ping gives it away.
         const { assert!(PARKED_LOOK_MS > 10_000 && SWEEP_MS > SILENCE_MS_MAX) };
+        // After the last of the first looks come the regular ones.
+        const { assert!(PARKED_LOOKS as u64 * PARKED_LOOK_MS < SWEEP_MS) };
     }
 
     #[test]
