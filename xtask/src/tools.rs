@@ -53,7 +53,7 @@ impl Tool {
     /// Without optimisation: building these takes longer than all that they do, and so twice as long.
     fn install(&self, folder: &Path, version: &str) -> Command {
         let mut install = cargo(&["install", self.package, "--version", &format!("={version}"), "--force", "--debug"]);
-        install.args(["--config", "profile.dev.debug=false"]).arg("--root").arg(folder);
+        install.args(["--config", "profile.dev.debug=false", "--bin", self.program]).arg("--root").arg(folder);
         // What they have in common is built once.
         install.arg("--target-dir").arg(folder.join("build"));
         if self.locked {
