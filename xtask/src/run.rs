@@ -37,6 +37,27 @@ pub(crate) fn run(command: &mut Command) -> Result {
     }
 }
 
+/// Runs commands beside each other; shows what each has printed once it has ended.
+pub(crate) fn run_together(commands: &mut [Command]) -> Result {
+    let run = |command: &mut Command| {
+        let shown = show(command);
+        let output = command.output().map_err(|error| format!("cannot run {shown}: {error}"))?;
+        eprintln!("\n> {shown}\n{}", String::from_utf8_lossy(&output.stderr));
+        println!("{}", String::from_utf8_lossy(&output.stdout));
+        if output.status.success() { Ok(()) } else { Err(format!("{shown}: {}", output.status)) }
+    };
+    together(commands.iter_mut().map(|command| move || run(command)))
+}
+
+/// Does things beside each other. The first that fails says why, once all have ended.
+pub(crate) fn together(tasks: impl IntoIterator<Item = impl FnOnce() -> Result + Send>) -> Result {
+    std::thread::scope(|scope| {
+        let running: Vec<_> = tasks.into_iter().map(|task| scope.spawn(task)).collect();
+        let ended = running.into_iter().map(|task| task.join().unwrap_or_else(|_| Err("a step panicked".into())));
+        ended.collect::<Vec<_>>().into_iter().collect()
+    })
+}
+
 /// Runs a command in the place of this process, so that signals reach it and nothing else.
 pub(crate) fn replace(command: &mut Command) -> Result {
     #[cfg(unix)]

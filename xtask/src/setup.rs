@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::run::{Result, command, output, root, run};
+use crate::run::{Result, command, output, root, run, together};
 use crate::tools;
 
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
@@ -22,8 +22,13 @@ pub(crate) fn wasm_target() -> Result {
 
 /// What tests and Workers need.
 pub(crate) fn all() -> Result {
-    worker()?;
-    interop_packages().map(drop)
+    wasm_target()?;
+    // The ones wait for a registry, the others for the compiler.
+    let packages =
+        || [worker_packages, interop_packages, do_rpc_packages].into_iter().try_for_each(|get| get().map(drop));
+    let tools = || [tools::worker_build, tools::wasm_bindgen].into_iter().try_for_each(|get| get().map(drop));
+    let tasks: [&(dyn Fn() -> Result + Sync); 2] = [&packages, &tools];
+    together(tasks)
 }
 
 /// Everything that a Worker is built and run with.

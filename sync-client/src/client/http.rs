@@ -14,9 +14,8 @@ use livestore_sync_protocol::rpc::{ClientMessage, PingPayload, Request as Call, 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::link::{Ends, LinkCommand, LinkEvent, Settings};
+use super::link::{Ends, FRAME_BYTES_MAX, LinkCommand, LinkEvent, REFUSAL_BYTES_MAX, Settings, refusal};
 use super::net;
-use super::socket::refusal;
 use super::split::Split;
 use crate::OfflineReason;
 
@@ -100,13 +99,18 @@ async fn exchange(
         let mut response = in_time(sender.send_request(request)).await?.map_err(lost)?;
         if response.status() != StatusCode::OK {
             let status = response.status().as_u16();
-            let body = in_time(response.body_mut().collect()).await?.map_err(lost)?.to_bytes();
+            let mut body = Vec::new();
+            while body.len() < REFUSAL_BYTES_MAX
+                && let Some(part) = in_time(response.body_mut().frame()).await?
+            {
+                body.extend(part.map_err(lost)?.into_data().unwrap_or_default());
+            }
             return Err(refusal(status, &body));
         }
-        let mut split = Split::default();
+        let mut split = Split::new(FRAME_BYTES_MAX);
         while let Some(part) = in_time(response.body_mut().frame()).await? {
             let Ok(bytes) = part.map_err(lost)?.into_data() else { continue };
-            for element in split.feed(&bytes) {
+            for element in split.feed(&bytes).map_err(|error| OfflineReason::Confused { message: error.to_string() })? {
                 tell(&events, element).await?;
             }
         }

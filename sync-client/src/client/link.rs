@@ -22,6 +22,17 @@ const EVENTS_WAITING_MAX: usize = 16;
 /// How long the closing handshake may take when the client is dropped.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// Size of a frame that is taken. 0.4 servers cut theirs at about a megabyte, 0.3 ones do not.
+pub(super) const FRAME_BYTES_MAX: usize = 256 << 20;
+
+/// How much of a refusal is kept.
+pub(super) const REFUSAL_BYTES_MAX: usize = 500;
+
+pub(super) fn refusal(status: u16, body: &[u8]) -> OfflineReason {
+    let text = String::from_utf8_lossy(&body[..body.len().min(REFUSAL_BYTES_MAX)]);
+    OfflineReason::Refused { status, message: text.trim().to_owned() }
+}
+
 /// How to connect.
 pub(super) struct Settings {
     pub(super) address: Address,

@@ -9,15 +9,9 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::link::{Ends, LinkCommand, LinkEvent, Settings};
+use super::link::{Ends, FRAME_BYTES_MAX, LinkCommand, LinkEvent, Settings, refusal};
 use super::net::{self, Io};
 use crate::OfflineReason;
-
-/// Size of a frame that is taken. 0.4 servers cut theirs at about a megabyte, 0.3 ones do not.
-const FRAME_BYTES_MAX: usize = 256 << 20;
-
-/// How much of a refusal is kept.
-const REFUSAL_BYTES_MAX: usize = 500;
 
 /// A socket that cannot be written to may have a close frame to read, which says more.
 const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(1);
@@ -96,9 +90,4 @@ async fn open(settings: &Settings, uri: Uri) -> Result<Socket, OfflineReason> {
 fn refused(response: &Response<Option<Vec<u8>>>) -> OfflineReason {
     let body = response.body().as_deref().unwrap_or_default();
     refusal(response.status().as_u16(), body)
-}
-
-pub(super) fn refusal(status: u16, body: &[u8]) -> OfflineReason {
-    let text = String::from_utf8_lossy(&body[..body.len().min(REFUSAL_BYTES_MAX)]);
-    OfflineReason::Refused { status, message: text.trim().to_owned() }
 }

@@ -1,6 +1,7 @@
 /// Cuts the elements out of a JSON array while it arrives. What is no array is one element.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Split {
+    bytes_max: usize,
     element: Vec<u8>,
     depth: usize,
     in_text: bool,
@@ -9,9 +10,24 @@ pub(super) struct Split {
     begun: bool,
 }
 
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a message has more than {bytes_max} bytes")]
+pub(super) struct TooLarge {
+    bytes_max: usize,
+}
+
 impl Split {
+    /// For elements of at most so many bytes.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, element: Vec::new(), depth: 0, in_text: false, escaped: false, array: false, begun: false }
+    }
+
     /// The elements that are complete with these bytes.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+    ///
+    /// # Errors
+    ///
+    /// When one is too large, complete or not.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, TooLarge> {
         let mut elements = Vec::new();
         for &byte in bytes {
             if !self.begun {
@@ -26,11 +42,13 @@ impl Split {
             }
             if self.ends(byte) {
                 elements.extend(self.finish());
-            } else {
+            } else if self.element.len() < self.bytes_max {
                 self.element.push(byte);
+            } else {
+                return Err(TooLarge { bytes_max: self.bytes_max });
             }
         }
-        elements
+        Ok(elements)
     }
 
     /// The last element, if anything is left.
@@ -75,13 +93,22 @@ mod tests {
             ("", vec![]),
         ] {
             for size in 1..=text.len().max(1) {
-                let mut split = Split::default();
-                let mut elements: Vec<_> = text.as_bytes().chunks(size).flat_map(|part| split.feed(part)).collect();
+                let mut split = Split::new(16);
+                let parts = text.as_bytes().chunks(size);
+                let mut elements: Vec<_> = parts.flat_map(|part| split.feed(part).unwrap()).collect();
                 elements.extend(split.finish());
                 let elements: Vec<_> =
                     elements.iter().map(|element| std::str::from_utf8(element).unwrap().trim()).collect();
                 assert_eq!(elements, expected, "{text} in pieces of {size}");
             }
         }
+    }
+
+    #[test]
+    fn no_element_is_larger_than_allowed() {
+        let text = br#"[{"a":1},{"a":22},"#;
+        assert_eq!(Split::new(8).feed(text).unwrap().len(), 2);
+        assert_eq!(Split::new(7).feed(text), Err(TooLarge { bytes_max: 7 }));
+        assert!(Split::new(7).feed(&text[..17]).is_err(), "before its end is seen");
     }
 }

@@ -268,7 +268,8 @@ impl Body {
             let _ = socket.close(Some(CLOSE_RESUME), Some("the pull was lost: pull again"));
             return;
         };
-        let heard_ms = session.v03_mut().map_or_else(now_ms, |session| session.heard_ms());
+        // What a 0.4 client sent before is not known; when it pinged, the platform knows.
+        let heard_ms = session.v03_mut().map_or(0, |session| session.heard_ms());
         let connection = Arc::new(fixed.connection());
         // It fitted when the connection was made.
         let Ok(prefix) = fixed.prefix() else { return };
@@ -578,11 +579,14 @@ fn resume(peer: &Peer<Socket>) {
 
 fn judge(state: &State, peer: &Peer<Socket>) -> Verdict {
     let mut session = peer.session();
-    let heard_ms = match session.v03_mut() {
-        Some(_) => Some(peer.link.heard_ms()),
-        None => auto_response_ms(state, peer.link.socket()),
-    };
-    let parked = heard_ms.is_some_and(|heard_ms| session.is_parked(heard_ms));
+    let heard_ms = peer.link.heard_ms();
+    if session.v03_mut().is_some() {
+        return sweep::judge(Seen { heard_ms: Some(heard_ms), parked: false }, now_ms());
+    }
+    let pinged_ms = auto_response_ms(state, peer.link.socket());
+    let parked = pinged_ms.is_some_and(|pinged_ms| session.is_parked(pinged_ms));
+    // A client that acknowledges what it gets may not ping meanwhile.
+    let heard_ms = pinged_ms.map(|pinged_ms| pinged_ms.max(heard_ms));
     sweep::judge(Seen { heard_ms, parked }, now_ms())
 }
 

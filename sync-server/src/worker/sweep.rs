@@ -13,12 +13,12 @@ pub(super) const SWEEP_MS: u64 = 300_000;
 pub(super) const PARKED_LOOK_MS: u64 = 11_000;
 
 /// How often to look, as long as the client does not pull. The object stays awake for that.
-pub(super) const PARKED_LOOKS: u32 = 3;
+pub(super) const PARKED_LOOKS: u32 = 2;
 
 /// What is known of a socket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
-    /// When the client last pinged or, for 0.3, sent anything; `None` for one that never pings.
+    /// When the client last pinged or sent anything else; `None` for a 0.4 client that never pings.
     pub(super) heard_ms: Option<u64>,
     /// Whether it waits for what only a new connection can start.
     pub(super) parked: bool,

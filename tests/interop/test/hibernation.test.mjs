@@ -13,6 +13,8 @@ import { freshStoreId, until } from '../lib/wait.mjs'
 
 /** workerd gives up an object that had nothing to do for 10 s; a new 0.4 connection is looked after for 11 s before that. */
 const IDLE_MS = 24_000
+/** The same for a connection that does not pull: it is looked after for 22 s. */
+const IDLE_WITHOUT_PULL_MS = 36_000
 /** The same without a new connection. */
 const IDLE_AGAIN_MS = 13_000
 /** A client that has pinged and was silent for so long is gone (sweep.rs). */
@@ -72,7 +74,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     const before = reportOf(await raw.push(1, REPORT))
     assert.deepEqual(before.payload, options.payload)
     assert.deepEqual(before.headers, [['cookie', 'a=b'], ['x-test', 'one']])
-    await idle()
+    await idle(IDLE_WITHOUT_PULL_MS)
     assert.deepEqual(reportOf(await raw.push(2, REPORT)), before)
     assert.equal(await made(storeId), 2)
     assert.equal((await raw.push(3, chain(0, 2)))._tag, 'Success')
@@ -82,7 +84,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     const storeId = freshStoreId()
     const raw = await Raw.open(t, server.url, storeId)
     await raw.push(1, chain(0, 1))
-    await idle()
+    await idle(IDLE_WITHOUT_PULL_MS)
     await raw.ping()
     await raw.ping()
     assert.equal(await made(storeId), 1)
@@ -200,7 +202,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
       assert.match(refused.text, new RegExp(`take \\d+ bytes; a WebSocket has room for ${ROOM_BYTES}`))
     }
     const raw = await Raw.open(t, server.url, storeId, { payload, headers: { cookie: 'y'.repeat(ROOM_BYTES - 8_600), 'x-other': 'y'.repeat(5_000) } })
-    await idle()
+    await idle(IDLE_WITHOUT_PULL_MS)
     assert.equal(reportOf(await raw.push(1, REPORT)).payload, payload)
     assert.equal(await made(storeId), 2)
   })
@@ -240,27 +242,27 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     t.after(() => server.stop())
     const storeId = freshStoreId()
     const open = (options) => Raw.open(t, server.url, storeId, options)
-    const [pinged, never, v03, v03Alive] = await Promise.all([open(), open(), open({ v03: true }), open({ v03: true })])
+    const [pinged, acking, never, v03, v03Alive] = await Promise.all([open(), open(), open(), open({ v03: true }), open({ v03: true })])
     const ping = { _tag: 'WSMessage.Ping', requestId: 'ping' }
-    await pinged.ping()
-    pinged.pull(1)
-    never.pull(1)
+    for (const raw of [pinged, acking]) await raw.ping()
+    for (const raw of [pinged, acking, never]) raw.pull(1)
     for (const raw of [v03, v03Alive]) raw.send(ping)
     await server.ring(storeId)
     await idle()
     assert.equal((await server.look(storeId)).made, 1)
     await server.ring(storeId)
     assert.equal((await server.look(storeId)).made, 2)
-    assert.deepEqual([pinged, never, v03, v03Alive].map(({ closed }) => closed), [undefined, undefined, undefined, undefined])
+    assert.ok([pinged, acking, never, v03, v03Alive].every(({ closed }) => closed === undefined))
 
     await idle(IDLE_AGAIN_MS)
     await server.clock(SILENCE_MS)
     const after = v03Alive.frames.length
+    acking.send({ _tag: 'Ack', requestId: '1' })
     v03Alive.send(ping)
     await v03Alive.frame('the pong', (f) => f._tag === 'WSMessage.Pong', { after })
     await server.ring(storeId)
     await until('the silent ones are closed', () => pinged.closed && v03.closed)
-    assert.deepEqual([never.closed, v03Alive.closed], [undefined, undefined])
+    assert.ok([acking, never, v03Alive].every(({ closed }) => closed === undefined))
     assert.equal((await httpPush(server.url, storeId, chain(0, 1))).exit._tag, 'Success')
     await never.reaches(1, 1)
   })
