@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::run::{Result, cargo, command, output, run, run_together, target};
+use crate::run::{Result, cargo, command, output, run, run_together, target, together};
 use crate::setup::{self, WASM};
 use crate::worker::{self, STORAGES};
 
@@ -30,15 +30,19 @@ fn all_steps(times: &mut Vec<(String, Duration)>) -> Result {
         times.push((name.into(), started.elapsed()));
         result.map_err(|error| format!("{name}: {error}"))
     };
-    step("set-up", &setup::all)?;
-    step("lint", &lint)?;
+    // Compilers end with one thread; what is beside them uses the other cores.
+    step("set-up and lint", &|| {
+        setup::wasm_target()?;
+        together([setup::all as fn() -> Result, lint])
+    })?;
     step("wasm", &wasm)?;
     step("unit", &unit)?;
     // Before the release build, which goes to the same place.
     step("client objects and panics", &do_rpc)?;
-    step("worker", &worker::bundles)?;
+    step("builds of the Worker and the native binary", &|| {
+        together([worker::bundles as fn() -> Result, || binary().map(drop)])
+    })?;
     step("conformance", &worker::conformance)?;
-    step("build of the native binary", &|| binary().map(drop))?;
     step("Blackbox, native", &|| Suite::Blackbox.run(&Server::Native, &[]))?;
     // Most of its time it waits.
     step("Blackbox, worker", &|| {

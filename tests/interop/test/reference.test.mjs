@@ -11,7 +11,8 @@ import { OwnServer, workerStorage } from '../lib/server.mjs'
 import { freshStoreId } from '../lib/wait.mjs'
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
-const CARGO_TEST = ['test', '--locked', '-p', 'livestore-sync-client', '--test', 'reference', '--', '--ignored']
+// Of all default members, so that nothing is built with other features than by plain `cargo test`.
+const CARGO_TEST = ['test', '--locked', '--test', 'reference', '--', '--ignored']
 const skip = workerStorage === 'd1' ? false : 'only with LIVESTORE_SYNC_WORKER=d1'
 
 describe('the published servers', { skip }, () => {
