@@ -93,7 +93,7 @@ pub(crate) fn wasm() -> Result {
 
 /// The native binary, as users run it.
 pub(crate) fn binary() -> Result<PathBuf> {
-    run(&mut cargo(&["build", "--release", "-p", "livestore-sync-server", "--locked"]))?;
+    run(&mut cargo(&["build", "--release", "-p", "livestore-sync", "--locked"]))?;
     Ok(target().join("release/livestore-sync"))
 }
 

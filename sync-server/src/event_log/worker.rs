@@ -21,7 +21,7 @@ use crate::worker::js_text;
 use crate::{Batch, admission, new_backend_id};
 
 /// Makes the registry on demand, so that a deployment works that forgot its migrations.
-const REGISTRY: &str = include_str!("../../../migrations/0001_stores.sql");
+const REGISTRY: &str = include_str!("../../migrations/0001_stores.sql");
 
 /// How many events the first page looks at.
 const FIRST_LIMIT: u32 = 500;

@@ -130,7 +130,7 @@ fn pages_look_at_fewer_events_where_they_are_large() {
 #[test]
 fn a_store_is_registered_with_what_its_table_holds() {
     let connection = database(&[row(1, None), row(5, Some("[]"))]);
-    connection.execute_batch(include_str!("../../../../migrations/0001_stores.sql")).expect("a registry");
+    connection.execute_batch(include_str!("../../../migrations/0001_stores.sql")).expect("a registry");
     let register = |store: &str| {
         let values = (store, table().as_str().to_owned(), "backend", "2026-11-21T00:14:31.259Z");
         connection.execute(&register(&table()), values).expect("SQL")

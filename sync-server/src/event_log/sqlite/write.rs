@@ -13,7 +13,7 @@ use super::{OpenError, StoreError, Synchronous};
 use crate::{Batch, admission};
 
 /// Applied in order; a file's `user_version` counts those that it has.
-const MIGRATIONS: [&str; 1] = [include_str!("../../../../migrations/0001_stores.sql")];
+const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/0001_stores.sql")];
 
 /// Commands that share a commit; further ones wait for the next.
 const GROUP_MAX: usize = 512;

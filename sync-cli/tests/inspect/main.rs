@@ -1,7 +1,5 @@
 //! `livestore-sync inspect`, run as people run it, on databases as each server leaves them.
 
-#![cfg(feature = "native")]
-
 mod events;
 mod fixture;
 mod places;

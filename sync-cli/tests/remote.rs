@@ -1,7 +1,5 @@
 //! The commands `push` and `pull` of the binary, and a server in this process.
 
-#![cfg(feature = "native")]
-
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
