@@ -18,8 +18,8 @@ pub(crate) mod exchange;
 mod hub;
 mod link;
 mod peer;
-//SIM #[cfg(test)]
-//SIM mod simulation;
+#[cfg(test)]
+mod simulation;
 
 use std::panic::AssertUnwindSafe;
 

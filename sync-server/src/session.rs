@@ -188,6 +188,13 @@ impl Session {
         }
     }
 
+    /// A pull's chunk that ends with this event is queued, behind everything that was sent before.
+    pub(crate) fn handle_sent(&mut self, delivery: &Delivery, last: SeqNum) {
+        if let (Kind::V03(session), Delivery::V03(context, id)) = (&mut self.kind, delivery) {
+            session.handle_sent(*context, id, last);
+        }
+    }
+
     /// A pull has sent its backlog: it is live from here on, or over, which its client gets told.
     pub(crate) fn handle_caught_up(&mut self, delivery: &Delivery, live: bool) -> Option<String> {
         match (&mut self.kind, delivery) {
@@ -235,6 +242,15 @@ impl Session {
         match &mut self.kind {
             Kind::V03(session) => session.handle_committed(committed, own),
             Kind::Rpc(session) => session.handle_committed(committed, own),
+        }
+    }
+
+    /// Events are committed while this connection is closing. What its client will have to be told on its next
+    /// connection is noted: the acknowledgement of a push of its own.
+    pub(crate) fn handle_committed_unsent(&mut self, committed: &Committed) {
+        let own = committed.origin.as_ref().filter(|origin| origin.connection == self.connection);
+        if let (Kind::V03(session), Some(origin)) = (&mut self.kind, own) {
+            let _unsent = session.acknowledge(&origin.request_id.to_string());
         }
     }
 

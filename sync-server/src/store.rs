@@ -64,6 +64,12 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         &self.publish
     }
 
+    /// The head as this store knows it, if it does.
+    #[cfg(test)]
+    pub(crate) fn known_head(&self) -> Option<SeqNum> {
+        self.core.try_lock().ok()?.tip.map(|tip| tip.head)
+    }
+
     /// The hooks.
     pub(crate) fn hooks(&self) -> &Arc<H> {
         &self.hooks

@@ -39,6 +39,14 @@ pub(super) trait Replies: MaybeSend + MaybeSync {
     /// Sends a frame once there is room.
     fn send(&self, frame: String) -> impl Future<Output = Result<(), Closed>> + MaybeSend;
 
+    /// A chunk of a pull that ends with this event has been sent.
+    fn chunk_sent(&self, delivery: &Delivery, last: SeqNum) {
+        let _ = (delivery, last);
+    }
+
+    /// Acknowledges a push, in one step with the session's note of it.
+    fn acknowledge(&self, request_id: &RequestId) -> impl Future<Output = ()> + MaybeSend;
+
     /// A pull has sent its backlog. Must not wait: for a live pull the store's lock is held.
     fn caught_up(&self, delivery: &Delivery, live: bool);
 
@@ -138,7 +146,7 @@ async fn answer_push(replies: &impl Replies, request_id: &RequestId, result: &Re
     let frame = match result {
         // Published with its acknowledgement, in the order that the generation wants.
         Ok(Pushed::Committed) if replies.origin(request_id).is_some() => return,
-        Ok(Pushed::Committed | Pushed::Repeated) => replies.session().acknowledge(request_id),
+        Ok(Pushed::Committed | Pushed::Repeated) => return replies.acknowledge(request_id).await,
         Err(error) => {
             if let PushError::ServerAhead { provided, .. } = error {
                 replies.before_server_ahead(request_id, *provided).await;
@@ -163,7 +171,12 @@ impl<R: Replies> PullSink for Sink<'_, R> {
 
     async fn send(&self, chunk: Option<&Chunk>, remaining: u64, backend_id: &str) -> Result<(), PullError> {
         let frame = self.replies.session().handle_chunk(self.delivery, chunk, remaining, backend_id);
-        self.replies.send(frame.ok_or(PullError::Gone)?).await.map_err(|Closed| PullError::Gone)
+        self.replies.send(frame.ok_or(PullError::Gone)?).await.map_err(|Closed| PullError::Gone)?;
+        if let Some(chunk) = chunk {
+            // Only now: what is noted before it is queued would be covered by a ping that is queued meanwhile.
+            self.replies.chunk_sent(self.delivery, chunk.last);
+        }
+        Ok(())
     }
 
     fn caught_up(&self) {
@@ -219,15 +232,25 @@ impl<S: Shell> Replies for SocketCalls<S> {
     }
 
     async fn send(&self, frame: String) -> Result<(), Closed> {
-        self.peer.link.send(frame).await?;
-        self.peer.poll_ping(&mut self.peer.session());
-        Ok(())
+        self.peer.link.send(frame).await
+    }
+
+    fn chunk_sent(&self, delivery: &Delivery, last: SeqNum) {
+        let mut session = self.peer.session();
+        session.handle_sent(delivery, last);
+        self.peer.poll_ping(&mut session);
+    }
+
+    async fn acknowledge(&self, request_id: &RequestId) {
+        let mut session = self.peer.session();
+        let frame = session.acknowledge(request_id);
+        self.peer.send_now(&mut session, [frame]);
     }
 
     fn caught_up(&self, delivery: &Delivery, live: bool) {
         let mut session = self.peer.session();
         if let Some(frame) = session.handle_caught_up(delivery, live) {
-            self.peer.send_now(&mut session, frame);
+            self.peer.send_now(&mut session, [frame]);
         }
         // The pull is remembered already, in one state or the other.
         let _ = self.peer.link.remember(&session);
@@ -235,7 +258,13 @@ impl<S: Shell> Replies for SocketCalls<S> {
         self.peer.progress.notify_waiters();
     }
 
+    /// A failure of our own ends the connection and not the pull: published clients come back and pull from their
+    /// cursor, and never ask again for a pull that was answered with an error.
     fn pull_failed(&self, delivery: &Delivery, error: &PullError) -> Option<String> {
+        if let PullError::Log(_) = error {
+            self.peer.link.close(CloseCode::LogUnreachable);
+            return None;
+        }
         let mut session = self.peer.session();
         let frame = session.handle_pull_failed(delivery, error);
         // Less than before has room.

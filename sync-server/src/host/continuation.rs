@@ -93,16 +93,20 @@ impl Continuation {
         self.changed.notify_one();
     }
 
-    /// What a connection that is held continues; `None` when its client has shown meanwhile that it is new. The
-    /// frames come first.
-    fn claim<K: Link>(&self, peer: &Peer<K>, now_ms: u64) -> Option<(Vec<String>, Vec<Position>)> {
+    /// What a connection that is held continues; `None` when its client has shown meanwhile that it is new.
+    /// Acknowledgements that may be lost are repeated, which clients expect before the events.
+    fn claim<K: Link>(&self, peer: &Peer<K>, now_ms: u64) -> Option<Vec<Position>> {
         let mut session = peer.session();
         if !session.is_held() {
             return None;
         }
         let lost = self.lost().claim(peer.connection.id, &peer.fingerprint, now_ms);
         self.changed.notify_one();
-        Some((session.adopt(&lost), lost.pulls))
+        let acknowledgements = session.adopt(&lost);
+        peer.send_now(&mut session, acknowledgements);
+        // What is continued takes the place of nothing, so it has room.
+        let _ = peer.link.remember(&session);
+        Some(lost.pulls)
     }
 
     /// Rings when what must be saved changes.

@@ -198,6 +198,12 @@ impl<F: Fn() + MaybeSend + MaybeSync> Replies for Answer<F> {
         self.parts.send(part).await.map_err(|_| Closed)
     }
 
+    async fn acknowledge(&self, request_id: &RequestId) {
+        let frame = self.session().acknowledge(request_id);
+        // An answer that is not read needs no more.
+        let _ = self.send(frame).await;
+    }
+
     fn caught_up(&self, delivery: &Delivery, live: bool) {
         if live {
             (self.caught_up)();

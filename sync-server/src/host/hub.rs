@@ -77,9 +77,13 @@ impl<K: Link> Publish for Hub<K> {
         let peers = self.peers();
         for peer in peers.values() {
             let mut session = peer.session();
-            for frame in session.handle_committed(committed) {
-                peer.send_now(&mut session, frame);
+            if peer.link.is_closed() {
+                // Nothing goes out any more, so nothing may count as sent.
+                session.handle_committed_unsent(committed);
+                continue;
             }
+            let frames = session.handle_committed(committed);
+            peer.send_now(&mut session, frames);
         }
         if let Some(origin) = committed.origin.as_ref().filter(|origin| !peers.contains_key(&origin.connection)) {
             self.continuation.committed_after_loss(origin);

@@ -48,10 +48,11 @@ impl<K: Link> Peer<K> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a frame that the session has just decided on, and, where it wants to know whether that
-    /// arrives, a ping behind it. The session is still locked, so that frames keep the order of decisions.
-    pub(super) fn send_now(&self, session: &mut Session, frame: String) {
-        self.link.send_now(frame);
+    /// Queues frames that the session has just decided on, and, where it wants to know whether they arrive, one
+    /// ping behind all of them: a ping before the last would prove what it does not. The session is still
+    /// locked, so that frames keep the order of decisions.
+    pub(super) fn send_now(&self, session: &mut Session, frames: impl IntoIterator<Item = String>) {
+        frames.into_iter().for_each(|frame| self.link.send_now(frame));
         self.poll_ping(session);
     }
 

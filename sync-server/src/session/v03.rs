@@ -52,7 +52,8 @@ enum Client {
 pub(super) struct Snapshot {
     client: Client,
     heard_ms: u64,
-    pulls: Vec<String>,
+    /// What has arrived when this is written; what is sent is kept with the log.
+    pulls: Vec<Position>,
     spoken: bool,
     sent: bool,
     acknowledged: Vec<String>,
@@ -76,7 +77,7 @@ impl V03 {
         Snapshot {
             client: self.client.clone(),
             heard_ms: self.heard_ms,
-            pulls: self.arrivals.pulls(),
+            pulls: self.arrivals.positions(false),
             spoken: self.spoken,
             sent: self.sent,
             acknowledged: self.arrivals.acknowledged(),
@@ -184,10 +185,7 @@ impl V03 {
     }
 
     pub(super) fn handle_chunk(&mut self, context: Context, id: &str, chunk: Option<&Chunk>, remaining: u64) -> String {
-        if let Some(chunk) = chunk {
-            self.sent = true;
-            self.arrivals.sent((context == Context::Pull).then_some(id), chunk.last);
-        }
+        self.sent |= chunk.is_some();
         let mut context = context;
         if let Client::New { pull, answered } = &mut self.client
             && pull == id
@@ -198,6 +196,10 @@ impl V03 {
             *answered |= remaining == 0;
         }
         v03::encode_pull_res(chunk, context, id, remaining)
+    }
+
+    pub(super) fn handle_sent(&mut self, context: Context, id: &str, last: SeqNum) {
+        self.arrivals.sent((context == Context::Pull).then_some(id), last);
     }
 
     pub(super) fn handle_caught_up(&mut self) {
@@ -223,8 +225,10 @@ impl V03 {
         let mut frames: Vec<_> = own.map(|id| self.acknowledge(&id.to_string())).into_iter().collect();
         if self.catching_up == 0 {
             let id = pusher(committed);
-            let chunks = committed.batch.chunks(ItemFormat::V03);
-            frames.extend(chunks.iter().map(|chunk| self.handle_chunk(Context::Push, &id, Some(chunk), 0)));
+            for chunk in committed.batch.chunks(ItemFormat::V03) {
+                frames.push(self.handle_chunk(Context::Push, &id, Some(chunk), 0));
+                self.handle_sent(Context::Push, &id, chunk.last);
+            }
         }
         frames
     }

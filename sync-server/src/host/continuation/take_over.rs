@@ -40,13 +40,7 @@ impl<K: Link> Hold<K> {
         .await;
         // A client that says nothing is treated as one that pings.
         let _ = platform.timeout(SPEAK_TIMEOUT, peer.until(|session| session.has_spoken())).await;
-        let claimed = host.hub().continuation().claim(&peer, platform.now_ms());
-        let Some((acknowledgements, pulls)) = claimed else { return };
-        for frame in acknowledgements {
-            peer.link.send_now(frame);
-        }
-        // What is continued takes the place of nothing, so it has room.
-        let _ = peer.link.remember(&peer.session());
+        let Some(pulls) = host.hub().continuation().claim(&peer, platform.now_ms()) else { return };
         let calls = SocketCalls { host, peer };
         if pulls.is_empty() {
             // Nothing is known of what the client had before; it gets what was committed since it connected.

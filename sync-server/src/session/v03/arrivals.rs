@@ -77,10 +77,12 @@ impl Arrivals {
         Self { proof, pulls: Vec::new(), acknowledged: Vec::new(), unpinged: false, pinged: 0, ponged: 0 }
     }
 
-    /// Those of a connection that has had everything up to `head`.
-    pub(super) fn restore(proof: Proof, pulls: Vec<String>, acknowledged: Vec<String>, head: SeqNum) -> Self {
+    /// Those of a connection that has been sent everything up to `head`.
+    pub(super) fn restore(proof: Proof, pulls: Vec<Position>, acknowledged: Vec<String>, head: SeqNum) -> Self {
         let mut arrivals = Self::new(proof);
-        pulls.into_iter().for_each(|id| arrivals.adopt(id, head));
+        for Position { pull, after } in pulls {
+            arrivals.pulls.push(Pull { id: pull, sent: head, pinged: VecDeque::new(), confirmed: after });
+        }
         arrivals.acknowledged = acknowledged.into_iter().map(|id| (0, id)).collect();
         arrivals
     }
@@ -178,9 +180,13 @@ impl Arrivals {
     /// What the next connection of this client must know. `silent_ms` is how long the client was not heard.
     pub(super) fn lose(&mut self, silent_ms: u64) -> Lost {
         let arrived = self.proof == Proof::Frames && silent_ms < HEARD_MS_MAX;
-        let position =
-            |pull: &Pull| Position { pull: pull.id.clone(), after: if arrived { pull.sent } else { pull.confirmed } };
         let acknowledged = self.acknowledged.drain(..).map(|(_, id)| id).collect();
-        Lost { pulls: self.pulls.iter().map(position).collect(), acknowledged }
+        Lost { pulls: self.positions(arrived), acknowledged }
+    }
+
+    /// Where each pull stands, with all that was sent or with what has certainly arrived.
+    pub(super) fn positions(&self, arrived: bool) -> Vec<Position> {
+        let after = |pull: &Pull| if arrived { pull.sent } else { pull.confirmed };
+        self.pulls.iter().map(|pull| Position { pull: pull.id.clone(), after: after(pull) }).collect()
     }
 }

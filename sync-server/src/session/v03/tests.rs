@@ -66,7 +66,9 @@ fn handle(session: &mut Session, text: &str) -> Vec<String> {
 fn send(session: &mut Session, id: &str, first: i64, last: i64) -> String {
     let chunk = chunk(first - 1, last, ItemFormat::V03);
     let delivery = Delivery::V03(Context::Pull, id.into());
-    frame(&session.handle_chunk(&delivery, Some(&chunk), 0, "backend").expect("0.3 pulls do not end"))
+    let text = session.handle_chunk(&delivery, Some(&chunk), 0, "backend").expect("0.3 pulls do not end");
+    session.handle_sent(&delivery, chunk.last);
+    frame(&text)
 }
 
 fn caught_up(session: &mut Session, id: &str) {
@@ -270,6 +272,19 @@ fn a_pong_says_nothing_about_a_pull_that_is_newer_than_its_ping() {
 }
 
 #[test]
+fn a_pong_says_nothing_about_a_chunk_that_was_not_queued_before_its_ping() {
+    let mut session = live(3);
+    let delivery = Delivery::V03(Context::Pull, "p".into());
+    let chunk = chunk(3, 9, ItemFormat::V03);
+    session.handle_chunk(&delivery, Some(&chunk), 0, "backend").expect("0.3 pulls do not end");
+    confirm(&mut session);
+    assert_eq!(lost(&mut session), left(&[("p", 3)], &[]), "it still waits for room");
+    session.handle_sent(&delivery, chunk.last);
+    confirm(&mut session);
+    assert_eq!(lost(&mut session), left(&[("p", 9)], &[]));
+}
+
+#[test]
 fn only_clients_that_can_come_back_have_acknowledgements_kept() {
     let mut session = session();
     for number in 0..100 {
@@ -328,7 +343,9 @@ fn what_the_log_yields_behind_a_pulls_last_page_is_pushed() {
     let chunk = |session: &mut Session, first: i64, last, remaining| {
         let chunk = chunk(first - 1, last, ItemFormat::V03);
         let delivery = Delivery::V03(Context::Pull, "p".into());
-        frame(&session.handle_chunk(&delivery, Some(&chunk), remaining, "backend").expect("0.3 pulls do not end"))
+        let text = session.handle_chunk(&delivery, Some(&chunk), remaining, "backend");
+        session.handle_sent(&delivery, chunk.last);
+        frame(&text.expect("0.3 pulls do not end"))
     };
     assert_eq!(chunk(&mut session, 1, 2, 1), "pull p: 1..=2, 1 more");
     assert_eq!(chunk(&mut session, 3, 3, 0), "pull p: 3..=3, 0 more");
