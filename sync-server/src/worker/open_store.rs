@@ -80,7 +80,7 @@ impl OpenStore {
         let callers = Callers::load(Rc::clone(&state), env.clone(), &store_id).await.map_err(failed)?;
         let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), Some(callers.clone().into()));
         let host = Arc::new(Host { store: Store::new(log, hooks, hub), platform: Isolate });
-        let head = host.store.current_tip().await?.head;
+        let head = host.store.current_head().await?.seq_num;
         callers.start(&host, head);
         let open = Rc::new(Self { state, host, conversations: RefCell::default(), callers });
         for (socket, attachment) in sockets {
@@ -135,8 +135,8 @@ impl OpenStore {
             Err(bytes) => return text(431, super::attachment::too_large(bytes)),
         };
         // Before the socket is known: what comes after is published to it or read for it.
-        let head = match self.host.store.current_tip().await {
-            Ok(tip) => tip.head,
+        let head = match self.host.store.current_head().await {
+            Ok(head) => head.seq_num,
             Err(error) => return failure(500, "The server cannot reach its event log.", error),
         };
         let WebSocketPair { client, server } = WebSocketPair::new()?;

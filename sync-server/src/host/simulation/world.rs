@@ -402,7 +402,7 @@ impl<L: EventLog> World<L> {
             return;
         }
         // What was appended elsewhere and not noticed before, live pulls miss.
-        let head = now(self.log.tip()).expect("the log itself does not fail").head;
+        let head = now(self.log.head()).expect("the log itself does not fail").seq_num;
         if self.server.known_head() != Some(head) {
             return;
         }
@@ -418,11 +418,11 @@ impl<L: EventLog> World<L> {
     }
 
     fn append_elsewhere(&mut self, events: i64) {
-        let tip = now(self.log.tip()).expect("the log itself does not fail");
-        let events = chain(tip.head, events, 0, "event", "elsewhere", self.offered.len());
+        let head = now(self.log.head()).expect("the log itself does not fail");
+        let events = chain(head.seq_num, events, 0, "event", "elsewhere", self.offered.len());
         let time = crate::platform::iso_timestamp(self.clock.now_ms());
         let batch = Arc::new(Batch::new(events.clone().into(), time));
-        now(self.log.append(tip, vec![batch])).expect("the log itself does not fail");
+        now(self.log.append(head, vec![batch])).expect("the log itself does not fail");
         self.offered.push(Offered { events, acknowledged: true, rejected: false });
     }
 
