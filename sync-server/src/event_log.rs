@@ -33,9 +33,9 @@ use crate::platform::{MaybeSend, MaybeSync};
 
 /// Where a log stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tip {
+pub struct Head {
     /// The last event's number; [`SeqNum::ROOT`] for an empty log.
-    pub head: SeqNum,
+    pub seq_num: SeqNum,
     /// How many numbers up to the head have no event. With none, events are counted by subtraction.
     pub gaps: u64,
 }
@@ -67,9 +67,9 @@ pub trait EventLog: MaybeSend + MaybeSync + 'static {
     /// # Errors
     ///
     /// [`LogError`] when the database fails.
-    fn tip(&self) -> impl Future<Output = Result<Tip, LogError>> + MaybeSend;
+    fn head(&self) -> impl Future<Output = Result<Head, LogError>> + MaybeSend;
 
-    /// Appends all events of all batches, or none, if the head still is `expected.head`. When it
+    /// Appends all events of all batches, or none, if the head still is `expected.seq_num`. When it
     /// returns, they are as durable as the database makes them. The batches form one chain from that
     /// head; a number that comes twice is refused, as an error that certainly stored nothing.
     ///
@@ -83,7 +83,7 @@ pub trait EventLog: MaybeSend + MaybeSync + 'static {
     /// Dropping the future leaves the outcome unknown.
     fn append(
         &self,
-        expected: Tip,
+        expected: Head,
         batches: Vec<Arc<Batch>>,
     ) -> impl Future<Output = Result<(), AppendError>> + MaybeSend;
 
@@ -121,13 +121,13 @@ impl<L: EventLog> EventLog for Arc<L> {
         (**self).backend_id()
     }
 
-    fn tip(&self) -> impl Future<Output = Result<Tip, LogError>> + MaybeSend {
-        (**self).tip()
+    fn head(&self) -> impl Future<Output = Result<Head, LogError>> + MaybeSend {
+        (**self).head()
     }
 
     fn append(
         &self,
-        expected: Tip,
+        expected: Head,
         batches: Vec<Arc<Batch>>,
     ) -> impl Future<Output = Result<(), AppendError>> + MaybeSend {
         (**self).append(expected, batches)

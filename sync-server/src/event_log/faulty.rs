@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use livestore_sync_protocol::{ItemFormat, PulledEvent, SeqNum};
 
-use super::{AppendError, EventLog, LogError, Page, Tip};
+use super::{AppendError, EventLog, Head, LogError, Page};
 use crate::Batch;
 
 /// A method of [`EventLog`].
@@ -11,8 +11,8 @@ use crate::Batch;
 pub enum Operation {
     /// [`EventLog::backend_id`].
     BackendId,
-    /// [`EventLog::tip`].
-    Tip,
+    /// [`EventLog::head`].
+    Head,
     /// [`EventLog::append`].
     Append,
     /// [`EventLog::read`].
@@ -97,12 +97,12 @@ impl<L: EventLog> EventLog for Faulty<L> {
         self.log.backend_id().await
     }
 
-    async fn tip(&self) -> Result<Tip, LogError> {
-        self.check(Operation::Tip)?;
-        self.log.tip().await
+    async fn head(&self) -> Result<Head, LogError> {
+        self.check(Operation::Head)?;
+        self.log.head().await
     }
 
-    async fn append(&self, expected: Tip, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
+    async fn append(&self, expected: Head, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
         match self.faults.next(Operation::Append) {
             None => self.log.append(expected, batches).await,
             Some(Fault::Refused) => Err(LogError::nothing_stored("planned: refused").into()),

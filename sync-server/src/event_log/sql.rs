@@ -39,7 +39,7 @@ mod statements {
 
     const COLUMNS: &str = r#""seqNum", "parentSeqNum", "name", "args", "createdAt", "clientId", "sessionId""#;
 
-    fn head(table: &Identifier) -> String {
+    fn last_number(table: &Identifier) -> String {
         format!(r#"(SELECT COALESCE(MAX("seqNum"), 0) FROM {table})"#)
     }
 
@@ -67,14 +67,14 @@ mod statements {
     }
 
     /// Head and gaps. Binds the store id.
-    pub(in super::super) fn tip(table: &Identifier) -> String {
-        format!("SELECT {}, gaps FROM livestore_stores WHERE store_id = ?1", head(table))
+    pub(in super::super) fn head(table: &Identifier) -> String {
+        format!("SELECT {}, gaps FROM livestore_stores WHERE store_id = ?1", last_number(table))
     }
 
     /// Appends a document of [`Documents`] and changes nothing where the head is not the expected one.
     /// Binds the document and that head.
     pub(in super::super) fn append(table: &Identifier) -> String {
-        format!("{} WHERE {} = ?2", insert(table), head(table))
+        format!("{} WHERE {} = ?2", insert(table), last_number(table))
     }
 
     /// Appends a document. Binds it.
@@ -86,7 +86,7 @@ mod statements {
     /// Fails, saying [`HEAD_MOVED`], where the head is not the expected one, which it binds: the first
     /// statement of a transaction. (The path depends on the data, so that it is not looked at before.)
     pub(in super::super) fn guard(table: &Identifier) -> String {
-        format!("SELECT json_extract('{{}}', CASE WHEN {} = ?1 THEN '$' ELSE '{HEAD_MOVED}' END)", head(table))
+        format!("SELECT json_extract('{{}}', CASE WHEN {} = ?1 THEN '$' ELSE '{HEAD_MOVED}' END)", last_number(table))
     }
 
     /// `span`: where the page ends that begins a range, how many events were looked at, and their size. Only

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::read::Readers;
 use self::write::Command;
-use super::{AppendError, EventLog, LogError, Page, Tip};
+use super::{AppendError, EventLog, Head, LogError, Page};
 use crate::Batch;
 
 /// When a commit counts as durable.
@@ -156,11 +156,11 @@ impl EventLog for SqliteLog {
         Ok(Arc::clone(&self.store.backend_id))
     }
 
-    async fn tip(&self) -> Result<Tip, LogError> {
-        self.read_with(table::tip).await
+    async fn head(&self) -> Result<Head, LogError> {
+        self.read_with(table::head).await
     }
 
-    async fn append(&self, expected: Tip, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
+    async fn append(&self, expected: Head, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
         let (reply, answer) = oneshot::channel();
         self.file.send(Command::Append { store: Arc::clone(&self.store), expected, batches, reply })?;
         answer.await.map_err(|_| gone())?

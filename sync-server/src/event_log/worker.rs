@@ -15,7 +15,7 @@ use worker::wasm_bindgen::JsValue;
 pub use self::d1::D1Log;
 pub use self::object::{Left, ObjectLog};
 use super::sql::{self, Documents, HEAD_MOVED};
-use super::{AppendError, EventLog, LogError, PAGE_EVENTS_MAX, Page, Tip};
+use super::{AppendError, EventLog, Head, LogError, PAGE_EVENTS_MAX, Page};
 use crate::platform::js_text;
 use crate::table_name::{self, Identifier};
 use crate::{Batch, admission, new_backend_id};
@@ -134,26 +134,26 @@ impl SqlLog {
         Ok(Self { database, store_id: store_id.to_owned(), table, backend_id, limit })
     }
 
-    async fn tip(&self) -> Result<Tip, LogError> {
-        let rows = self.database.query(statement(sql::tip(&self.table), [self.store_id.as_str().into()])).await?;
+    async fn head(&self) -> Result<Head, LogError> {
+        let rows = self.database.query(statement(sql::head(&self.table), [self.store_id.as_str().into()])).await?;
         let row = rows.first().ok_or_else(|| LogError::nothing_stored("the store is not registered any more"))?;
-        Ok(Tip { head: seq_num(row, 0)?, gaps: number(row, 1)?.unsigned_abs() })
+        Ok(Head { seq_num: seq_num(row, 0)?, gaps: number(row, 1)?.unsigned_abs() })
     }
 
-    async fn append(&self, expected: Tip, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
+    async fn append(&self, expected: Head, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
         let mut documents = Documents::default();
         batches.iter().flat_map(|batch| batch.rows()).for_each(|row| documents.push(&row));
         let mut documents = documents.finish();
         let gaps: u64 = batches.iter().map(|batch| batch.gaps()).sum();
         if gaps == 0 && documents.len() == 1 {
             let document = Value::Text(documents.remove(0));
-            let append = statement(sql::append(&self.table), [document, expected.head.into()]);
+            let append = statement(sql::append(&self.table), [document, expected.seq_num.into()]);
             return match self.database.execute(append).await? {
                 0 => Err(AppendError::HeadMoved),
                 _ => Ok(()),
             };
         }
-        let mut statements = vec![statement(sql::guard(&self.table), [expected.head.into()])];
+        let mut statements = vec![statement(sql::guard(&self.table), [expected.seq_num.into()])];
         let insert = sql::insert(&self.table);
         statements.extend(documents.into_iter().map(|document| statement(insert.as_str(), [Value::Text(document)])));
         if gaps > 0 {
@@ -278,11 +278,11 @@ macro_rules! delegate {
                 match $self { $($log => Ok(Arc::clone(&$to.backend_id)),)+ }
             }
 
-            async fn tip(&$self) -> Result<Tip, LogError> {
-                match $self { $($log => $to.tip().await,)+ }
+            async fn head(&$self) -> Result<Head, LogError> {
+                match $self { $($log => $to.head().await,)+ }
             }
 
-            async fn append(&$self, expected: Tip, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
+            async fn append(&$self, expected: Head, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
                 match $self { $($log => $to.append(expected, batches).await,)+ }
             }
 

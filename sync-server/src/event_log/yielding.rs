@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use livestore_sync_protocol::{ItemFormat, PulledEvent, SeqNum};
 
-use super::{AppendError, EventLog, LogError, Page, Tip};
+use super::{AppendError, EventLog, Head, LogError, Page};
 use crate::Batch;
 
 /// A log that gives way to other tasks before and after each call, as one across a network does.
@@ -45,11 +45,11 @@ impl<L: EventLog> EventLog for Yielding<L> {
         between(self.0.backend_id()).await
     }
 
-    async fn tip(&self) -> Result<Tip, LogError> {
-        between(self.0.tip()).await
+    async fn head(&self) -> Result<Head, LogError> {
+        between(self.0.head()).await
     }
 
-    async fn append(&self, expected: Tip, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
+    async fn append(&self, expected: Head, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
         between(self.0.append(expected, batches)).await
     }
 

@@ -60,8 +60,8 @@ pub(super) async fn serve<H: Hooks>(
     session: Session,
 ) {
     // Before the socket is known: what comes after is published to it or read for it.
-    let head = match home.store.current_tip().await {
-        Ok(tip) => tip.head,
+    let head = match home.store.current_head().await {
+        Ok(head) => head.seq_num,
         Err(error) => {
             tracing::error!(%error, "cannot read where a log stands");
             return;

@@ -72,7 +72,7 @@ impl<H: Hooks> Stores<H> {
                 let (hooks, clock) = (Arc::clone(&self.hooks), Arc::clone(&self.clock));
                 let left = self.clients.take(id);
                 let hub = Hub::new(self.changed());
-                hub.restore(left, log.tip().await?.head, self.clock.now_ms());
+                hub.restore(left, log.head().await?.seq_num, self.clock.now_ms());
                 Ok::<_, StoreError>(Arc::new(Store::new(log, hooks, hub, clock)))
             })
             .await?;

@@ -212,7 +212,7 @@ impl Body {
         let hub = Hub::new(changed).with_others(callers.clone().into());
         let clock: Arc<dyn Clock> = Arc::new(now_ms);
         let store = Arc::new(Store::new(log, Arc::clone(&self.hooks), hub, clock));
-        let head = store.current_tip().await?.head;
+        let head = store.current_head().await?.seq_num;
         callers.start(&store, head);
         let home = Rc::new(Home { store, pushes: RefCell::default(), callers });
         for (socket, attachment) in sockets {
@@ -319,8 +319,8 @@ impl Body {
             }
         };
         // Before the socket is known: what comes after is published to it or read for it.
-        let head = match home.store.current_tip().await {
-            Ok(tip) => tip.head,
+        let head = match home.store.current_head().await {
+            Ok(head) => head.seq_num,
             Err(error) => return failure(500, "The server cannot reach its event log.", error),
         };
         let v03 = connection.generation == Generation::V03;

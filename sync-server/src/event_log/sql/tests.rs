@@ -140,10 +140,10 @@ fn a_store_is_registered_with_what_its_table_holds() {
     let found = connection.query_row(FIND_STORE, ["x"], |row| Ok((row.get(0)?, row.get(1)?)));
     assert_eq!(found, Ok((table().as_str().to_owned(), "backend".to_owned())));
     assert!(connection.prepare(FIND_TABLE).expect("SQL").exists(["EVENTLOG_7_X"]).expect("SQL"), "SQLite folds case");
-    let tip = || connection.query_row(&tip(&table()), ["x"], |row| Ok((row.get(0)?, row.get(1)?)));
-    assert_eq!(tip(), Ok((5, 3)));
+    let head = || connection.query_row(&head(&table()), ["x"], |row| Ok((row.get(0)?, row.get(1)?)));
+    assert_eq!(head(), Ok((5, 3)));
     assert_eq!(connection.execute(UPDATE_GAPS, (7, "x")), Ok(1));
-    assert_eq!(tip(), Ok((5, 7)));
+    assert_eq!(head(), Ok((5, 7)));
     assert_eq!(connection.query_row(&count(&table()), [1], |row| row.get::<_, i64>(0)), Ok(1));
     let mut events = connection.prepare(&events(&table())).expect("SQL");
     let mut rows = events.query((0, 5, 10)).expect("SQL");

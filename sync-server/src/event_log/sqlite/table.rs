@@ -4,7 +4,7 @@ use livestore_sync_protocol::SeqNum;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::super::{Tip, sql};
+use super::super::{Head, sql};
 use crate::new_backend_id;
 use crate::table_name::{self, Identifier};
 
@@ -80,12 +80,12 @@ pub(super) fn open(
     Ok(Some(StoreTable { store_id: store_id.to_owned(), table, backend_id: backend_id.into() }))
 }
 
-pub(super) fn tip(connection: &Connection, store: &StoreTable) -> rusqlite::Result<Tip> {
+pub(super) fn head(connection: &Connection, store: &StoreTable) -> rusqlite::Result<Head> {
     let table = &store.table;
     let sql = format!(
         r#"SELECT (SELECT COALESCE(MAX("seqNum"), 0) FROM {table}), gaps FROM livestore_stores WHERE store_id = ?1"#
     );
     connection.prepare_cached(&sql)?.query_row([&store.store_id], |row| {
-        Ok(Tip { head: row.get::<_, Column>(0)?.0, gaps: row.get::<_, i64>(1)?.unsigned_abs() })
+        Ok(Head { seq_num: row.get::<_, Column>(0)?.0, gaps: row.get::<_, i64>(1)?.unsigned_abs() })
     })
 }

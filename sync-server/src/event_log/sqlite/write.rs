@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::{AppendError, LogError, Tip};
+use super::super::{AppendError, Head, LogError};
 use super::table::{self, Column, StoreTable};
 use super::{OpenError, StoreError, Synchronous};
 use crate::Batch;
@@ -27,7 +27,7 @@ pub(super) enum Command {
     },
     Append {
         store: Arc<StoreTable>,
-        expected: Tip,
+        expected: Head,
         batches: Vec<Arc<Batch>>,
         reply: oneshot::Sender<Result<(), AppendError>>,
     },
@@ -147,18 +147,18 @@ fn in_savepoint<T, E: From<LogError>>(
 fn append(
     connection: &Connection,
     store: &StoreTable,
-    expected: Tip,
+    expected: Head,
     batches: &[Arc<Batch>],
 ) -> Result<(), AppendError> {
     let failed = |error: rusqlite::Error| AppendError::Log(LogError::nothing_stored(error));
-    let tip = table::tip(connection, store).map_err(failed)?;
-    if tip.head != expected.head {
+    let head = table::head(connection, store).map_err(failed)?;
+    if head.seq_num != expected.seq_num {
         return Err(AppendError::HeadMoved);
     }
     insert(connection, store, batches).map_err(failed)?;
     let gaps: u64 = batches.iter().map(|batch| batch.gaps()).sum();
     if gaps > 0 {
-        let gaps = i64::try_from(tip.gaps + gaps).map_err(LogError::nothing_stored)?;
+        let gaps = i64::try_from(head.gaps + gaps).map_err(LogError::nothing_stored)?;
         connection
             .prepare_cached("UPDATE livestore_stores SET gaps = ?1 WHERE store_id = ?2")
             .and_then(|mut update| update.execute((gaps, &store.store_id)))

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use livestore_sync_server::Batch;
-use livestore_sync_server::event_log::{AppendError, EventLog, LogError, Page, Tip};
+use livestore_sync_server::event_log::{AppendError, EventLog, LogError, Page, Head};
 use livestore_sync_server::protocol::{ItemFormat, PulledEvent, SeqNum};
 use tokio::runtime::Runtime;
 
@@ -22,11 +22,11 @@ impl<L: EventLog> EventLog for OnRuntime<L> {
         self.runtime.block_on(self.log.backend_id())
     }
 
-    async fn tip(&self) -> Result<Tip, LogError> {
-        self.runtime.block_on(self.log.tip())
+    async fn head(&self) -> Result<Head, LogError> {
+        self.runtime.block_on(self.log.head())
     }
 
-    async fn append(&self, expected: Tip, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
+    async fn append(&self, expected: Head, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
         self.runtime.block_on(self.log.append(expected, batches))
     }
 

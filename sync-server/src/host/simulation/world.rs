@@ -238,11 +238,11 @@ impl<L: EventLog> World<L> {
     }
 
     fn append_elsewhere(&mut self, events: i64) {
-        let tip = now(self.log.tip()).expect("the log itself does not fail");
-        let events = chain(tip.head, events, 0, "event", "elsewhere", self.offered.len());
+        let head = now(self.log.head()).expect("the log itself does not fail");
+        let events = chain(head.seq_num, events, 0, "event", "elsewhere", self.offered.len());
         let time = livestore_sync_server::iso_timestamp(self.now_ms.load(Ordering::Relaxed));
         let batch = Arc::new(Batch::new(events.clone().into(), time));
-        now(self.log.append(tip, vec![batch])).expect("the log itself does not fail");
+        now(self.log.append(head, vec![batch])).expect("the log itself does not fail");
         self.offered.push(Offered { events, acknowledged: true, rejected: false });
     }
 
