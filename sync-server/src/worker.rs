@@ -22,6 +22,7 @@
 //! see [`Storage`].
 
 mod attachment;
+mod event_log;
 mod internal;
 mod sweep;
 
@@ -48,6 +49,8 @@ mod socket;
 #[cfg(target_family = "wasm")]
 mod stored;
 
+#[cfg(target_family = "wasm")]
+pub use self::event_log::{ReferenceRemains, WorkerLog};
 #[cfg(target_family = "wasm")]
 pub use self::front::{
     SyncRequest, SyncWorker, handle_sync_request, handle_websocket, make_worker, match_sync_request,

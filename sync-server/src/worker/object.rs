@@ -24,12 +24,13 @@ use worker::{
 use super::attachment::{Attachment, Fixed};
 use super::call::Call;
 use super::callers::{Callers, Joined};
+use super::event_log::{ReferenceRemains, WorkerLog};
 use super::http::{Asked, failure, text};
 use super::internal::{self, Internal};
 use super::socket::Socket;
 use super::sweep::{self, PARKED_LOOK_MS, PARKED_LOOKS, SWEEP_MS, Seen, Verdict};
 use super::{ObjectOptions, log, panic, stored};
-use crate::event_log::{D1Log, Left, LogError, ObjectLog, WorkerLog};
+use crate::event_log::LogError;
 use crate::host::calls::{PushCall, Spawn, handle_text, run_pushes};
 use crate::host::exchange::{self, FRAMES_WAITING_MAX, Framing};
 use crate::host::runtime::{sleep, spawn};
@@ -230,10 +231,10 @@ impl Body {
         if let Some((binding, required)) = self.options.storage.d1_binding() {
             match self.env.d1(binding) {
                 // Nobody asked for D1: the binding may be newer than the log, or the app's.
-                Ok(_) if !required && ObjectLog::exists(&storage, store_id) => {}
+                Ok(_) if !required && WorkerLog::exists_in_object(&storage, store_id)? => {}
                 Ok(database) => {
-                    let left = Left::find(&storage, store_id).await?;
-                    return Ok(WorkerLog::D1(D1Log::open(database, store_id, &created_at, left).await?));
+                    let remains = ReferenceRemains::find(&storage, store_id).await?;
+                    return WorkerLog::open_d1(database, store_id, &created_at, remains).await;
                 }
                 Err(error) if required => {
                     return Err(LogError::nothing_stored(format!("the D1 binding {binding}: {error}")));
@@ -241,7 +242,7 @@ impl Body {
                 Err(_) => {}
             }
         }
-        Ok(WorkerLog::Object(ObjectLog::open(&storage, store_id, &created_at).await?))
+        WorkerLog::open_object(&storage, store_id, &created_at).await
     }
 
     /// The open sockets with what they carry.

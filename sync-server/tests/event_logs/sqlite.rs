@@ -177,8 +177,8 @@ async fn an_append_that_fails_does_not_spoil_its_neighbours() {
     let file = open(folder.path()).await;
     let (good, bad) = (store(&file, "good").await, store(&file, "bad").await);
     append(&bad, batch("b", 0, 5)).await.expect("appends");
-    let root = Head { seq_num: SeqNum::ROOT, gaps: 0 };
-    let at = Head { seq_num: seq(5), gaps: 0 };
+    let root = Head::EMPTY;
+    let at = Head::new(seq(5), 0);
     let (stale, repeated, fine) = tokio::join!(
         bad.append(root, vec![batch("b", 0, 1)]),
         bad.append(at, vec![batch("b", 5, 9), batch("b", 5, 6)]),
