@@ -188,3 +188,29 @@ impl<L: EventLog> EventLog for Arc<L> {
         (**self).count(after)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use livestore_sync_protocol::{Args, Event};
+
+    use super::*;
+
+    #[test]
+    fn a_head_moves_by_what_is_appended() {
+        let at = |number| SeqNum::new(number).expect("safe");
+        let batch = |parent, number| {
+            let event = Event {
+                name: "n".into(),
+                args: Args::default(),
+                seq_num: at(number),
+                parent_seq_num: at(parent),
+                client_id: "c".into(),
+                session_id: "s".into(),
+            };
+            Arc::new(Batch::new([event].into(), String::new()))
+        };
+        assert_eq!(Head::EMPTY.after(&[]), Head::EMPTY);
+        assert_eq!(Head::EMPTY.after(&[batch(0, 1), batch(1, 2)]), Head::new(at(2), 0));
+        assert_eq!(Head::new(at(2), 7).after(&[batch(2, 10), batch(10, 13)]), Head::new(at(13), 7 + 7 + 2));
+    }
+}

@@ -34,7 +34,7 @@ async fn stores_share_commits() {
         logs.push(store(&file, &id.to_string()).await);
     }
 
-    // While somebody else has the file, all appends come to wait for the writer.
+    // While another connection has the file locked, all appends come to wait for the writer.
     let mut other = Connection::open(folder.path().join("livestore-sync.db")).expect("opens");
     let held = other.transaction_with_behavior(TransactionBehavior::Immediate).expect("locks");
     let before = commits(folder.path());
