@@ -39,8 +39,6 @@ pub(crate) const HEAD_MOVED: &str = "the head moved";
 /// An event's columns, in the order in which all statements write and read them.
 const COLUMNS: &str = r#""seqNum", "parentSeqNum", "name", "args", "createdAt", "clientId", "sessionId""#;
 
-const COLUMN_COUNT: usize = 7;
-
 /// Makes the table of a store, as the reference does (`PERSISTENCE_FORMAT_VERSION` 7). A table that the
 /// reference left behind stays as it is and is used.
 pub(crate) fn create_table(table: &Identifier) -> String {
@@ -76,14 +74,14 @@ pub(crate) fn head(table: &Identifier) -> String {
 
 /// Appends one event. Binds its columns.
 pub(crate) fn insert_row(table: &Identifier) -> String {
-    let values: Vec<_> = (1..=COLUMN_COUNT).map(|column| format!("?{column}")).collect();
-    format!("INSERT INTO {table} ({COLUMNS}) VALUES ({})", values.join(", "))
+    format!("INSERT INTO {table} ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
 }
 
 /// Appends the events of one of `documents`. Binds it.
 pub(crate) fn insert_document(table: &Identifier) -> String {
-    let values: Vec<_> = (0..COLUMN_COUNT).map(|column| format!("value->>{column}")).collect();
-    format!("INSERT INTO {table} ({COLUMNS}) SELECT {} FROM json_each(?1)", values.join(", "))
+    format!(
+        "INSERT INTO {table} ({COLUMNS}) SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6 FROM json_each(?1)"
+    )
 }
 
 /// Appends the events of one of `documents` if the head is still the expected one, else changes no row. Binds
