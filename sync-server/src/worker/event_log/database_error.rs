@@ -12,6 +12,9 @@ pub(super) enum DatabaseError {
     /// Refused, nothing is stored: a table does not exist.
     #[error("{0}")]
     NoSuchTable(String),
+    /// There is no database, nothing is stored: the object's class has no SQLite.
+    #[error("the object has no SQLite: list its class in new_sqlite_classes, or bind a D1 database ({0})")]
+    NoSqlite(String),
     /// Refused, nothing is stored: [`guard`](crate::event_log::sql::guard) says that the head is another.
     #[error("{0}")]
     HeadMoved(String),
@@ -26,10 +29,11 @@ pub(super) enum DatabaseError {
 impl From<DatabaseError> for LogError {
     fn from(error: DatabaseError) -> Self {
         match error {
-            DatabaseError::NoSuchTable(_) | DatabaseError::HeadMoved(_) | DatabaseError::Refused(_) => {
-                Self::nothing_stored(error)
-            }
             DatabaseError::Lost(_) => Self::unknown_outcome(error),
+            DatabaseError::NoSuchTable(_)
+            | DatabaseError::NoSqlite(_)
+            | DatabaseError::HeadMoved(_)
+            | DatabaseError::Refused(_) => Self::nothing_stored(error),
         }
     }
 }
@@ -54,8 +58,10 @@ pub(super) fn of_d1(text: String) -> DatabaseError {
 
 /// An error of the SQLite in an object. It runs in the object's process, so there is no way on which an answer
 /// could be lost: what throws has stored nothing. (If the disk fails, the platform resets the object instead.)
+///
+/// A class without SQLite has `storage.sql` all the same; only its methods fail.
 pub(super) fn of_object(text: String) -> DatabaseError {
-    refusal(text)
+    if text.contains("SQL is not enabled") { DatabaseError::NoSqlite(text) } else { refusal(text) }
 }
 
 const NO_SUCH_TABLE: &str = "no such table";
@@ -127,6 +133,8 @@ mod tests {
     fn an_object_has_answered_whatever_it_says() {
         let text = "Wrong number of parameter bindings for SQL query.";
         assert_eq!(of_object(text.into()), DatabaseError::Refused(text.into()));
+        let disabled = "SQL is not enabled for this Durable Object class. To enable it, change `new_classes` to `new_sqlite_classes` within the 'migrations' field in your wrangler.jsonc or wrangler.toml file.";
+        assert_eq!(of_object(disabled.into()), DatabaseError::NoSqlite(disabled.into()));
     }
 
     #[test]

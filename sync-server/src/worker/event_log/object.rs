@@ -42,11 +42,11 @@ fn failed(error: JsValue) -> DatabaseError {
 }
 
 impl ObjectDatabase {
-    /// `None` when the object's class has no SQLite: `storage.sql` throws there.
-    pub(super) fn of(storage: &Storage) -> Option<Self> {
+    /// The object's SQLite. Where its class has none, every statement is [`DatabaseError::NoSqlite`].
+    pub(super) fn of(storage: &Storage) -> Result<Self, DatabaseError> {
         let storage: &JsValue = storage.as_raw().as_ref();
-        let sql = Reflect::get(storage, &JsValue::from("sql")).ok()?;
-        sql.is_object().then(|| Self { storage: storage.clone(), sql })
+        let sql = Reflect::get(storage, &JsValue::from("sql")).map_err(failed)?;
+        Ok(Self { storage: storage.clone(), sql })
     }
 
     /// The rows that a statement yields, at once.

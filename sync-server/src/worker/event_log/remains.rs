@@ -23,10 +23,7 @@ impl ReferenceRemains {
     ///
     /// [`LogError`] when the object's storage fails.
     pub async fn find(storage: &Storage, store_id: &str) -> Result<Option<Self>, LogError> {
-        let backend_id = match ObjectDatabase::of(storage) {
-            Some(database) => backend_id(&database, store_id)?,
-            None => None,
-        };
+        let backend_id = backend_id(&ObjectDatabase::of(storage)?, store_id)?;
         if backend_id.is_some() {
             return Ok(Some(Self { backend_id }));
         }
@@ -39,11 +36,11 @@ impl ReferenceRemains {
 /// Where the reference 0.3.1 keeps the head of a store that anything was pushed to.
 const V03_HEAD_KEY: &str = "currentHead";
 
-/// The id by which the reference 0.4.0 knew the store. Most objects have no such table.
+/// The id by which the reference 0.4.0 knew the store. Most objects have no such table, and some no SQLite.
 pub(super) fn backend_id(database: &ObjectDatabase, store_id: &str) -> Result<Option<String>, DatabaseError> {
     match database.rows(statement("SELECT backendId FROM context_7 WHERE storeId = ?1", [store_id.into()])) {
         Ok(rows) => Ok(rows.first().and_then(|row| row.get(0).as_string())),
-        Err(DatabaseError::NoSuchTable(_)) => Ok(None),
+        Err(DatabaseError::NoSuchTable(_) | DatabaseError::NoSqlite(_)) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -13,6 +13,7 @@ use worker::{D1Database, Storage};
 
 use super::d1::D1;
 use super::database::{Database, Value, number, seq_num, statement, text, unexpected};
+use super::database_error::DatabaseError;
 use super::object::ObjectDatabase;
 use super::opening;
 use super::remains::{self, ReferenceRemains};
@@ -64,11 +65,7 @@ impl WorkerLog {
     /// [`LogError`] when the database fails, or when the object's class has none: it must be listed in
     /// `new_sqlite_classes` of the wrangler configuration.
     pub async fn open_object(storage: &Storage, store_id: &str, created_at: &str) -> Result<Self, LogError> {
-        let database = ObjectDatabase::of(storage).ok_or_else(|| {
-            LogError::nothing_stored(
-                "the object has no SQLite: list its class in new_sqlite_classes, or bind a D1 database",
-            )
-        })?;
+        let database = ObjectDatabase::of(storage)?;
         // An object holds one store, so that any table of that name in it is the store's.
         let remains = ReferenceRemains { backend_id: remains::backend_id(&database, store_id)? };
         Self::open(Box::new(database), store_id, created_at, Some(remains)).await
@@ -81,12 +78,13 @@ impl WorkerLog {
     /// [`LogError`] when the database fails. That must not pass for "no": the store would get a second log
     /// elsewhere.
     pub fn exists_in_object(storage: &Storage, store_id: &str) -> Result<bool, LogError> {
-        let (Some(database), Some(table)) = (ObjectDatabase::of(storage), table_name::candidates(store_id).next())
-        else {
-            return Ok(false);
-        };
+        let Some(table) = table_name::candidates(store_id).next() else { return Ok(false) };
         let find = statement("SELECT 1 FROM sqlite_master WHERE name = ?1", [table.as_str().into()]);
-        Ok(!database.rows(find)?.is_empty())
+        match ObjectDatabase::of(storage)?.rows(find) {
+            Ok(rows) => Ok(!rows.is_empty()),
+            Err(DatabaseError::NoSqlite(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn open(
