@@ -1,3 +1,6 @@
+//! A log that fails on demand, for tests of what is built on logs: this crate's and an app's. Wraps any log and
+//! decides nothing but whether a call fails.
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,7 +26,7 @@ pub enum Operation {
     Count,
 }
 
-/// How a call fails. A call that only reads fails in the same way whichever it is.
+/// How a call fails. For a call that only reads, all three are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing is stored, and the error says so.
@@ -34,7 +37,7 @@ pub enum Fault {
     LostAfter,
 }
 
-/// Which upcoming calls fail. Clones share one plan, so that a test keeps one and the log another.
+/// Which of the next calls fail. Clones share one plan: a test keeps one and gives the log another.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Mutex<HashMap<Operation, VecDeque<Option<Fault>>>>>);
 

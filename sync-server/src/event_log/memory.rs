@@ -1,3 +1,5 @@
+//! The log in memory, for tests and trials. What it refuses, and when, is what the databases do.
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use livestore_sync_protocol::{ChunkBuilder, Event, EventRow, ItemFormat, PulledEvent, SeqNum};
@@ -30,8 +32,8 @@ fn above(rows: &[(Event, Arc<Batch>)], after: SeqNum) -> &[(Event, Arc<Batch>)] 
 }
 
 fn head(rows: &[(Event, Arc<Batch>)]) -> Head {
-    let head = rows.last().map_or(SeqNum::ROOT, |(event, _)| event.seq_num);
-    Head { seq_num: head, gaps: head.get().unsigned_abs() - rows.len() as u64 }
+    let last = rows.last().map_or(SeqNum::ROOT, |(event, _)| event.seq_num);
+    Head::new(last, last.get().unsigned_abs() - rows.len() as u64)
 }
 
 fn numbers(batches: &[Arc<Batch>]) -> impl Iterator<Item = SeqNum> {
@@ -74,7 +76,7 @@ impl EventLog for MemoryLog {
             builder.push(&EventRow::new(event, batch.created_at()));
             read += 1;
         }
-        Ok(Page { chunks: builder.finish(), more: read < rows.len() })
+        Ok(Page::new(builder.finish(), read < rows.len()))
     }
 
     async fn events(&self, after: SeqNum, last: SeqNum, limit: u32) -> Result<Vec<PulledEvent>, LogError> {

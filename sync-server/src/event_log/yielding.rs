@@ -1,3 +1,6 @@
+//! A log that lets other tasks run in the middle of its calls, for tests of what is built on logs. A log in
+//! memory answers without ever waiting, so races that a real database allows would not happen with it.
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;

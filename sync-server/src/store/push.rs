@@ -184,7 +184,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
                 return self.answer_stale(head, stale).await;
             }
             let batches: Vec<_> = fitting.iter().map(|queued| Arc::clone(&queued.batch)).collect();
-            let next = next_head(head, &batches);
+            let next = head.after(&batches);
             // Until the log says otherwise, what it holds is not known.
             core.head = None;
             match self.log.append(head, batches).await {
@@ -285,12 +285,6 @@ fn chain(head: SeqNum, group: Vec<Queued>) -> (Vec<Queued>, Vec<Queued>) {
 fn merge(mut fitting: Vec<Queued>, stale: Vec<Queued>) -> Vec<Queued> {
     fitting.extend(stale);
     fitting
-}
-
-fn next_head(head: Head, batches: &[Arc<Batch>]) -> Head {
-    let seq_num = batches.last().map_or(head.seq_num, |batch| batch.last());
-    let gaps = batches.iter().map(|batch| batch.gaps()).sum::<u64>();
-    Head { seq_num, gaps: head.gaps + gaps }
 }
 
 #[cfg(test)]

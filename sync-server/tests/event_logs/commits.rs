@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use livestore_sync_server::event_log::{EventLog, Head, SqliteFile, Synchronous};
-use livestore_sync_server::protocol::SeqNum;
 use rusqlite::{Connection, TransactionBehavior};
 use tempfile::TempDir;
 
@@ -35,11 +34,11 @@ async fn stores_share_commits() {
         logs.push(store(&file, &id.to_string()).await);
     }
 
-    // While somebody else has the file, all appends come to wait for the writer.
+    // While another connection has the file locked, all appends come to wait for the writer.
     let mut other = Connection::open(folder.path().join("livestore-sync.db")).expect("opens");
     let held = other.transaction_with_behavior(TransactionBehavior::Immediate).expect("locks");
     let before = commits(folder.path());
-    let root = Head { seq_num: SeqNum::ROOT, gaps: 0 };
+    let root = Head::EMPTY;
     let mut appends: Vec<_> = logs.iter().map(|log| Box::pin(log.append(root, vec![batch("a", 0, 10)]))).collect();
     for append in &mut appends {
         let waits = std::future::poll_fn(|context| std::task::Poll::Ready(append.as_mut().poll(context).is_pending()));

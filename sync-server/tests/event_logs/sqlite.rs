@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 pub(crate) const CREATED_AT: &str = "2026-11-21T00:14:31.259Z";
 
-/// Opens the file as soon as whoever had it has let go: its last owner does so in a thread of its own.
+/// Opens the file, which may still be in use: a writer thread closes it some time after its last owner is dropped.
 pub(crate) async fn open(folder: &Path) -> SqliteFile {
     loop {
         match SqliteFile::open(folder, Synchronous::Off) {
@@ -177,15 +177,17 @@ async fn an_append_that_fails_does_not_spoil_its_neighbours() {
     let file = open(folder.path()).await;
     let (good, bad) = (store(&file, "good").await, store(&file, "bad").await);
     append(&bad, batch("b", 0, 5)).await.expect("appends");
-    let root = Head { seq_num: SeqNum::ROOT, gaps: 0 };
-    let at = Head { seq_num: seq(5), gaps: 0 };
+    let root = Head::EMPTY;
+    let at = Head::new(seq(5), 0);
     let (stale, repeated, fine) = tokio::join!(
         bad.append(root, vec![batch("b", 0, 1)]),
         bad.append(at, vec![batch("b", 5, 9), batch("b", 5, 6)]),
         good.append(root, vec![batch("g", 0, 2)]),
     );
     assert!(matches!(stale, Err(AppendError::HeadMoved)), "{stale:?}");
-    assert!(matches!(repeated, Err(AppendError::Log(LogError::NothingStored(_)))), "{repeated:?}");
+    let Err(AppendError::Log(LogError::NothingStored(source))) = &repeated else { panic!("{repeated:?}") };
+    let source = source.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+    assert_eq!(source, Some(rusqlite::ErrorCode::ConstraintViolation), "{repeated:?}");
     fine.expect("appends");
     assert_eq!((clients(&good).await.len(), clients(&bad).await.len()), (2, 5));
 }

@@ -1,3 +1,5 @@
+//! What an append promises.
+
 use std::sync::Arc;
 
 use livestore_sync_protocol::limits::BATCH_EVENTS_MAX;
@@ -86,11 +88,11 @@ pub async fn batches_are_stored_together(log: &impl EventLog) {
 /// An append at another head than the log's is [`AppendError::HeadMoved`].
 pub async fn a_stale_head_changes_nothing(log: &impl EventLog) {
     let stored = [run(0, 5)];
-    let ahead = Head { seq_num: seq(1), gaps: 0 };
+    let ahead = Head::new(seq(1), 0);
     assert_moved(log.append(ahead, vec![run(1, 2)]).await);
     append(log, &stored).await.expect("appends");
     for head in [0, 4, 6, 100] {
-        let stale = Head { seq_num: seq(head), gaps: 0 };
+        let stale = Head::new(seq(head), 0);
         assert_moved(log.append(stale, vec![run(head, head + 1)]).await);
         // Also where the numbers would be free.
         assert_moved(log.append(stale, vec![run(200, 201)]).await);
@@ -140,7 +142,7 @@ pub async fn a_stale_head_changes_nothing_of_a_large_commit(log: &impl EventLog)
     let stored = [run(0, 5)];
     append(log, &stored).await.expect("appends");
     for head in [0, 3, 16, 100] {
-        let stale = Head { seq_num: seq(head), gaps: 0 };
+        let stale = Head::new(seq(head), 0);
         assert_moved(log.append(stale, vec![large(head), batch(chain(head + 11, [head + 20]))]).await);
         assert_holds(log, &stored).await;
     }
@@ -165,7 +167,7 @@ pub async fn gaps_are_counted(log: &impl EventLog) {
         let next = batch(chain(parent, numbers));
         append(log, &[Arc::clone(&next)]).await.expect("appends");
         stored.push(next);
-        assert_eq!(head_of(log).await, Head { seq_num: seq(head), gaps });
+        assert_eq!(head_of(log).await, Head::new(seq(head), gaps));
         assert_holds(log, &stored).await;
     }
 }

@@ -1,3 +1,5 @@
+//! What reads promise.
+
 use std::sync::Arc;
 
 use livestore_sync_protocol::limits::{CHUNK_BYTES_MAX, CHUNK_EVENTS_MAX, EVENT_BYTES_MAX};

@@ -1,3 +1,5 @@
+//! Events, batches and readings for the suite.
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -104,7 +106,7 @@ pub(super) async fn assert_holds(log: &impl EventLog, batches: &[Arc<Batch>]) {
     let expected = pulled(batches);
     let head = expected.last().map_or(SeqNum::ROOT, |last| last.event.seq_num);
     let gaps = head.get().unsigned_abs() - expected.len() as u64;
-    assert_eq!(head_of(log).await, Head { seq_num: head, gaps });
+    assert_eq!(head_of(log).await, Head::new(head, gaps));
     assert_eq!(log.count(SeqNum::ROOT).await.expect("counts"), expected.len() as u64);
     let limit = u32::try_from(expected.len() + 1).expect("few events");
     assert_eq!(log.events(SeqNum::ROOT, SeqNum::MAX, limit).await.expect("reads"), expected);
