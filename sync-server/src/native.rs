@@ -4,9 +4,11 @@
 //! [`Server::router`] in an app of your own.
 
 mod clients;
+mod options;
 mod outbox;
 mod server;
 mod socket;
 mod stores;
 
-pub use self::server::{Builder, Limits, Server};
+pub use self::options::{Builder, Limits};
+pub use self::server::Server;

@@ -1,5 +1,4 @@
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -18,11 +17,12 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::clients::{ClientsFile, SAVE_DELAY};
+use super::options::{Builder, Limits};
 use super::socket::{self, Home};
 use super::stores::{NativeStore, Stores};
-use crate::event_log::{OpenError, SqliteFile, StoreError, Synchronous};
+use crate::event_log::{OpenError, SqliteFile, StoreError};
 use crate::host::exchange::{self, FRAMES_WAITING_MAX, Framing};
-use crate::host::{FRAME_BYTES_MAX, guarded};
+use crate::host::guarded;
 use crate::protocol::Generation;
 use crate::protocol::target::Target;
 use crate::request::{self, Parts, Refused, Route, route};
@@ -37,112 +37,6 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a socket reads at once. It is cleared before each read, so that the library's 128 KiB would
 /// cost more than all else when frames are small.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
-
-/// What one server takes.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Size of one WebSocket frame or HTTP body, in bytes.
-    pub frame_bytes_max: usize,
-    /// WebSockets and HTTP requests at once.
-    pub connections_max: usize,
-    /// Stores in the data file.
-    pub stores_max: u32,
-    /// Bytes that may wait for one WebSocket before it is closed as too slow.
-    pub queue_bytes_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            frame_bytes_max: FRAME_BYTES_MAX,
-            connections_max: 10_000,
-            stores_max: 100_000,
-            queue_bytes_max: 32 * 1024 * 1024,
-        }
-    }
-}
-
-/// Settings of a [`Server`].
-pub struct Builder<H> {
-    data: PathBuf,
-    synchronous: Synchronous,
-    hooks: H,
-    limits: Limits,
-    cors: bool,
-}
-
-impl Server<()> {
-    /// A server that keeps its data in this folder, allows everything and has the default limits.
-    #[must_use]
-    pub fn builder(data: impl AsRef<Path>) -> Builder<()> {
-        Builder {
-            data: data.as_ref().to_owned(),
-            synchronous: Synchronous::default(),
-            hooks: (),
-            limits: Limits::default(),
-            cors: false,
-        }
-    }
-}
-
-impl<H: Hooks> Builder<H> {
-    /// The app's hooks.
-    #[must_use]
-    pub fn hooks<N: Hooks>(self, hooks: N) -> Builder<N> {
-        let Self { data, synchronous, limits, cors, hooks: _ } = self;
-        Builder { data, synchronous, hooks, limits, cors }
-    }
-
-    /// When a push counts as durable; the disk must have it, unless this says otherwise.
-    #[must_use]
-    pub fn synchronous(mut self, synchronous: Synchronous) -> Self {
-        self.synchronous = synchronous;
-        self
-    }
-
-    /// The limits.
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Whether browsers on other origins may use the http transport.
-    #[must_use]
-    pub fn cors(mut self, cors: bool) -> Self {
-        self.cors = cors;
-        self
-    }
-
-    /// Opens the data file.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`], also when another process uses the folder.
-    pub fn build(self) -> Result<Server<H>, OpenError> {
-        let Self { data, synchronous, hooks, limits, cors } = self;
-        let file = SqliteFile::open(&data, synchronous)?;
-        let (hooks, clock) = (Arc::new(hooks), Arc::new(system_clock) as Arc<dyn Clock>);
-        Ok(Server(Arc::new(Inner {
-            stores: Stores::new(
-                file,
-                ClientsFile::open(&data),
-                Arc::clone(&hooks),
-                Arc::clone(&clock),
-                limits.stores_max,
-            ),
-            hooks,
-            clock,
-            limits,
-            cors,
-            connections: Arc::new(Semaphore::new(limits.connections_max)),
-            sockets: TaskTracker::new(),
-            pushes: TaskTracker::new(),
-            stopping: CancellationToken::new(),
-            saving: Once::new(),
-        })))
-    }
-}
 
 #[expect(clippy::disallowed_methods, reason = "the one place where the native server asks for the time")]
 fn system_clock() -> u64 {
@@ -173,6 +67,31 @@ struct Inner<H> {
 }
 
 impl<H: Hooks> Server<H> {
+    /// A server with these settings. Opens the data file.
+    pub(super) fn open(settings: Builder<H>) -> Result<Self, OpenError> {
+        let Builder { data, synchronous, hooks, limits, cors } = settings;
+        let file = SqliteFile::open(&data, synchronous)?;
+        let (hooks, clock) = (Arc::new(hooks), Arc::new(system_clock) as Arc<dyn Clock>);
+        Ok(Server(Arc::new(Inner {
+            stores: Stores::new(
+                file,
+                ClientsFile::open(&data),
+                Arc::clone(&hooks),
+                Arc::clone(&clock),
+                limits.stores_max,
+            ),
+            hooks,
+            clock,
+            limits,
+            cors,
+            connections: Arc::new(Semaphore::new(limits.connections_max)),
+            sockets: TaskTracker::new(),
+            pushes: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            saving: Once::new(),
+        })))
+    }
+
     /// The routes, for an app of your own: as its fallback, or nested below a path. Call
     /// [`shutdown`](Self::shutdown) when the app stops.
     pub fn router(&self) -> Router {
