@@ -37,3 +37,4 @@ pub use platform::{BoxFuture, MaybeSend, MaybeSync, iso_timestamp, new_backend_i
 use platform::{Clock, connection_id};
 use session::{Delivery, Input, Proof, Session};
 use store::{PullSink, Pushed, Store};
+pub use uuid::Uuid;

@@ -26,7 +26,7 @@ use crate::host::guarded;
 use crate::protocol::Generation;
 use crate::protocol::target::Target;
 use crate::request::{self, Parts, Refused, Route, route};
-use crate::{Clock, Connection, Hooks, Proof, Session, Transport, connection_id, iso_timestamp};
+use crate::{Clock, Connection, Hooks, Proof, Session, Transport, connection_id};
 
 /// How long admitted pushes and closing handshakes may take when the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -212,18 +212,15 @@ impl<H: Hooks> Server<H> {
             .try_acquire_owned()
             .map_err(|_| text_response(503, "This server has as many connections as it may. Try again later."))?;
         let now_ms = self.0.clock.now_ms();
-        let connection = Arc::new(Connection {
-            id: connection_id(now_ms),
-            connected_at: iso_timestamp(now_ms),
-            store_id: target.store_id.into(),
-            payload: target.payload,
-            headers: headers
-                .iter()
-                .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-                .collect(),
-            transport,
-            generation,
-        });
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect();
+        let (id, store_id) = (connection_id(now_ms), target.store_id.into());
+        let connection = Connection::new(id, store_id, transport, generation, now_ms)
+            .with_payload(target.payload)
+            .with_headers(headers);
+        let connection = Arc::new(connection);
         let valid = guarded(self.0.hooks.validate_payload(Arc::clone(&connection))).await;
         if let Err(error) = valid.and_then(|valid| valid) {
             return Err(text_response(400, error.to_string()));

@@ -167,16 +167,8 @@ fn origin(request_id: &str) -> Origin {
 }
 
 fn context() -> HookContext {
-    let connection = Connection {
-        id: Uuid::nil(),
-        connected_at: String::new(),
-        store_id: "store".into(),
-        payload: None,
-        headers: Vec::new(),
-        transport: Transport::Ws,
-        generation: Generation::V04,
-    };
-    HookContext { connection: Arc::new(connection), generation: Generation::V04 }
+    let connection = Connection::new(Uuid::nil(), "store".into(), Transport::Ws, Generation::V04, 0);
+    HookContext::new(Arc::new(connection), Generation::V04)
 }
 
 fn seq(number: i64) -> SeqNum {

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::session::Snapshot;
-use crate::{Connection, Transport, iso_timestamp};
+use crate::{Connection, Transport};
 
 /// What the platform takes (workerd's `MAX_ATTACHMENT_SIZE` of 16,384 bytes), less its own framing.
 pub(super) const ATTACHMENT_BYTES_MAX: usize = 16_384 - 64;
@@ -49,15 +49,11 @@ impl Fixed {
     }
 
     pub(super) fn connection(&self) -> Connection {
-        Connection {
-            id: self.connection,
-            connected_at: iso_timestamp(self.connected_ms),
-            store_id: Arc::from(self.store_id.as_str()),
-            payload: self.payload.clone(),
-            headers: self.headers.clone(),
-            transport: Transport::Ws,
-            generation: if self.v03 { Generation::V03 } else { Generation::V04 },
-        }
+        let generation = if self.v03 { Generation::V03 } else { Generation::V04 };
+        let store_id = Arc::from(self.store_id.as_str());
+        Connection::new(self.connection, store_id, Transport::Ws, generation, self.connected_ms)
+            .with_payload(self.payload.clone())
+            .with_headers(self.headers.clone())
     }
 
     /// The text before the session's state; `None` when it leaves too little room for that. With it,
@@ -105,15 +101,9 @@ mod tests {
 
     fn fixed(payload_bytes: usize, filler: &str) -> Fixed {
         let payload = format!("{:?}", filler.repeat(payload_bytes));
-        let connection = Connection {
-            id: Uuid::from_u128(1),
-            connected_at: String::new(),
-            store_id: "store".into(),
-            payload: RawValue::from_string(payload).ok(),
-            headers: vec![("cookie".into(), "a=b".into())],
-            transport: Transport::Ws,
-            generation: Generation::V04,
-        };
+        let connection = Connection::new(Uuid::from_u128(1), "store".into(), Transport::Ws, Generation::V04, 5)
+            .with_payload(RawValue::from_string(payload).ok())
+            .with_headers(vec![("cookie".into(), "a=b".into())]);
         Fixed::new(&connection, 5, "0123456789abcdef".into())
     }
 
@@ -127,7 +117,7 @@ mod tests {
         assert_eq!((connection.id, &*connection.store_id), (Uuid::from_u128(1), "store"));
         assert_eq!(connection.payload.as_ref().map(|payload| payload.get().len()), Some(12));
         assert_eq!(connection.header("cookie"), Some("a=b"));
-        assert_eq!(connection.connected_at, "1970-01-01T00:00:00.005Z");
+        assert_eq!(connection.connected_at(), "1970-01-01T00:00:00.005Z");
         assert!(Session::restore(connection.id, read.session, SeqNum::ROOT).is_some());
     }
 

@@ -1,7 +1,5 @@
 //! What a call of a Durable Object says beside what the session makes of it.
 
-use std::sync::Arc;
-
 use livestore_sync_protocol::RequestId;
 use livestore_sync_protocol::limits::STORE_ID_BYTES_MAX;
 use livestore_sync_protocol::rpc::msgpack;
@@ -11,7 +9,7 @@ use worker::js_sys::Uint8Array;
 use worker::wasm_bindgen::JsValue;
 
 use crate::error::rpc_failure;
-use crate::{Connection, HookError, PullError, Transport, connection_id, iso_timestamp};
+use crate::{Connection, HookError, PullError, Transport, connection_id};
 
 /// A call. There is no connection and no URL: it says itself what those would.
 pub(super) struct Call {
@@ -48,15 +46,9 @@ impl Call {
     }
 
     pub(super) fn connection(self, now_ms: u64) -> Connection {
-        Connection {
-            id: connection_id(now_ms),
-            connected_at: iso_timestamp(now_ms),
-            store_id: Arc::from(self.store_id),
-            payload: self.payload,
-            headers: Vec::new(),
-            transport: Transport::DurableObject,
-            generation: self.request_id.generation(),
-        }
+        let (id, generation) = (connection_id(now_ms), self.request_id.generation());
+        Connection::new(id, self.store_id.into(), Transport::DurableObject, generation, now_ms)
+            .with_payload(self.payload)
     }
 
     /// The answer when the call cannot be made; its client tries again.

@@ -12,7 +12,7 @@ use super::options::BINDINGS;
 use super::{WorkerOptions, log};
 use crate::protocol::rpc::Transport as Parameter;
 use crate::request::{self, Parts, Refused, Route, route};
-use crate::{Connection, Hooks, Transport, connection_id, iso_timestamp};
+use crate::{Connection, Hooks, Transport, connection_id};
 
 /// A request that is one of a LiveStore client.
 #[derive(Debug)]
@@ -163,15 +163,10 @@ pub async fn handle_sync_request(
 
 async fn forward(request: Request, sync: SyncRequest, env: &Env, options: &WorkerOptions) -> Result<Response> {
     let now_ms = Date::now().as_millis();
-    let connection = Connection {
-        id: connection_id(now_ms),
-        connected_at: iso_timestamp(now_ms),
-        store_id: sync.target.store_id.into(),
-        payload: sync.target.payload,
-        headers: entries(request.headers()),
-        transport: sync.transport,
-        generation: sync.generation,
-    };
+    let (id, store_id) = (connection_id(now_ms), sync.target.store_id.into());
+    let connection = Connection::new(id, store_id, sync.transport, sync.generation, now_ms)
+        .with_payload(sync.target.payload)
+        .with_headers(entries(request.headers()));
     let connection = Arc::new(connection);
     if let Err(error) = Hooks::validate_payload(&*options.hooks, Arc::clone(&connection)).await {
         return text(400, error.to_string());

@@ -172,15 +172,10 @@ impl Body {
             let connected_ms = now_ms();
             Internal { connection: connection_id(connected_ms), connected_ms }
         });
-        let connection = Connection {
-            id: internal.connection,
-            connected_at: iso_timestamp(internal.connected_ms),
-            store_id: target.store_id.into(),
-            payload: target.payload,
-            headers: (self.options.forward_headers)(request.headers()),
-            transport,
-            generation,
-        };
+        let Internal { connection: id, connected_ms } = internal;
+        let connection = Connection::new(id, target.store_id.into(), transport, generation, connected_ms)
+            .with_payload(target.payload)
+            .with_headers((self.options.forward_headers)(request.headers()));
         match transport {
             Transport::Http => self.answer(&home, request, connection).await,
             Transport::Ws if asked.is_upgrade() => {

@@ -49,7 +49,7 @@ make_durable_object! {
 fn report(connection: &Connection) -> String {
     serde_json::json!({
         "connection": connection.id.to_string(),
-        "connectedAt": connection.connected_at,
+        "connectedAt": connection.connected_at(),
         "payload": connection.payload,
         "headers": connection.headers,
     })

@@ -133,15 +133,7 @@ impl<L: EventLog> Server<L> {
             Generation::V03 => Session::v03(id, Proof::Pongs, 0),
             Generation::V04 | Generation::Next => Session::rpc(id, now_ms),
         };
-        let connection = Arc::new(Connection {
-            id,
-            connected_at: String::new(),
-            store_id: "store".into(),
-            payload: None,
-            headers: Vec::new(),
-            transport: Transport::Ws,
-            generation,
-        });
+        let connection = Arc::new(Connection::new(id, "store".into(), Transport::Ws, generation, 0));
         let (pushes, waiting) = mpsc::unbounded_channel();
         let peer = Arc::new(Peer {
             number,
