@@ -23,9 +23,6 @@ use crate::{HookError, Store};
 /// A store whose events go to the sockets of a home.
 pub(crate) type HomeStore<L, H, K> = Store<L, H, Hub<K>>;
 
-/// Size of one WebSocket frame or HTTP body, in bytes, where nothing else is said.
-pub(crate) const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
-
 /// Close codes of RFC 6455 and its registry.
 pub(crate) const CLOSE_INVALID_UTF8: u16 = 1007;
 pub(crate) const CLOSE_TOO_LARGE: u16 = 1009;

@@ -16,6 +16,7 @@ mod hash;
 mod hooks;
 #[cfg(any(feature = "native", all(feature = "worker", target_family = "wasm")))]
 mod host;
+mod limits;
 #[cfg(feature = "native")]
 pub mod native;
 mod platform;
@@ -32,6 +33,8 @@ pub use event::Batch;
 use event::Origin;
 pub use event_log::EventLog;
 pub use hooks::{Connection, HookContext, HookFns, Hooks, Pull, Push, Transport};
+pub use http::{HeaderName, HeaderValue};
+pub use limits::Limits;
 pub use livestore_sync_protocol as protocol;
 pub use platform::{BoxFuture, MaybeSend, MaybeSync, iso_timestamp, new_backend_id};
 use platform::{Clock, connection_id};

@@ -10,5 +10,5 @@ mod server;
 mod socket;
 mod stores;
 
-pub use self::options::{Builder, Limits};
+pub use self::options::Builder;
 pub use self::server::Server;

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::clients::{ClientsFile, SAVE_DELAY};
-use super::options::{Builder, Limits};
+use super::options::Builder;
 use super::socket::{self, Home};
 use super::stores::{NativeStore, Stores};
 use crate::event_log::{OpenError, SqliteFile, StoreError};
@@ -26,7 +26,7 @@ use crate::host::guarded;
 use crate::protocol::Generation;
 use crate::protocol::target::Target;
 use crate::request::{self, Parts, Refused, Route, route};
-use crate::{Clock, Connection, Hooks, Proof, Session, Transport, connection_id};
+use crate::{Clock, Connection, Hooks, Limits, Proof, Session, Transport, connection_id};
 
 /// How long admitted pushes and closing handshakes may take when the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,7 +58,8 @@ struct Inner<H> {
     hooks: Arc<H>,
     clock: Arc<dyn Clock>,
     limits: Limits,
-    cors: bool,
+    enable_cors: bool,
+    response_headers: HeaderMap,
     connections: Arc<Semaphore>,
     sockets: TaskTracker,
     pushes: TaskTracker,
@@ -69,7 +70,7 @@ struct Inner<H> {
 impl<H: Hooks> Server<H> {
     /// A server with these settings. Opens the data file.
     pub(super) fn open(settings: Builder<H>) -> Result<Self, OpenError> {
-        let Builder { data, synchronous, hooks, limits, cors } = settings;
+        let Builder { data, synchronous, hooks, limits, enable_cors, response_headers } = settings;
         let file = SqliteFile::open(&data, synchronous)?;
         let (hooks, clock) = (Arc::new(hooks), Arc::new(system_clock) as Arc<dyn Clock>);
         Ok(Server(Arc::new(Inner {
@@ -83,7 +84,8 @@ impl<H: Hooks> Server<H> {
             hooks,
             clock,
             limits,
-            cors,
+            enable_cors,
+            response_headers,
             connections: Arc::new(Semaphore::new(limits.connections_max)),
             sockets: TaskTracker::new(),
             pushes: TaskTracker::new(),
@@ -167,9 +169,12 @@ impl<H: Hooks> Server<H> {
     }
 
     async fn respond(&self, request: Request) -> Response {
-        let cors = self.0.cors.then(|| cors_headers(request.headers()));
+        let cors = self.0.enable_cors.then(|| cors_headers(request.headers()));
         let mut response = self.answer(request).await;
         response.headers_mut().extend(cors.into_iter().flatten());
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().extend(self.0.response_headers.clone());
+        }
         response
     }
 
@@ -180,7 +185,7 @@ impl<H: Hooks> Server<H> {
             path: request.uri().path(),
             query: request.uri().query().unwrap_or_default(),
             upgrade: headers.get(header::UPGRADE).and_then(|value| value.to_str().ok()),
-            cors: self.0.cors,
+            cors: self.0.enable_cors,
         };
         match route(&parts) {
             Route::Info => request::INFO.into_response(),

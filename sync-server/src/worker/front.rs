@@ -63,7 +63,7 @@ impl SyncWorker {
     ///
     /// # Errors
     ///
-    /// Only what the platform fails on or [`WorkerOptions::modify_response`] returns.
+    /// Only what the platform fails on.
     pub async fn fetch(&self, request: Request, env: Env, context: Context) -> Result<Response> {
         let options = &self.options;
         let asked = Asked::new(&request)?;
@@ -76,7 +76,7 @@ impl SyncWorker {
             path,
             query: &asked.query,
             upgrade: asked.upgrade.as_deref(),
-            cors: options.cors,
+            cors: options.enable_cors,
         };
         let response = match SyncRequest::of(route(&parts)) {
             Ok(sync) => return handle_sync_request(request, sync, env, context, options).await,

@@ -48,23 +48,23 @@ pub(super) fn entries(headers: &Headers) -> Vec<(String, String)> {
 
 /// Adds what the options want to a response that is not the opening of a WebSocket.
 pub(super) fn finish(response: Response, options: &WorkerOptions, asked_headers: Option<String>) -> Result<Response> {
-    if response.status_code() == 101 {
+    if response.status_code() == 101 || (!options.enable_cors && options.response_headers.is_empty()) {
         return Ok(response);
     }
-    let mut response = response;
-    if options.cors {
-        // Those of a response that was fetched cannot be changed.
-        let headers = Headers::new();
-        for (name, value) in response.headers().entries() {
-            headers.append(&name, &value)?;
-        }
+    // Those of a response that was fetched cannot be changed.
+    let headers = Headers::new();
+    for (name, value) in response.headers().entries() {
+        headers.append(&name, &value)?;
+    }
+    if options.enable_cors {
         headers.set("access-control-allow-origin", "*")?;
         headers.set("access-control-allow-methods", "GET, POST, OPTIONS")?;
         headers.set("access-control-allow-headers", asked_headers.as_deref().unwrap_or("*"))?;
-        response = response.with_headers(headers);
     }
-    match &options.modify_response {
-        Some(modify) => modify(response),
-        None => Ok(response),
+    for (name, value) in &options.response_headers {
+        // JavaScript has a character for each byte.
+        let value: String = value.as_bytes().iter().copied().map(char::from).collect();
+        headers.set(name.as_str(), &value)?;
     }
+    Ok(response.with_headers(headers))
 }

@@ -33,7 +33,7 @@ use crate::event_log::{D1Log, Left, LogError, ObjectLog, WorkerLog};
 use crate::host::calls::{PushCall, Spawn, handle_text, run_pushes};
 use crate::host::exchange::{self, FRAMES_WAITING_MAX, Framing};
 use crate::host::runtime::{sleep, spawn};
-use crate::host::{CLOSE_INTERNAL, CLOSE_INVALID_UTF8, CLOSE_TOO_LARGE, FRAME_BYTES_MAX, HomeStore, Hub, Link, Peer};
+use crate::host::{CLOSE_INTERNAL, CLOSE_INVALID_UTF8, CLOSE_TOO_LARGE, HomeStore, Hub, Link, Peer};
 use crate::host::{likeness, reconnect};
 use crate::platform::js_text;
 use crate::session::CLOSE_RESUME;
@@ -270,7 +270,7 @@ impl Body {
         let connection = Arc::new(fixed.connection());
         // It fitted when the connection was made.
         let Ok(prefix) = fixed.prefix() else { return };
-        let link = Socket::new(socket, prefix, heard_ms);
+        let link = Socket::new(socket, prefix, heard_ms, self.options.limits.queue_bytes_max);
         let peer = Arc::new(Peer::new(session, link, connection, fixed.likeness));
         home.store.publisher().rejoin(&peer);
         self.converse(home, &peer);
@@ -290,7 +290,7 @@ impl Body {
         connection: Connection,
         connected_ms: u64,
     ) -> Result<Response> {
-        if home.pushes.borrow().len() >= self.options.connections_max {
+        if home.pushes.borrow().len() >= self.options.limits.connections_max {
             return text(503, "This store has as many connections as it may. Try again later.");
         }
         let header = |name| request.headers().get(name).ok().flatten();
@@ -327,7 +327,7 @@ impl Body {
         let WebSocketPair { client, server } = WebSocketPair::new()?;
         let tag = JsValue::from(connection.id.to_string());
         self.state.as_raw().accept_websocket_with_tags(server.as_ref(), vec![tag])?;
-        let link = Socket::new(server, prefix, now_ms);
+        let link = Socket::new(server, prefix, now_ms, self.options.limits.queue_bytes_max);
         // The reserve covers a session that nothing has happened to.
         link.remember(&session);
         let peer = Arc::new(Peer::new(session, link, Arc::new(connection), fixed.likeness));
@@ -360,7 +360,7 @@ impl Body {
     async fn answer(&self, home: &Rc<Home>, mut request: Request, connection: Connection) -> Result<Response> {
         let content_type = request.headers().get("content-type")?;
         let framing = Framing::from_content_type(content_type.as_deref());
-        let body = match read_body(&mut request).await {
+        let body = match read_body(&mut request, self.options.limits.frame_bytes_max).await {
             Ok(Ok(body)) => body,
             Ok(Err((status, reason))) => return text(status, reason),
             Err(error) => return failure(400, "The body is cut short.", error),
@@ -378,9 +378,6 @@ impl Body {
         });
         let headers = Headers::new();
         headers.set("content-type", framing.content_type())?;
-        for (name, value) in &self.options.response_headers {
-            headers.set(name, value)?;
-        }
         let body = ResponseBody::Stream(panic::stream(frames)?);
         Ok(Response::from_body(body)?.with_headers(headers))
     }
@@ -458,7 +455,7 @@ impl Body {
             peer.link.close(CLOSE_INVALID_UTF8, "binary frames must hold UTF-8 JSON");
             return Ok(());
         };
-        if frame.len() > FRAME_BYTES_MAX {
+        if frame.len() > self.options.limits.frame_bytes_max {
             peer.link.close(CLOSE_TOO_LARGE, "the frame is larger than this server takes");
         } else if pushes.capacity() == 0 {
             peer.link.close(CLOSE_POLICY, "too many pushes without waiting for their answers");
@@ -598,14 +595,14 @@ fn auto_response_ms(state: &State, socket: &WebSocket) -> Option<u64> {
 }
 
 /// The body, or a status and what is wrong with it.
-async fn read_body(request: &mut Request) -> Result<std::result::Result<String, (u16, String)>> {
-    let too_large = || (413, format!("The body is larger than {FRAME_BYTES_MAX} bytes."));
+async fn read_body(request: &mut Request, bytes_max: usize) -> Result<std::result::Result<String, (u16, String)>> {
+    let too_large = || (413, format!("The body is larger than {bytes_max} bytes."));
     let mut body = Vec::new();
     // GET and HEAD requests have none.
     if let Ok(mut stream) = request.stream() {
         while let Some(bytes) = stream.next().await {
             body.extend(bytes?);
-            if body.len() > FRAME_BYTES_MAX {
+            if body.len() > bytes_max {
                 return Ok(Err(too_large()));
             }
         }
