@@ -197,3 +197,89 @@ impl Hooks for HookFns {
         call(&self.on_pull_res, (pull, result, context), ()).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use livestore_sync_protocol::Generation;
+    use serde_json::value::RawValue;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::Transport;
+
+    #[derive(Clone, Default)]
+    struct Calls(Arc<Mutex<Vec<&'static str>>>);
+
+    impl Calls {
+        fn note(&self, call: &'static str) {
+            self.0.lock().unwrap().push(call);
+        }
+    }
+
+    impl Hooks for Calls {
+        async fn validate_payload(&self, _: Arc<Connection>) -> Result<(), HookError> {
+            self.note("validate_payload");
+            Err(HookError::new("payload"))
+        }
+
+        async fn on_push(&self, _: Push, _: HookContext) -> Result<(), HookError> {
+            self.note("on_push");
+            Err(HookError::new("push"))
+        }
+
+        async fn on_push_res(&self, _: Push, _: Result<(), PushError>, _: HookContext) {
+            self.note("on_push_res");
+        }
+
+        async fn on_pull(&self, _: Pull, _: HookContext) -> Result<(), HookError> {
+            self.note("on_pull");
+            Err(HookError::new("pull"))
+        }
+
+        async fn on_pull_res(&self, _: Pull, _: Result<u64, PullError>, _: HookContext) {
+            self.note("on_pull_res");
+        }
+    }
+
+    fn connection(payload: Option<&str>) -> Arc<Connection> {
+        let payload = payload.map(|json| RawValue::from_string(json.to_owned()).unwrap());
+        let connection = Connection::new(Uuid::nil(), "store".into(), Transport::Ws, Generation::V04, 0);
+        Arc::new(connection.with_payload(payload))
+    }
+
+    #[tokio::test]
+    async fn each_hook_of_a_type_is_called_by_its_own_name() {
+        let calls = Calls::default();
+        // Twice, because a Worker does the same with hooks that are closures already.
+        let hooks = HookFns::of(HookFns::of(calls.clone()));
+        let context = HookContext::new(connection(None), Generation::V04);
+        let (push, pull) = (Push::new([]), Pull::new(None, true));
+        assert_eq!(Hooks::validate_payload(&hooks, connection(None)).await, Err(HookError::new("payload")));
+        assert_eq!(Hooks::on_push(&hooks, push.clone(), context.clone()).await, Err(HookError::new("push")));
+        Hooks::on_push_res(&hooks, push, Ok(()), context.clone()).await;
+        assert_eq!(Hooks::on_pull(&hooks, pull.clone(), context.clone()).await, Err(HookError::new("pull")));
+        Hooks::on_pull_res(&hooks, pull, Ok(0), context).await;
+        assert_eq!(*calls.0.lock().unwrap(), ["validate_payload", "on_push", "on_push_res", "on_pull", "on_pull_res"]);
+    }
+
+    #[tokio::test]
+    async fn a_payload_that_does_not_fit_never_reaches_the_hook() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        let hooks = HookFns::new().validate_payload_as(move |number: u8, connection| {
+            log.lock().unwrap().push((number, connection.store_id.to_string()));
+            async move { if number == 7 { Ok(()) } else { Err(HookError::new("not seven")) } }
+        });
+        let missing = "the connection has no payload";
+        let wrong = "payload: invalid type: string \"7\", expected u8 at line 1 column 3";
+        for (payload, expected) in
+            [(None, Err(missing)), (Some(r#""7""#), Err(wrong)), (Some("8"), Err("not seven")), (Some("7"), Ok(()))]
+        {
+            let validated = Hooks::validate_payload(&hooks, connection(payload)).await;
+            assert_eq!(validated, expected.map_err(HookError::new), "{payload:?}");
+        }
+        assert_eq!(*seen.lock().unwrap(), [(8, "store".to_owned()), (7, "store".to_owned())]);
+    }
+}
