@@ -28,12 +28,11 @@
 
 mod attachment;
 mod internal;
+mod subscribers;
 mod sweep;
 
 #[cfg(target_family = "wasm")]
 mod call;
-#[cfg(target_family = "wasm")]
-mod callers;
 #[cfg(target_family = "wasm")]
 mod front;
 #[cfg(target_family = "wasm")]

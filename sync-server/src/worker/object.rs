@@ -23,10 +23,10 @@ use worker::{
 
 use super::attachment::{Attachment, Fixed};
 use super::call::Call;
-use super::callers::{Callers, Joined};
 use super::http::{Asked, failure, text};
 use super::internal::{self, Internal};
 use super::socket::Socket;
+use super::subscribers::{Answering, Subscribers};
 use super::sweep::{self, PARKED_LOOK_MS, PARKED_LOOKS, SWEEP_MS, Seen, Verdict};
 use super::{ObjectOptions, log, panic, stored};
 use crate::event_log::{D1Log, Left, LogError, ObjectLog, WorkerLog};
@@ -117,7 +117,7 @@ type Conversation = (Arc<Peer<Socket>>, mpsc::Sender<PushCall>);
 struct Home {
     store: Arc<ObjectStore>,
     pushes: RefCell<HashMap<Uuid, mpsc::Sender<PushCall>>>,
-    callers: Callers,
+    callers: Subscribers,
 }
 
 #[derive(Clone)]
@@ -203,7 +203,7 @@ impl Body {
         };
         let log = self.open_log(&store_id).await?;
         let changed = Arc::new(Notify::new());
-        let callers = Callers::load(Rc::clone(&self.state), self.env.clone(), &store_id).await.map_err(failed)?;
+        let callers = Subscribers::load(Rc::clone(&self.state), self.env.clone(), &store_id).await.map_err(failed)?;
         let hub = Hub::new(changed).with_others(callers.clone().into());
         let clock: Arc<dyn Clock> = Arc::new(now_ms);
         let store = Arc::new(Store::new(log, Arc::clone(&self.hooks), hub, clock));
@@ -410,7 +410,7 @@ impl Body {
         let store = Arc::clone(&home.store);
         let is_pull = call.is_pull;
         let connection = Arc::new(call.connection(now_ms()));
-        let caught_up = joined.as_ref().map(Joined::caught_up);
+        let caught_up = joined.as_ref().map(Answering::caught_up);
         let work = panic::guard(&self.state, async move {
             let live = || {
                 if let Some(caught_up) = &caught_up {
