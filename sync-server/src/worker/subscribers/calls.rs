@@ -37,7 +37,7 @@ extern "C" {
 
 /// Why a client object cannot subscribe.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum JoinError {
+pub(in crate::worker) enum JoinError {
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error("cannot keep the subscriber: {0}")]
@@ -46,7 +46,7 @@ pub(crate) enum JoinError {
 
 /// The client objects with a live pull of the object's store. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub(crate) struct Subscribers(Rc<Inner>);
+pub(in crate::worker) struct Subscribers(Rc<Inner>);
 
 struct Inner {
     state: Rc<State>,
@@ -66,7 +66,7 @@ fn now_ms() -> u64 {
 
 impl Subscribers {
     /// The subscribers that are kept for this store.
-    pub(crate) async fn load(state: Rc<State>, env: Env, store_id: &str) -> ::worker::Result<Self> {
+    pub(in crate::worker) async fn load(state: Rc<State>, env: Env, store_id: &str) -> ::worker::Result<Self> {
         let json: Option<String> = state.storage().get(STORAGE_KEY).await?;
         let kept = json.map(|json| serde_json::from_str(&json)).transpose().unwrap_or_else(|error| {
             tracing::error!(%error, "cannot read who is subscribed: client objects hear of nothing until they pull");
@@ -84,18 +84,22 @@ impl Subscribers {
     }
 
     /// Begins to bring events of the store, whose log ends at `head`.
-    pub(crate) fn start(&self, store: &Arc<ObjectStore>, head: SeqNum) {
+    pub(in crate::worker) fn start(&self, store: &Arc<ObjectStore>, head: SeqNum) {
         // Set once, by the one who opens the store.
         let _ = self.0.store.set(Arc::downgrade(store));
         self.tell(|queue| queue.handle_start(head));
     }
 
-    pub(crate) fn store_id(&self) -> &str {
+    pub(in crate::worker) fn store_id(&self) -> &str {
         &self.0.store_id
     }
 
     /// Takes a client that starts a live pull, in place of any earlier one that it has.
-    pub(crate) async fn join(&self, context: CallerContext, request_id: RequestId) -> Result<Answering, JoinError> {
+    pub(in crate::worker) async fn join(
+        &self,
+        context: CallerContext,
+        request_id: RequestId,
+    ) -> Result<Answering, JoinError> {
         let id = self.0.queue.borrow_mut().handle_join(context, request_id)?;
         // Dropped where this fails, which gives the subscriber up.
         let answering = Answering { subscribers: self.clone(), id };
@@ -188,14 +192,14 @@ impl Subscribers {
 
 /// A subscriber whose pull is being answered. To be dropped when its client has taken the answer, or when
 /// there will be none.
-pub(crate) struct Answering {
+pub(in crate::worker) struct Answering {
     subscribers: Subscribers,
     id: Id,
 }
 
 impl Answering {
     /// To be called in the moment from which on the client gets what is published.
-    pub(crate) fn caught_up(&self) -> impl Fn() + 'static {
+    pub(in crate::worker) fn caught_up(&self) -> impl Fn() + 'static {
         let (subscribers, id) = (self.subscribers.clone(), self.id);
         move || subscribers.tell(|queue| queue.handle_caught_up(id))
     }

@@ -59,7 +59,7 @@ pub(super) struct Kept {
 
 /// Why a client object is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refused {
+pub(in crate::worker) enum Refused {
     #[error("this store has as many live pulls of Durable Objects as it may ({SUBSCRIBERS_MAX})")]
     TooMany,
     #[error("the name of the caller's binding is too long")]

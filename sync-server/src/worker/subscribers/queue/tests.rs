@@ -160,7 +160,8 @@ fn a_later_pull_takes_the_place_of_an_earlier_one() {
         queue.handle_committed(&committed(1));
         assert!(matches!(queue.poll_call(id, 100), Next::Call(..)));
     };
-    let phases: [(&str, fn(&mut Queue, Id)); 4] =
+    type Reach = fn(&mut Queue, Id);
+    let phases: [(&str, Reach); 4] =
         [("answering", answering), ("reading", reading), ("live", live), ("being called", being_called)];
     for (phase, reach) in phases {
         let mut queue = Queue::default();
@@ -221,7 +222,7 @@ fn all_that_is_kept_fits_into_one_value_of_the_storage() {
         let durable_object_id = format!("{n:0>64}");
         let binding_name = "B".repeat(CONTEXT_BYTES_MAX - durable_object_id.len());
         let caller = CallerContext { binding_name, durable_object_id };
-        let id = queue.handle_join(caller, RequestId::Text(u64::MAX.to_string().into())).expect("a place");
+        let id = queue.handle_join(caller, RequestId::Text(u64::MAX.to_string())).expect("a place");
         queue.handle_caught_up(id);
     }
     let json = serde_json::to_string(&queue.kept(seq(9_007_199_254_740_991))).expect("JSON");
