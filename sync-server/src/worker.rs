@@ -1,4 +1,4 @@
-//! The home on Cloudflare Workers: a Worker decides who may connect and forwards to a Durable Object
+//! The server on Cloudflare Workers: a Worker decides who may connect and forwards to a Durable Object
 //! per store, which orders, stores and hands out the store's events.
 //!
 //! ```ignore

@@ -44,7 +44,7 @@ pub struct Connection {
     /// How the client is connected.
     pub transport: Transport,
     /// The protocol of the address: 0.3, or 0.4, which includes next. Each call says exactly, see
-    /// [`HookContext::generation`].
+    /// [`HookContext::generation`](super::HookContext::generation).
     pub generation: Generation,
 }
 

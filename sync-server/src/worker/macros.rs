@@ -64,8 +64,8 @@ impl<F: FnOnce(&Env) -> ObjectOptions> ObjectSetup for F {
 /// }
 /// ```
 ///
-/// JavaScript sees a class of this name, which is what `class_name` in the wrangler configuration says. To
-/// Rust the type is a mark without a value.
+/// JavaScript sees a class of this name, which is what `class_name` in the wrangler configuration says. The
+/// Rust type of this name only stands for it: the platform makes the objects.
 #[macro_export]
 macro_rules! make_durable_object {
     ($(#[$attribute:meta])* $visibility:vis struct $name:ident; options = $options:expr $(;)?) => {

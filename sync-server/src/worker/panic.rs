@@ -1,14 +1,15 @@
-//! What a panic leaves behind.
+//! What a panic leaves behind. The object runs each of its calls under [`guard`] and each streamed body
+//! through [`stream`]; `panic.js` beside this file does the part that must outlive the instance.
 //!
 //! A panic aborts the whole wasm instance: stable Rust cannot unwind on wasm32. worker-build's shim
-//! makes a new instance before the next call and each object anew at its next event, but nobody
-//! answers the calls that were in flight, of any object in the isolate: they would hang for ever.
+//! makes a new instance before the next call, and each object again at its next event. But the calls
+//! that were in flight, of all objects in the isolate, would never be answered: they would hang.
 //! The panic hook still runs, and so does JavaScript. So each call is raced, in JavaScript, against
 //! the death of the instance:
 //!
 //! - callers in flight, of every object of the instance, get an error at once; an answer that is being
 //!   sent already breaks off;
-//! - the WebSockets of those objects are closed with [`CLOSE_RESUME`](crate::CLOSE_RESUME): clients
+//! - the WebSockets of those objects are closed with [`CLOSE_RESUME`](crate::session::CLOSE_RESUME): clients
 //!   come back and continue from what is stored;
 //! - an object without calls in flight goes on at its next event with what its sockets carry, as after
 //!   hibernation;
