@@ -2,8 +2,8 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use livestore_sync_server::Limits;
 use livestore_sync_server::event_log::Synchronous;
-use livestore_sync_server::native::Limits;
 
 use crate::inspect::Inspect;
 use crate::remote::{Pull, Push};
@@ -54,19 +54,19 @@ pub(crate) struct Serve {
     pub(crate) cors: bool,
 
     /// Largest WebSocket frame or HTTP body, in bytes
-    #[arg(long, env = "LIVESTORE_SYNC_MAX_FRAME_BYTES", default_value_t = Limits::default().frame_bytes_max)]
+    #[arg(long, env = "LIVESTORE_SYNC_MAX_FRAME_BYTES", default_value_t = Limits::native().frame_bytes_max)]
     max_frame_bytes: usize,
 
     /// Most connections at once
-    #[arg(long, env = "LIVESTORE_SYNC_MAX_CONNECTIONS", default_value_t = Limits::default().connections_max)]
+    #[arg(long, env = "LIVESTORE_SYNC_MAX_CONNECTIONS", default_value_t = Limits::native().connections_max)]
     max_connections: usize,
 
     /// Most stores in the data file
-    #[arg(long, env = "LIVESTORE_SYNC_MAX_STORES", default_value_t = Limits::default().stores_max)]
+    #[arg(long, env = "LIVESTORE_SYNC_MAX_STORES", default_value_t = Limits::native().stores_max)]
     max_stores: u32,
 
     /// Bytes that may wait for one WebSocket before it is closed as too slow
-    #[arg(long, env = "LIVESTORE_SYNC_MAX_QUEUE_BYTES", default_value_t = Limits::default().queue_bytes_max)]
+    #[arg(long, env = "LIVESTORE_SYNC_MAX_QUEUE_BYTES", default_value_t = Limits::native().queue_bytes_max)]
     max_queue_bytes: usize,
 
     /// What to log to stderr: error, warn, info, debug or trace
@@ -110,12 +110,11 @@ impl Cli {
 
 impl Serve {
     pub(crate) fn limits(&self) -> Limits {
-        Limits {
-            frame_bytes_max: self.max_frame_bytes,
-            connections_max: self.max_connections,
-            stores_max: self.max_stores,
-            queue_bytes_max: self.max_queue_bytes,
-        }
+        Limits::native()
+            .with_frame_bytes_max(self.max_frame_bytes)
+            .with_connections_max(self.max_connections)
+            .with_stores_max(self.max_stores)
+            .with_queue_bytes_max(self.max_queue_bytes)
     }
 }
 

@@ -47,7 +47,7 @@ async fn run(serve: Serve) -> Result<(), String> {
     let server = Server::builder(&serve.data)
         .synchronous(serve.synchronous.into())
         .limits(serve.limits())
-        .cors(serve.cors)
+        .enable_cors(serve.cors)
         .build()
         .map_err(|error| error.to_string())?;
     let listener = TcpListener::bind(&serve.listen)

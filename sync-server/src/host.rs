@@ -35,9 +35,6 @@ use crate::hooks::Hooks;
 use crate::platform::{MaybeSend, MaybeSync, Platform};
 use crate::store::Store;
 
-/// Size of one WebSocket frame or HTTP body, in bytes, where nothing else is said.
-pub(crate) const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
-
 /// The parts that make a host on one platform.
 pub(crate) trait Shell: MaybeSend + MaybeSync + 'static {
     type Log: EventLog;

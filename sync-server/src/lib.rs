@@ -16,6 +16,7 @@ pub mod event_log;
 mod hash;
 mod hooks;
 mod host;
+mod limits;
 #[cfg(feature = "native")]
 pub mod native;
 mod platform;
@@ -30,5 +31,8 @@ pub use error::{BackendIdMismatch, HookError, InvalidBatch, PullError, PushError
 pub use event::Batch;
 pub use event_log::EventLog;
 pub use hooks::{Connection, HookContext, HookFns, Hooks, Pull, Push, Transport};
+pub use http::{HeaderName, HeaderValue};
+pub use limits::Limits;
 pub use livestore_sync_protocol as protocol;
 pub use platform::{BoxFuture, MaybeSend, MaybeSync, iso_timestamp, new_backend_id};
+pub use uuid::Uuid;

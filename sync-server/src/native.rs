@@ -2,8 +2,34 @@
 //!
 //! [`Server`] is a set of axum routes: serve it alone ([`Server::serve`]) or mount
 //! [`Server::router`] in an app of your own.
+//!
+//! ```
+//! use livestore_sync_server::native::Server;
+//! use livestore_sync_server::{HookError, HookFns, Limits};
+//! use tokio::net::TcpListener;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let data = tempfile::tempdir()?;
+//! # let data = data.path();
+//! let hooks = HookFns::new().on_push(async |push, _context| {
+//!     let reserved = push.batch.iter().any(|event| event.name.starts_with("admin."));
+//!     if reserved { Err(HookError::new("only for administrators")) } else { Ok(()) }
+//! });
+//! let server = Server::builder(data)
+//!     .hooks(hooks)
+//!     .limits(Limits::native().with_connections_max(500))
+//!     .enable_cors(true)
+//!     .build()?;
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! # let shutdown = std::future::ready(());
+//! server.serve(listener, shutdown).await?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod http;
+mod options;
 mod outbox;
 mod saved_clients;
 mod server;
@@ -11,4 +37,5 @@ mod socket;
 mod stores;
 mod tokio;
 
-pub use self::server::{Builder, Limits, Server};
+pub use self::options::Builder;
+pub use self::server::Server;

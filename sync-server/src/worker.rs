@@ -1,19 +1,24 @@
-//! The home on Cloudflare Workers: a Worker decides who may connect and forwards to a Durable Object
+//! The server on Cloudflare Workers: a Worker decides who may connect and forwards to a Durable Object
 //! per store, which orders, stores and hands out the store's events.
 //!
 //! ```ignore
-//! use livestore_sync_server::make_durable_object;
+//! use livestore_sync_server::{HookFns, make_durable_object};
 //! use livestore_sync_server::worker::{ObjectOptions, WorkerOptions, make_worker};
 //! use worker::{Context, Env, Request, Response, Result, event};
 //!
 //! make_durable_object! {
 //!     pub struct WebSocketServer;
-//!     options = ObjectOptions::new().on_push(async |push, context| Ok(()));
+//!     options = ObjectOptions::new().hooks(hooks());
+//! }
+//!
+//! // The Worker calls `validate_payload`, the object the others. A type that implements `Hooks` will do, too.
+//! fn hooks() -> HookFns {
+//!     HookFns::new().validate_payload(async |connection| Ok(())).on_push(async |push, context| Ok(()))
 //! }
 //!
 //! #[event(fetch)]
 //! async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
-//!     make_worker(WorkerOptions::new().enable_cors(true)).fetch(request, env, context).await
+//!     make_worker(WorkerOptions::new().hooks(hooks()).enable_cors(true)).fetch(request, env, context).await
 //! }
 //! ```
 //!
@@ -24,12 +29,11 @@
 mod attachment;
 mod event_log;
 mod forwarded;
+mod subscribers;
 mod sweep;
 
 #[cfg(target_family = "wasm")]
 mod call;
-#[cfg(target_family = "wasm")]
-mod callers;
 #[cfg(target_family = "wasm")]
 mod front;
 #[cfg(target_family = "wasm")]

@@ -2,31 +2,50 @@
 //! request by themselves. The Worker checks it once; the object's hooks see it again with each push.
 #![cfg(target_family = "wasm")]
 
+use std::sync::Arc;
+
 use hmac::{Hmac, KeyInit, Mac};
 use livestore_sync_server::worker::{ObjectOptions, WorkerOptions, make_worker};
-use livestore_sync_server::{Connection, HookError, make_durable_object};
+use livestore_sync_server::{Connection, HookContext, HookError, Hooks, Push, make_durable_object};
 use sha2::Sha256;
 use worker::{Context, Env, Method, Request, Response, Result, event};
 
 make_durable_object! {
     /// The object of one store.
     pub struct SyncBackendDO;
-    options = |env: &Env| {
-        let secret = secret(env);
-        ObjectOptions::new().forward_headers(&["cookie"]).on_push(move |_push, context| {
-            let user = user(&context.connection, &secret);
-            let store_id = context.connection.store_id.clone();
-            async move {
-                // Everybody may read the store of a user and only that user may write.
-                let user = user?;
-                if *store_id == *user { Ok(()) } else { Err(HookError::new(format!("{user} may not write here"))) }
-            }
-        })
-    };
+    options = |env: &Env| ObjectOptions::new().forward_headers(&["cookie"]).hooks(CookieAuth::new(env));
+}
+
+/// Everybody who is logged in may read the store of a user, and only that user may write.
+struct CookieAuth {
+    secret: String,
+}
+
+impl CookieAuth {
+    fn new(env: &Env) -> Self {
+        Self { secret: secret(env) }
+    }
+}
+
+impl Hooks for CookieAuth {
+    /// Called by the Worker.
+    async fn validate_payload(&self, connection: Arc<Connection>) -> std::result::Result<(), HookError> {
+        user(&connection, &self.secret).map(drop)
+    }
+
+    /// Called by the object, which sees the headers that it has asked for.
+    async fn on_push(&self, _push: Push, context: HookContext) -> std::result::Result<(), HookError> {
+        let user = user(&context.connection, &self.secret)?;
+        if *context.connection.store_id == *user {
+            Ok(())
+        } else {
+            Err(HookError::new(format!("{user} may not write here")))
+        }
+    }
 }
 
 fn secret(env: &Env) -> String {
-    // Without a secret nobody's cookie is valid.
+    // Without a secret no cookie is valid.
     env.secret("COOKIE_SECRET").map(|secret| secret.to_string()).unwrap_or_default()
 }
 
@@ -36,7 +55,7 @@ fn mac(user: &str, secret: &str) -> Hmac<Sha256> {
     mac
 }
 
-/// The user whom the cookie `session=<user>.<signature>` names.
+/// The user that the cookie `session=<user>.<signature>` names.
 fn user(connection: &Connection, secret: &str) -> std::result::Result<String, HookError> {
     let refused = || HookError::new("Log in first");
     let cookies = connection.header("cookie").ok_or_else(refused)?;
@@ -70,10 +89,6 @@ async fn fetch(request: Request, env: Env, context: Context) -> Result<Response>
     if request.method() == Method::Post && request.path() == "/login" {
         return log_in(&request, &env);
     }
-    let secret = secret(&env);
-    let options = WorkerOptions::new().validate_payload(move |connection| {
-        let user = user(&connection, &secret);
-        async move { user.map(drop) }
-    });
+    let options = WorkerOptions::new().hooks(CookieAuth::new(&env));
     make_worker(options).fetch(request, env, context).await
 }

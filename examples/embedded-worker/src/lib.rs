@@ -3,18 +3,14 @@
 #![cfg(target_family = "wasm")]
 
 use livestore_sync_server::worker::{ObjectOptions, WorkerOptions, handle_sync_request, match_sync_request};
-use livestore_sync_server::{HookError, make_durable_object};
+use livestore_sync_server::{HookError, HookFns, make_durable_object};
 use serde::Deserialize;
-use worker::{Context, Env, Request, Response, Result, Router, console_log, event};
+use worker::*;
 
 make_durable_object! {
     /// The object of one store.
     pub struct SyncBackendDO;
-    options = ObjectOptions::new().on_push_res(async |push, result, context| {
-        if result.is_ok() {
-            console_log!("{} events for {}", push.batch.len(), context.connection.store_id);
-        }
-    });
+    options = |env: &Env| ObjectOptions::new().hooks(hooks(env));
 }
 
 /// What the app's clients pass as `syncPayload`.
@@ -24,12 +20,20 @@ struct Payload {
     auth_token: String,
 }
 
-fn sync_options(env: &Env) -> WorkerOptions {
+/// The app's hooks: the Worker calls the first, the object the second.
+fn hooks(env: &Env) -> HookFns {
     let expected = env.secret("AUTH_TOKEN").map(|secret| secret.to_string()).ok();
-    WorkerOptions::new().enable_cors(true).validate_payload_as(move |payload: Payload, _connection| {
-        let valid = expected.as_ref().is_some_and(|expected| same(payload.auth_token.as_bytes(), expected.as_bytes()));
-        async move { if valid { Ok(()) } else { Err(HookError::new("Invalid auth token")) } }
-    })
+    HookFns::new()
+        .validate_payload_as(move |payload: Payload, _connection| {
+            let valid =
+                expected.as_ref().is_some_and(|expected| same(payload.auth_token.as_bytes(), expected.as_bytes()));
+            async move { if valid { Ok(()) } else { Err(HookError::new("Invalid auth token")) } }
+        })
+        .on_push_res(async |push, result, context| {
+            if result.is_ok() {
+                console_log!("{} events for {}", push.batch.len(), context.connection.store_id);
+            }
+        })
 }
 
 /// Compares in a time that does not tell how much is equal.
@@ -40,7 +44,7 @@ fn same(left: &[u8], right: &[u8]) -> bool {
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
     if let Some(sync) = match_sync_request(&request) {
-        let options = sync_options(&env);
+        let options = WorkerOptions::new().enable_cors(true).hooks(hooks(&env));
         return handle_sync_request(request, sync, env, context, &options).await;
     }
     Router::new()

@@ -16,8 +16,7 @@ struct Payload {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hooks = HookFns::new()
-        .validate_payload(async |connection| {
-            let payload: Payload = connection.payload_as()?;
+        .validate_payload_as(async |payload: Payload, _connection| {
             // A real app verifies a signed token and looks up whether its user may use this store.
             if payload.auth_token == "insecure-token-change-me" { Ok(()) } else { Err(HookError::new("unknown token")) }
         })
@@ -26,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("{} events for {}", push.batch.len(), context.connection.store_id);
             foreign.map_or(Ok(()), |event| Err(HookError::new(format!("you may not push {}", event.name))))
         });
-    let sync = Server::builder("./data").hooks(hooks).cors(true).build()?;
+    let sync = Server::builder("./data").hooks(hooks).enable_cors(true).build()?;
 
     let app = Router::new()
         .route("/", get(async || "The app's own page"))

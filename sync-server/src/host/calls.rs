@@ -107,7 +107,7 @@ pub(super) async fn admit_push<S: Shell>(
     let PushCall { in_progress, request_id, batch, backend_id, generation } = call;
     let context = HookContext::new(Arc::clone(replies.connection()), generation);
     let origin = replies.origin(&request_id);
-    let push = Push::new(batch.into());
+    let push = Push::new(batch);
     let admitted = host.store.admit(push, backend_id.as_deref(), origin, context, host.platform.now_ms());
     match guarded(admitted).await.unwrap_or_else(|panic| Err(PushError::Rejected(panic))) {
         Ok(admitted) => Some(AdmittedCall { in_progress, request_id, admitted }),

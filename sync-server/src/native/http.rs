@@ -33,18 +33,14 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// cost more than all else when frames are small.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 
-/// What every connection has: a place, the app's consent, its store.
-struct Connected<H: Hooks> {
-    place: OwnedSemaphorePermit,
-    connection: Arc<Connection>,
-    host: Arc<NativeHost<H>>,
-}
-
 impl<H: Hooks> Server<H> {
     pub(super) async fn respond(&self, request: Request) -> Response {
-        let cors = self.0.cors.then(|| cors_headers(request.headers()));
+        let cors = self.0.enable_cors.then(|| cors_headers(request.headers()));
         let mut response = self.answer(request).await;
         response.headers_mut().extend(cors.into_iter().flatten());
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().extend(self.0.response_headers.clone());
+        }
         response
     }
 
@@ -54,7 +50,7 @@ impl<H: Hooks> Server<H> {
             path: request.uri().path(),
             query: request.uri().query().unwrap_or_default(),
             upgrade: request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok()),
-            cors: self.0.cors,
+            cors: self.0.enable_cors,
         };
         let answered = match route(&parts) {
             Route::Info => return request::INFO.into_response(),
@@ -91,7 +87,7 @@ impl<H: Hooks> Server<H> {
         Ok((place, connection))
     }
 
-    async fn open(&self, connection: &Connection) -> Result<Arc<NativeHost<H>>, Refused> {
+    async fn open_store(&self, connection: &Connection) -> Result<Arc<NativeHost<H>>, Refused> {
         self.0.stores.get(&connection.store_id).await.map_err(|error| match error {
             StoreError::TooManyStores(_) => Refused { status: 503, text: format!("New stores are refused: {error}.") },
             StoreError::Log(error) => {
@@ -108,7 +104,7 @@ impl<H: Hooks> Server<H> {
             Ok(upgrade) => upgrade,
             Err(rejection) => return Ok(rejection.into_response()),
         };
-        let host = self.open(&connection).await?;
+        let host = self.open_store(&connection).await?;
         if connection.generation == Generation::V03 {
             self.keep_clients();
         }
@@ -142,7 +138,7 @@ impl<H: Hooks> Server<H> {
         let body = timeout(BODY_TIMEOUT, axum::body::to_bytes(body, limit)).await;
         let body = body.map_err(|_| Refused { status: 408, text: "The body did not come in time.".into() })?;
         let body = request::body_text(body.map_err(|_| Refused::body_too_large(limit))?.into())?;
-        let host = self.open(&connection).await?;
+        let host = self.open_store(&connection).await?;
         let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let framing = Framing::from_content_type(content_type);
         let (work, frames) = exchange(host, connection, body, framing, || ());

@@ -1,12 +1,12 @@
 //! A server on tokio: what it is made of, and how it starts and stops. `http` answers its requests.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::HeaderMap;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -14,115 +14,17 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::options::Builder;
 use super::saved_clients::ClientsFile;
 use super::stores::Stores;
 use super::tokio::Tokio;
-use crate::event_log::{OpenError, SqliteFile, Synchronous};
+use crate::event_log::{OpenError, SqliteFile};
 use crate::hooks::Hooks;
-use crate::host::FRAME_BYTES_MAX;
 use crate::host::continuation::Continuation;
+use crate::limits::Limits;
 
 /// How long admitted pushes and closing handshakes may take when the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What one server takes.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Size of one WebSocket frame or HTTP body, in bytes.
-    pub frame_bytes_max: usize,
-    /// WebSockets and HTTP requests at once.
-    pub connections_max: usize,
-    /// Stores in the data file.
-    pub stores_max: u32,
-    /// Bytes that may wait for one WebSocket before it is closed as too slow.
-    pub queue_bytes_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            frame_bytes_max: FRAME_BYTES_MAX,
-            connections_max: 10_000,
-            stores_max: 100_000,
-            queue_bytes_max: 32 * 1024 * 1024,
-        }
-    }
-}
-
-/// Settings of a [`Server`].
-pub struct Builder<H> {
-    data: PathBuf,
-    synchronous: Synchronous,
-    hooks: H,
-    limits: Limits,
-    cors: bool,
-}
-
-impl Server<()> {
-    /// A server that keeps its data in this folder, allows everything and has the default limits.
-    #[must_use]
-    pub fn builder(data: impl AsRef<Path>) -> Builder<()> {
-        Builder {
-            data: data.as_ref().to_owned(),
-            synchronous: Synchronous::default(),
-            hooks: (),
-            limits: Limits::default(),
-            cors: false,
-        }
-    }
-}
-
-impl<H: Hooks> Builder<H> {
-    /// The app's hooks.
-    #[must_use]
-    pub fn hooks<N: Hooks>(self, hooks: N) -> Builder<N> {
-        let Self { data, synchronous, limits, cors, hooks: _ } = self;
-        Builder { data, synchronous, hooks, limits, cors }
-    }
-
-    /// When a push counts as durable; the disk must have it, unless this says otherwise.
-    #[must_use]
-    pub fn synchronous(mut self, synchronous: Synchronous) -> Self {
-        self.synchronous = synchronous;
-        self
-    }
-
-    /// The limits.
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Whether browsers on other origins may use the http transport.
-    #[must_use]
-    pub fn cors(mut self, cors: bool) -> Self {
-        self.cors = cors;
-        self
-    }
-
-    /// Opens the data file.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`], also when another process uses the folder.
-    pub fn build(self) -> Result<Server<H>, OpenError> {
-        let Self { data, synchronous, hooks, limits, cors } = self;
-        let file = SqliteFile::open(&data, synchronous)?;
-        let hooks = Arc::new(hooks);
-        Ok(Server(Arc::new(Inner {
-            stores: Stores::new(file, ClientsFile::open(&data), Arc::clone(&hooks), limits.stores_max),
-            hooks,
-            limits,
-            cors,
-            connections: Arc::new(Semaphore::new(limits.connections_max)),
-            sockets: TaskTracker::new(),
-            exchanges: TaskTracker::new(),
-            stopping: CancellationToken::new(),
-            saving: Once::new(),
-        })))
-    }
-}
 
 /// A sync server. Cheap to clone; all clones are one server.
 pub struct Server<H: Hooks>(pub(super) Arc<Inner<H>>);
@@ -137,7 +39,8 @@ pub(super) struct Inner<H: Hooks> {
     pub(super) stores: Stores<H>,
     pub(super) hooks: Arc<H>,
     pub(super) limits: Limits,
-    pub(super) cors: bool,
+    pub(super) enable_cors: bool,
+    pub(super) response_headers: HeaderMap,
     /// A place for each WebSocket and each HTTP request.
     pub(super) connections: Arc<Semaphore>,
     pub(super) sockets: TaskTracker,
@@ -149,6 +52,25 @@ pub(super) struct Inner<H: Hooks> {
 }
 
 impl<H: Hooks> Server<H> {
+    /// A server with these settings. Opens the data file.
+    pub(super) fn open(settings: Builder<H>) -> Result<Self, OpenError> {
+        let Builder { data, synchronous, hooks, limits, enable_cors, response_headers } = settings;
+        let file = SqliteFile::open(&data, synchronous)?;
+        let hooks = Arc::new(hooks);
+        Ok(Self(Arc::new(Inner {
+            stores: Stores::new(file, ClientsFile::open(&data), Arc::clone(&hooks), limits.stores_max),
+            hooks,
+            limits,
+            enable_cors,
+            response_headers,
+            connections: Arc::new(Semaphore::new(limits.connections_max)),
+            sockets: TaskTracker::new(),
+            exchanges: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            saving: Once::new(),
+        })))
+    }
+
     /// The routes, for an app of your own: as its fallback, or nested below a path. Call
     /// [`shutdown`](Self::shutdown) when the app stops.
     pub fn router(&self) -> Router {

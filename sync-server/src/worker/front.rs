@@ -52,7 +52,7 @@ impl SyncWorker {
     ///
     /// # Errors
     ///
-    /// Only what the platform fails on or [`WorkerOptions::modify_response`] returns.
+    /// Only what the platform fails on.
     pub async fn fetch(&self, request: Request, env: Env, context: Context) -> Result<Response> {
         let options = &self.options;
         let parts = OwnedParts::new(&request)?;
@@ -60,7 +60,7 @@ impl SyncWorker {
         let Some(path) = below(&options.endpoint, &parts.path) else {
             return finish(text(400, "Invalid path")?, options, asked_headers);
         };
-        let response = match route(&parts.borrow(path, options.cors)) {
+        let response = match route(&parts.borrow(path, options.enable_cors)) {
             Route::Sync(sync) => return handle_sync_request(request, SyncRequest(sync), env, context, options).await,
             Route::Info => text(200, request::INFO)?,
             Route::Preflight => Response::empty()?.with_status(204),

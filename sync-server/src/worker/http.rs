@@ -4,7 +4,6 @@ use futures_util::StreamExt;
 use worker::{Headers, Request, Response, Result};
 
 use super::WorkerOptions;
-use crate::host::FRAME_BYTES_MAX;
 use crate::request::{Refused, RequestParts, body_text, path_and_query};
 
 /// The parts of a request that decide what it asks for. The platform gives them as copies.
@@ -38,14 +37,14 @@ pub(super) fn refuse(refused: Refused) -> Result<Response> {
 }
 
 /// The body, or what is wrong with it.
-pub(super) async fn read_body(request: &mut Request) -> Result<std::result::Result<String, Refused>> {
+pub(super) async fn read_body(request: &mut Request, bytes_max: usize) -> Result<std::result::Result<String, Refused>> {
     let mut body = Vec::new();
     // GET and HEAD requests have none.
     if let Ok(mut stream) = request.stream() {
         while let Some(bytes) = stream.next().await {
             body.extend(bytes?);
-            if body.len() > FRAME_BYTES_MAX {
-                return Ok(Err(Refused::body_too_large(FRAME_BYTES_MAX)));
+            if body.len() > bytes_max {
+                return Ok(Err(Refused::body_too_large(bytes_max)));
             }
         }
     }
@@ -70,23 +69,23 @@ pub(super) fn entries(headers: &Headers) -> Vec<(String, String)> {
 
 /// Adds what the options want to a response that is not the opening of a WebSocket.
 pub(super) fn finish(response: Response, options: &WorkerOptions, asked_headers: Option<String>) -> Result<Response> {
-    if response.status_code() == 101 {
+    if response.status_code() == 101 || (!options.enable_cors && options.response_headers.is_empty()) {
         return Ok(response);
     }
-    let mut response = response;
-    if options.cors {
-        // Those of a response that was fetched cannot be changed.
-        let headers = Headers::new();
-        for (name, value) in response.headers().entries() {
-            headers.append(&name, &value)?;
-        }
+    // Those of a response that was fetched cannot be changed.
+    let headers = Headers::new();
+    for (name, value) in response.headers().entries() {
+        headers.append(&name, &value)?;
+    }
+    if options.enable_cors {
         headers.set("access-control-allow-origin", "*")?;
         headers.set("access-control-allow-methods", "GET, POST, OPTIONS")?;
         headers.set("access-control-allow-headers", asked_headers.as_deref().unwrap_or("*"))?;
-        response = response.with_headers(headers);
     }
-    match &options.modify_response {
-        Some(modify) => modify(response),
-        None => Ok(response),
+    for (name, value) in &options.response_headers {
+        // JavaScript has a character for each byte.
+        let value: String = value.as_bytes().iter().copied().map(char::from).collect();
+        headers.set(name.as_str(), &value)?;
     }
+    Ok(response.with_headers(headers))
 }

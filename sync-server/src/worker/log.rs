@@ -1,5 +1,6 @@
-//! The engine's log goes to the console, which `wrangler dev` and `wrangler tail` show. The usual
-//! subscriber of `tracing` would be a twentieth of what is deployed.
+//! Writes what the engine logs to the console, which `wrangler dev` and `wrangler tail` show. The Worker and
+//! each object install it when they start. It is our own because the usual subscriber of `tracing` would be
+//! a twentieth of the bytes that are deployed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

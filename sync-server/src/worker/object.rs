@@ -17,18 +17,18 @@ use worker::{Env, Headers, Request, Response, ResponseBody, Result, State, WebSo
 
 use super::attachment::Attachment;
 use super::call::Call;
-use super::callers::Joined;
 use super::forwarded::{self, Forwarded};
 use super::http::{OwnedParts, failure, read_body, refuse, text};
 use super::open_store::{OpenStore, close};
 use super::platform::Isolate;
+use super::subscribers::Answering;
 use super::sweep::SWEEP_MS;
 use super::{ObjectOptions, log, panic};
 use crate::close::CloseCode;
 use crate::error::LogError;
 use crate::hooks::{Connection, HookFns, Transport};
+use crate::host::Link;
 use crate::host::exchange::{Framing, exchange};
-use crate::host::{FRAME_BYTES_MAX, Link};
 use crate::platform::{Platform, connection_id, js_text};
 use crate::request::SyncRequest;
 
@@ -148,7 +148,7 @@ impl Body {
         if transport == Transport::Http {
             return self.answer(&store, request, connection).await;
         }
-        let response = store.accept(&request, connection, self.options.connections_max).await;
+        let response = store.accept(&request, connection).await;
         self.sweep_later().await;
         response
     }
@@ -156,7 +156,7 @@ impl Body {
     async fn answer(&self, store: &OpenStore, mut request: Request, connection: Connection) -> Result<Response> {
         let content_type = request.headers().get("content-type")?;
         let framing = Framing::from_content_type(content_type.as_deref());
-        let body = match read_body(&mut request).await {
+        let body = match read_body(&mut request, self.options.limits.frame_bytes_max).await {
             Ok(Ok(body)) => body,
             Ok(Err(refused)) => return refuse(refused),
             Err(error) => return failure(400, "The body is cut short.", error),
@@ -165,9 +165,6 @@ impl Body {
         self.work_on(work)?;
         let headers = Headers::new();
         headers.set("content-type", framing.content_type())?;
-        for (name, value) in &self.options.response_headers {
-            headers.set(name, value)?;
-        }
         let body = ResponseBody::Stream(panic::stream(frames.map(|frame| frame.to_vec()))?);
         Ok(Response::from_body(body)?.with_headers(headers))
     }
@@ -198,14 +195,14 @@ impl Body {
         if store.store_id() != call.store_id {
             return call.refuse("this object has another store");
         }
-        let joined = match call.caller.clone() {
-            Some(caller) => match store.callers.join(caller, call.request_id.clone()).await {
-                Ok(joined) => Some(joined),
+        let answering = match call.caller.clone() {
+            Some(caller) => match store.subscribers.join(caller, call.request_id.clone()).await {
+                Ok(answering) => Some(answering),
                 Err(error) => return call.refuse(&error.to_string()),
             },
             None => None,
         };
-        let live = joined.as_ref().map(Joined::caught_up);
+        let live = answering.as_ref().map(Answering::caught_up);
         let caught_up = move || {
             if let Some(live) = &live {
                 live();
@@ -216,10 +213,10 @@ impl Body {
         self.work_on(work)?;
         let mut frames = Box::pin(frames);
         if call.is_pull {
-            // The client counts as having read its answer in the moment in which this lets go of `joined`.
-            let frames = futures_util::stream::unfold((frames, joined), async |(mut frames, joined)| {
+            // The client counts as having read its answer in the moment in which this lets go of `answering`.
+            let frames = futures_util::stream::unfold((frames, answering), async |(mut frames, answering)| {
                 let frame = frames.next().await?;
-                Some((frame.to_vec(), (frames, joined)))
+                Some((frame.to_vec(), (frames, answering)))
             });
             return Ok(panic::stream(frames)?.into());
         }
@@ -251,7 +248,7 @@ impl Body {
             link.close(CloseCode::InvalidUtf8);
             return Ok(());
         };
-        if frame.len() > FRAME_BYTES_MAX {
+        if frame.len() > self.options.limits.frame_bytes_max {
             link.close(CloseCode::FrameTooLarge);
         } else if conversation.is_full() {
             link.close(CloseCode::TooManyPushes);

@@ -17,18 +17,19 @@ use worker::{Env, Request, Response, Result, State, WebSocket, WebSocketPair};
 
 use super::ObjectOptions;
 use super::attachment::{Attachment, Fixed};
-use super::callers::Callers;
 use super::event_log::{ReferenceRemains, WorkerLog};
 use super::http::{failure, refuse, text};
 use super::platform::Isolate;
 use super::saved_clients;
 use super::socket::Socket;
+use super::subscribers::Subscribers;
 use super::sweep::{self, PARKED_LOOK_MS, PARKED_LOOKS, Seen, Verdict};
 use crate::close::CloseCode;
 use crate::error::LogError;
 use crate::hooks::{Connection, HookFns};
 use crate::host::continuation::Continuation;
 use crate::host::{self, Host, Hub, Link, Opening, Peer, Shell, fingerprint};
+use crate::limits::Limits;
 use crate::platform::{Platform, iso_timestamp};
 use crate::request::Refused;
 use crate::session::{Proof, Session};
@@ -57,7 +58,8 @@ pub(super) struct OpenStore {
     state: Rc<State>,
     pub(super) host: Arc<ObjectHost>,
     conversations: RefCell<HashMap<Uuid, Rc<Conversation>>>,
-    pub(super) callers: Callers,
+    pub(super) subscribers: Subscribers,
+    limits: Limits,
 }
 
 impl OpenStore {
@@ -78,12 +80,13 @@ impl OpenStore {
             (None, None) => return Err(LogError::nothing_stored("no socket says which store this is")),
         };
         let log = open_log(&state, env, options, &store_id).await?;
-        let callers = Callers::load(Rc::clone(&state), env.clone(), &store_id).await.map_err(failed)?;
-        let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), Some(callers.clone().into()));
+        let subscribers = Subscribers::load(Rc::clone(&state), env.clone(), &store_id).await.map_err(failed)?;
+        let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), Some(subscribers.clone().into()));
         let host = Arc::new(Host { store: Store::new(log, hooks, hub), platform: Isolate });
         let head = host.store.current_head().await?.seq_num;
-        callers.start(&host, head);
-        let open = Rc::new(Self { state, host, conversations: RefCell::default(), callers });
+        subscribers.start(&host, head);
+        let open =
+            Rc::new(Self { state, host, conversations: RefCell::default(), subscribers, limits: options.limits });
         for (socket, attachment) in sockets {
             open.rejoin(socket, attachment, head);
         }
@@ -94,7 +97,7 @@ impl OpenStore {
     }
 
     pub(super) fn store_id(&self) -> &str {
-        self.callers.store_id()
+        self.subscribers.store_id()
     }
 
     fn insert(&self, conversation: Conversation) {
@@ -112,15 +115,15 @@ impl OpenStore {
         // It fitted when the connection was made.
         let Ok(prefix) = fixed.prefix() else { return };
         // What a 0.4 client sent before is not known; when it pinged, the platform knows.
-        let link = Socket::new(socket, prefix, session.heard_ms().unwrap_or(0));
+        let link = Socket::new(socket, prefix, session.heard_ms().unwrap_or(0), self.limits.queue_bytes_max);
         let fingerprint = fixed.fingerprint.clone();
         let connection = Arc::new(fixed.into_connection());
         self.insert(Conversation::rejoin(&self.host, session, link, connection, fingerprint, PUSHES_WAITING_MAX));
     }
 
     /// Makes the WebSocket that a request asks for.
-    pub(super) async fn accept(&self, request: &Request, connection: Connection, max: usize) -> Result<Response> {
-        if self.conversations.borrow().len() >= max {
+    pub(super) async fn accept(&self, request: &Request, connection: Connection) -> Result<Response> {
+        if self.conversations.borrow().len() >= self.limits.connections_max {
             return refuse(Refused::too_many_connections("This store"));
         }
         let header = |name| request.headers().get(name).ok().flatten();
@@ -143,7 +146,7 @@ impl OpenStore {
         let WebSocketPair { client, server } = WebSocketPair::new()?;
         let tag = JsValue::from(connection.id.to_string());
         self.state.as_raw().accept_websocket_with_tags(server.as_ref(), vec![tag])?;
-        let link = Socket::new(server, prefix, Isolate.now_ms());
+        let link = Socket::new(server, prefix, Isolate.now_ms(), self.limits.queue_bytes_max);
         let v03 = connection.generation == Generation::V03;
         let opening = Opening {
             connection: Arc::new(connection),

@@ -1,10 +1,13 @@
+//! What an app says about its Worker and about its Durable Objects: values only, which `front` and `object`
+//! read. The names are those of the native server's `Builder` where the settings are the same, and those of
+//! LiveStore's `makeWorker` and `makeDurableObject` as far as Rust's spelling goes.
+
 use std::rc::Rc;
-use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
-use worker::{Headers, Response};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use worker::Headers;
 
-use crate::{Connection, HookContext, HookError, HookFns, Hooks, Pull, PullError, Push, PushError, Transport};
+use crate::{HookFns, Hooks, Limits, Transport};
 
 /// The Durable Object bindings that are looked for where none is named: those of LiveStore's own
 /// examples for 0.3 and 0.4.
@@ -13,16 +16,15 @@ pub(super) const BINDINGS: [&str; 2] = ["WEBSOCKET_SERVER", "SYNC_BACKEND_DO"];
 /// The D1 binding of LiveStore's own examples.
 const D1_BINDING: &str = "DB";
 
-type ModifyResponse = Rc<dyn Fn(Response) -> worker::Result<Response>>;
-
 /// Settings of the Worker.
 #[derive(Clone, Default)]
+#[must_use = "options do nothing until a Worker has them"]
 pub struct WorkerOptions {
     pub(super) hooks: Rc<HookFns>,
-    pub(super) cors: bool,
+    pub(super) enable_cors: bool,
+    pub(super) response_headers: HeaderMap,
     pub(super) binding: Option<String>,
     pub(super) endpoint: String,
-    pub(super) modify_response: Option<ModifyResponse>,
     pub(super) location_hint: Option<String>,
     pub(super) jurisdiction: Option<String>,
 }
@@ -30,89 +32,62 @@ pub struct WorkerOptions {
 impl WorkerOptions {
     /// Every client may connect; the object is looked for at `WEBSOCKET_SERVER`, then at
     /// `SYNC_BACKEND_DO`.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// May this client connect? Runs once for a WebSocket and for each HTTP request, before anything
-    /// of the store is touched. The connection has the payload, the store id and all headers. A
-    /// rejected client gets status 400 with the error's text.
-    #[must_use]
-    pub fn validate_payload<F, Fut>(mut self, hook: F) -> Self
-    where
-        F: Fn(Arc<Connection>) -> Fut + 'static,
-        Fut: Future<Output = Result<(), HookError>> + 'static,
-    {
-        self.hooks = Rc::new(HookFns::new().validate_payload(hook));
-        self
-    }
-
-    /// As [`validate_payload`](Self::validate_payload), for a payload of the app's own type; one that
-    /// is missing or does not fit rejects the client.
-    #[must_use]
-    pub fn validate_payload_as<T, F, Fut>(self, hook: F) -> Self
-    where
-        T: DeserializeOwned,
-        F: Fn(T, Arc<Connection>) -> Fut + 'static,
-        Fut: Future<Output = Result<(), HookError>> + 'static,
-    {
-        let hook = Rc::new(hook);
-        self.validate_payload(move |connection| {
-            let hook = Rc::clone(&hook);
-            async move { hook(connection.payload_as()?, connection).await }
-        })
+    /// The app's hooks, in place of any earlier ones: a type that implements [`Hooks`], or closures as
+    /// [`HookFns`]. The Worker calls [`Hooks::validate_payload`], once for a WebSocket and for each HTTP
+    /// request, before anything of the store is touched. The connection has the payload, the store id and
+    /// all headers. A rejected client gets status 400 with the error's text. The other hooks are called by
+    /// the store's object, which has them by [`ObjectOptions::hooks`].
+    #[doc(alias = "validatePayload")]
+    pub fn hooks(self, hooks: impl Hooks) -> Self {
+        Self { hooks: Rc::new(HookFns::of(hooks)), ..self }
     }
 
     /// Whether browsers on other origins may use the http transport.
-    #[must_use]
-    pub fn enable_cors(mut self, cors: bool) -> Self {
-        self.cors = cors;
+    #[doc(alias = "enableCORS")]
+    pub fn enable_cors(self, enable: bool) -> Self {
+        Self { enable_cors: enable, ..self }
+    }
+
+    /// Adds a header to each response, except those that open a WebSocket. It replaces one of that name.
+    #[doc(alias = "responseHeaders")]
+    pub fn response_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.response_headers.insert(name, value);
         self
     }
 
     /// The name of the Durable Object's binding.
-    #[must_use]
-    pub fn durable_object_binding(mut self, name: impl Into<String>) -> Self {
-        self.binding = Some(name.into());
-        self
+    #[doc(alias = "syncBackendBinding")]
+    pub fn durable_object_binding(self, name: impl Into<String>) -> Self {
+        Self { binding: Some(name.into()), ..self }
     }
 
     /// The path below which sync requests are taken, such as `/sync`; without it, every path.
-    #[must_use]
-    pub fn endpoint(mut self, path: impl Into<String>) -> Self {
-        self.endpoint = path.into().trim_end_matches('/').to_owned();
-        self
-    }
-
-    /// Changes each response before it goes out, except those that open a WebSocket.
-    #[must_use]
-    pub fn modify_response(mut self, modify: impl Fn(Response) -> worker::Result<Response> + 'static) -> Self {
-        self.modify_response = Some(Rc::new(modify));
-        self
+    pub fn endpoint(self, path: impl Into<String>) -> Self {
+        Self { endpoint: path.into().trim_end_matches('/').to_owned(), ..self }
     }
 
     /// Where new objects are to be placed: `weur`, `enam`, … It only counts for a store's first request.
-    #[must_use]
-    pub fn location_hint(mut self, hint: impl Into<String>) -> Self {
-        self.location_hint = Some(hint.into());
-        self
+    pub fn location_hint(self, hint: impl Into<String>) -> Self {
+        Self { location_hint: Some(hint.into()), ..self }
     }
 
     /// Keeps objects within a jurisdiction: `eu` or `fedramp`. It is part of a store's address: the
     /// same id in another jurisdiction is another store.
-    #[must_use]
-    pub fn jurisdiction(mut self, jurisdiction: impl Into<String>) -> Self {
-        self.jurisdiction = Some(jurisdiction.into());
-        self
+    pub fn jurisdiction(self, jurisdiction: impl Into<String>) -> Self {
+        Self { jurisdiction: Some(jurisdiction.into()), ..self }
     }
 }
 
 /// Where an object keeps its events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Storage {
     /// In D1 if there is a binding `DB`, else in the object's own SQLite; also there if it has the store's
-    /// events already, as that of a deployment of the reference 0.4.0 where nobody named a storage.
+    /// events already, as that of a deployment of the reference 0.4.0 that named no storage.
     #[default]
     Auto,
     /// In the D1 database of this binding, a table per store.
@@ -135,102 +110,59 @@ impl Storage {
     }
 }
 
-/// WebSockets of one store where nothing else is said. The platform takes 32,768.
-const CONNECTIONS_MAX: usize = 10_000;
-
 type SelectHeaders = Rc<dyn Fn(&Headers) -> Vec<(String, String)>>;
 
 /// Settings of the Durable Object.
+#[must_use = "options do nothing until an object has them"]
 pub struct ObjectOptions {
     pub(super) hooks: HookFns,
+    pub(super) limits: Limits,
     pub(super) storage: Storage,
     pub(super) forward_headers: SelectHeaders,
     pub(super) transports: Vec<Transport>,
-    pub(super) response_headers: Vec<(String, String)>,
-    pub(super) connections_max: usize,
 }
 
 impl Default for ObjectOptions {
     fn default() -> Self {
         Self {
             hooks: HookFns::new(),
+            limits: Limits::worker(),
             storage: Storage::default(),
             forward_headers: Rc::new(|_| Vec::new()),
             transports: vec![Transport::Ws, Transport::Http, Transport::DurableObject],
-            response_headers: Vec::new(),
-            connections_max: CONNECTIONS_MAX,
         }
     }
 }
 
 impl ObjectOptions {
     /// No hooks, every transport, storage as [`Storage::Auto`] says.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Hooks of a type of the app's own. Its `validate_payload` is not called: that is the Worker's.
-    #[must_use]
-    pub fn hooks<H: Hooks>(mut self, hooks: H) -> Self {
-        self.hooks = HookFns::of(hooks);
-        self
+    /// The app's hooks, in place of any earlier ones: a type that implements [`Hooks`], or closures as
+    /// [`HookFns`]. The object calls all but [`Hooks::validate_payload`], which the Worker calls before it
+    /// forwards a request, see [`WorkerOptions::hooks`].
+    #[doc(alias = "onPush")]
+    #[doc(alias = "onPushRes")]
+    #[doc(alias = "onPull")]
+    #[doc(alias = "onPullRes")]
+    pub fn hooks(self, hooks: impl Hooks) -> Self {
+        Self { hooks: HookFns::of(hooks), ..self }
     }
 
-    /// See [`Hooks::on_push`].
-    #[must_use]
-    pub fn on_push<F, Fut>(mut self, hook: F) -> Self
-    where
-        F: Fn(Push, HookContext) -> Fut + 'static,
-        Fut: Future<Output = Result<(), HookError>> + 'static,
-    {
-        self.hooks = self.hooks.on_push(hook);
-        self
-    }
-
-    /// See [`Hooks::on_push_res`].
-    #[must_use]
-    pub fn on_push_res<F, Fut>(mut self, hook: F) -> Self
-    where
-        F: Fn(Push, Result<(), PushError>, HookContext) -> Fut + 'static,
-        Fut: Future<Output = ()> + 'static,
-    {
-        self.hooks = self.hooks.on_push_res(hook);
-        self
-    }
-
-    /// See [`Hooks::on_pull`].
-    #[must_use]
-    pub fn on_pull<F, Fut>(mut self, hook: F) -> Self
-    where
-        F: Fn(Pull, HookContext) -> Fut + 'static,
-        Fut: Future<Output = Result<(), HookError>> + 'static,
-    {
-        self.hooks = self.hooks.on_pull(hook);
-        self
-    }
-
-    /// See [`Hooks::on_pull_res`].
-    #[must_use]
-    pub fn on_pull_res<F, Fut>(mut self, hook: F) -> Self
-    where
-        F: Fn(Pull, Result<u64, PullError>, HookContext) -> Fut + 'static,
-        Fut: Future<Output = ()> + 'static,
-    {
-        self.hooks = self.hooks.on_pull_res(hook);
-        self
+    /// What one store takes; without this, [`Limits::worker`].
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Where events are kept.
-    #[must_use]
-    pub fn storage(mut self, storage: Storage) -> Self {
-        self.storage = storage;
-        self
+    pub fn storage(self, storage: Storage) -> Self {
+        Self { storage, ..self }
     }
 
-    /// The request headers that hooks see as [`Connection::headers`], by name. They are kept with each
-    /// WebSocket, whose room is small: name those that are needed.
-    #[must_use]
+    /// The request headers that hooks see as [`Connection::headers`](crate::Connection::headers), by name.
+    /// They are kept with each WebSocket, whose room is small: name those that are needed.
     pub fn forward_headers(self, names: &[&str]) -> Self {
         let names: Vec<_> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
         self.forward_headers_with(move |headers| {
@@ -241,30 +173,13 @@ impl ObjectOptions {
 
     /// As [`forward_headers`](Self::forward_headers), chosen or made from the request's headers. Names
     /// in lower case.
-    #[must_use]
-    pub fn forward_headers_with(mut self, select: impl Fn(&Headers) -> Vec<(String, String)> + 'static) -> Self {
-        self.forward_headers = Rc::new(select);
-        self
+    pub fn forward_headers_with(self, select: impl Fn(&Headers) -> Vec<(String, String)> + 'static) -> Self {
+        Self { forward_headers: Rc::new(select), ..self }
     }
 
     /// The transports that are served; without this, all.
-    #[must_use]
-    pub fn transports(mut self, transports: &[Transport]) -> Self {
-        self.transports = transports.to_vec();
-        self
-    }
-
-    /// How many WebSockets one store takes at once; without this, 10,000.
-    #[must_use]
-    pub fn connections_max(mut self, connections: usize) -> Self {
-        self.connections_max = connections;
-        self
-    }
-
-    /// Adds a header to each answer over HTTP.
-    #[must_use]
-    pub fn response_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.response_headers.push((name.into(), value.into()));
-        self
+    #[doc(alias = "enabledTransports")]
+    pub fn transports(self, transports: &[Transport]) -> Self {
+        Self { transports: transports.to_vec(), ..self }
     }
 }

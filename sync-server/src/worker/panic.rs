@@ -1,8 +1,9 @@
-//! What a panic leaves behind.
+//! What a panic leaves behind. The object runs each of its calls under [`guard`] and each streamed body
+//! through [`stream`]; `panic.js` beside this file does the part that must outlive the instance.
 //!
 //! A panic aborts the whole wasm instance: stable Rust cannot unwind on wasm32. worker-build's shim
-//! makes a new instance before the next call and each object anew at its next event, but nobody
-//! answers the calls that were in flight, of any object in the isolate: they would hang for ever.
+//! makes a new instance before the next call, and each object again at its next event. But the calls
+//! that were in flight, of all objects in the isolate, would never be answered: they would hang.
 //! The panic hook still runs, and so does JavaScript. So each call is raced, in JavaScript, against
 //! the death of the instance:
 //!

@@ -14,11 +14,6 @@ use crate::host::{Closed, Link};
 use crate::platform::Platform;
 use crate::session::Session;
 
-/// Bytes that may go out to a client that is not heard meanwhile; LiveStore clients acknowledge what
-/// they get (0.4) or ping (0.3). Beyond them it is taken for one that does not read: the platform would
-/// keep all that for it in memory.
-pub(super) const UNHEARD_BYTES_MAX: usize = 32 * 1024 * 1024;
-
 /// So much of a backlog is handed to the platform before it gets the time to send it.
 const YIELD_BYTES: usize = 512 * 1024;
 
@@ -32,11 +27,15 @@ pub(super) struct Socket {
     attached: RefCell<String>,
     heard_ms: Cell<u64>,
     unheard_bytes: Cell<usize>,
+    /// Bytes that may go out to a client that is not heard meanwhile; LiveStore clients acknowledge what
+    /// they get (0.4) or ping (0.3). Beyond them it is taken for one that does not read: the platform would
+    /// keep all that for it in memory.
+    unheard_bytes_max: usize,
     unyielded_bytes: Cell<usize>,
 }
 
 impl Socket {
-    pub(super) fn new(socket: WebSocket, prefix: String, heard_ms: u64) -> Self {
+    pub(super) fn new(socket: WebSocket, prefix: String, heard_ms: u64, unheard_bytes_max: usize) -> Self {
         Self {
             socket,
             closed: CancellationToken::new(),
@@ -44,6 +43,7 @@ impl Socket {
             attached: RefCell::default(),
             heard_ms: Cell::new(heard_ms),
             unheard_bytes: Cell::new(0),
+            unheard_bytes_max,
             unyielded_bytes: Cell::new(0),
         }
     }
@@ -76,7 +76,7 @@ impl Socket {
 impl Link for Socket {
     fn send_now(&self, frame: String) {
         self.unheard_bytes.set(self.unheard_bytes.get() + frame.len());
-        if self.unheard_bytes.get() > UNHEARD_BYTES_MAX {
+        if self.unheard_bytes.get() > self.unheard_bytes_max {
             tracing::info!("closing a connection that reads too slowly");
             return self.close(CloseCode::SlowReader);
         }

@@ -2,10 +2,12 @@
 //! a push. See `entry.mjs` for the rest.
 #![cfg(target_family = "wasm")]
 
+mod surroundings;
+
 use std::time::Duration;
 
 use livestore_sync_server::worker::{ObjectOptions, Storage, WorkerOptions, make_worker};
-use livestore_sync_server::{Connection, HookError, make_durable_object};
+use livestore_sync_server::{Connection, HookError, HookFns, make_durable_object};
 use worker::{Context, Delay, Env, Request, Response, Result, event};
 
 /// Answered by a rejection that tells what the hook sees.
@@ -28,7 +30,7 @@ make_durable_object! {
             Ok("do-sqlite") => Storage::DurableObject,
             _ => Storage::D1 { binding: "DB".to_owned() },
         };
-        ObjectOptions::new().storage(storage).forward_headers(&["cookie", "x-test"]).on_push(
+        ObjectOptions::new().storage(storage).forward_headers(&["cookie", "x-test"]).hooks(HookFns::new().on_push(
             async |push, context| match push.batch[0].name.as_str() {
                 REPORT => Err(HookError::new(report(&context.connection))),
                 WAIT => {
@@ -36,20 +38,20 @@ make_durable_object! {
                     Ok(())
                 }
                 PANIC => {
-                    // So that it is in a continuation, which nobody calls.
+                    // Behind an await, so that no call of JavaScript's is on the stack that could report it.
                     Delay::from(Duration::from_millis(10)).await;
                     panic!("as the test asked");
                 }
                 _ => Ok(()),
             },
-        )
+        ))
     };
 }
 
 fn report(connection: &Connection) -> String {
     serde_json::json!({
         "connection": connection.id.to_string(),
-        "connectedAt": connection.connected_at,
+        "connectedAt": connection.connected_at(),
         "payload": connection.payload,
         "headers": connection.headers,
     })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use livestore_sync_protocol::rpc::{self, Cause, Exit, PullPayload, PushPayload, Rpc, SyncError};
-use livestore_sync_protocol::{Cursor, Event, Generation, PageInfo, PulledEvent, RequestId, SeqNum, v03};
+use livestore_sync_protocol::{Cursor, Generation, PageInfo, PulledEvent, RequestId, SeqNum, v03};
 
 use super::link::Mail;
 use super::server::{Incoming, Wire};

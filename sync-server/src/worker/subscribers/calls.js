@@ -1,5 +1,5 @@
 // Calls of client objects. The names that an environment has for them are only known at run time.
-export const callers = {
+export const calls = {
   async update(env, binding, id, frame, storeId) {
     const namespace = env[binding];
     if (namespace === undefined) throw new Error(`there is no binding ${binding}`);

@@ -1,0 +1,74 @@
+//! What a server takes before it refuses: one table for all settings of this kind, whose values differ
+//! per platform. The platforms enforce them; what every server keeps to because the wire says so is in
+//! `livestore_sync_protocol::limits`.
+
+/// What a server takes. Start from the values of the platform, and change some:
+///
+/// ```
+/// use livestore_sync_server::Limits;
+///
+/// let limits = Limits::native().with_connections_max(500);
+/// assert_eq!(limits.frame_bytes_max, 8 * 1024 * 1024);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of one WebSocket frame or HTTP body. A larger frame closes its connection with code 1009, a
+    /// larger body gets status 413.
+    pub frame_bytes_max: usize,
+    /// Connections at once; a further one gets status 503. Natively all WebSockets and HTTP requests of the
+    /// server, on Workers the WebSockets of one store.
+    pub connections_max: usize,
+    /// Bytes that may wait for one WebSocket. A client for which more waits does not read fast enough: its
+    /// connection is closed with code 1013, and it comes back with its cursor. On Workers, where the
+    /// platform has the queue, what was sent since the client was last heard from counts as waiting.
+    pub queue_bytes_max: usize,
+    /// Stores in one data file; a client of a further one gets status 503. Natively only: on Workers each
+    /// store is a Durable Object of its own.
+    pub stores_max: u32,
+}
+
+impl Limits {
+    /// What the native server takes: frames of 8 MiB, 10,000 connections, 32 MiB waiting for one of them,
+    /// 100,000 stores.
+    #[must_use]
+    pub const fn native() -> Self {
+        Self {
+            frame_bytes_max: 8 * 1024 * 1024,
+            connections_max: 10_000,
+            queue_bytes_max: 32 * 1024 * 1024,
+            stores_max: 100_000,
+        }
+    }
+
+    /// What the Durable Object of one store takes: frames of 8 MiB, 10,000 WebSockets (the platform takes
+    /// 32,768), 32 MiB waiting for one of them.
+    #[must_use]
+    pub const fn worker() -> Self {
+        Self { stores_max: 1, ..Self::native() }
+    }
+
+    /// With another [`frame_bytes_max`](Self::frame_bytes_max).
+    #[must_use]
+    pub const fn with_frame_bytes_max(self, bytes: usize) -> Self {
+        Self { frame_bytes_max: bytes, ..self }
+    }
+
+    /// With another [`connections_max`](Self::connections_max).
+    #[must_use]
+    pub const fn with_connections_max(self, connections: usize) -> Self {
+        Self { connections_max: connections, ..self }
+    }
+
+    /// With another [`queue_bytes_max`](Self::queue_bytes_max).
+    #[must_use]
+    pub const fn with_queue_bytes_max(self, bytes: usize) -> Self {
+        Self { queue_bytes_max: bytes, ..self }
+    }
+
+    /// With another [`stores_max`](Self::stores_max).
+    #[must_use]
+    pub const fn with_stores_max(self, stores: u32) -> Self {
+        Self { stores_max: stores, ..self }
+    }
+}

@@ -1,0 +1,77 @@
+//! The settings of the native server: what an app says before [`Server`] opens its data file. Values only;
+//! what they mean is the server's. `worker::WorkerOptions` has the same names for the same settings.
+
+use std::path::{Path, PathBuf};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::Server;
+use crate::event_log::{OpenError, Synchronous};
+use crate::{Hooks, Limits};
+
+/// Settings of a [`Server`].
+#[must_use = "a builder does nothing until it builds"]
+pub struct Builder<H> {
+    pub(super) data: PathBuf,
+    pub(super) synchronous: Synchronous,
+    pub(super) hooks: H,
+    pub(super) limits: Limits,
+    pub(super) enable_cors: bool,
+    pub(super) response_headers: HeaderMap,
+}
+
+impl Server<()> {
+    /// A server that keeps its data in this folder, allows everything and has the limits of
+    /// [`Limits::native`].
+    pub fn builder(data: impl AsRef<Path>) -> Builder<()> {
+        Builder {
+            data: data.as_ref().to_owned(),
+            synchronous: Synchronous::default(),
+            hooks: (),
+            limits: Limits::native(),
+            enable_cors: false,
+            response_headers: HeaderMap::new(),
+        }
+    }
+}
+
+impl<H: Hooks> Builder<H> {
+    /// The app's hooks, in place of any earlier ones: a type that implements [`Hooks`], or closures as
+    /// [`HookFns`](crate::HookFns).
+    pub fn hooks<N: Hooks>(self, hooks: N) -> Builder<N> {
+        let Self { data, synchronous, hooks: _, limits, enable_cors, response_headers } = self;
+        Builder { data, synchronous, hooks, limits, enable_cors, response_headers }
+    }
+
+    /// When a push counts as durable; the disk must have it, unless this says otherwise.
+    pub fn synchronous(self, synchronous: Synchronous) -> Self {
+        Self { synchronous, ..self }
+    }
+
+    /// What the server takes; without this, [`Limits::native`].
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Whether browsers on other origins may use the http transport.
+    #[doc(alias = "enableCORS")]
+    pub fn enable_cors(self, enable: bool) -> Self {
+        Self { enable_cors: enable, ..self }
+    }
+
+    /// Adds a header to each response, except those that open a WebSocket. It replaces one of that name.
+    #[doc(alias = "responseHeaders")]
+    pub fn response_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.response_headers.insert(name, value);
+        self
+    }
+
+    /// Opens the data file.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], also when another process uses the folder.
+    pub fn build(self) -> Result<Server<H>, OpenError> {
+        Server::open(self)
+    }
+}
