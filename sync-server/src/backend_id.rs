@@ -1,3 +1,8 @@
+//! Names for new logs. Called when an event log is first written to; the id itself is `sync-protocol`'s, the randomness
+//! is taken here.
+
+use livestore_sync_protocol::nanoid;
+
 /// A new log's identity: 21 characters of nanoid's alphabet, as the reference makes them.
 ///
 /// # Panics
@@ -5,10 +10,9 @@
 /// When the platform has no randomness, without which nothing on it is safe.
 #[must_use]
 pub fn new_backend_id() -> String {
-    const ALPHABET: &[u8; 64] = b"useandom-26T198340PX75pxJACKVERYMINDBUSHWOLF_GQZbfghjklqvwyzrict";
-    let mut bytes = [0; 21];
-    getrandom::fill(&mut bytes).expect("the platform has randomness");
-    bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect()
+    let mut random = [0; nanoid::RANDOM_BYTES];
+    getrandom::fill(&mut random).expect("the platform has randomness");
+    nanoid::from_random(random)
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
+//! The arguments of `push` and `pull`, and the client that they describe.
+
 use clap::{Args, ValueEnum};
-use livestore_sync_client::{ConfigError, Generation, SyncClient, Transport};
+use livestore_sync_client::{Protocol, SyncClient};
 use serde_json::Value;
+
+use super::Failure;
 
 /// Push events to a store of a sync server
 ///
@@ -98,22 +102,20 @@ fn header(text: &str) -> Result<(String, String), String> {
 }
 
 impl Server {
-    pub(super) fn connect(&self) -> Result<SyncClient, ConfigError> {
-        let generation = match self.generation {
-            GenerationArg::V03 => Generation::V03,
-            GenerationArg::V04 => Generation::V04,
+    pub(super) fn start(&self) -> Result<SyncClient, Failure> {
+        let protocol = match (self.generation, self.transport) {
+            (GenerationArg::V04, TransportArg::Ws) => Protocol::V04Ws,
+            (GenerationArg::V04, TransportArg::Http) => Protocol::V04Http,
+            (GenerationArg::V03, TransportArg::Ws) => Protocol::V03,
+            (GenerationArg::V03, TransportArg::Http) => return Err(Failure::NoTransport),
         };
-        let transport = match self.transport {
-            TransportArg::Ws => Transport::Ws,
-            TransportArg::Http => Transport::Http,
-        };
-        let mut builder = SyncClient::builder(&self.url, &self.store).generation(generation).transport(transport);
+        let mut builder = SyncClient::builder(&self.url, &self.store).protocol(protocol);
         if let Some(payload) = &self.payload {
             builder = builder.payload(payload.clone());
         }
         for (name, value) in &self.header {
             builder = builder.header(name, value);
         }
-        builder.connect()
+        Ok(builder.start()?)
     }
 }

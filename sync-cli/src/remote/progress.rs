@@ -1,3 +1,5 @@
+//! How far a long run of `push` or `pull` is, for people. Nothing is written where nobody looks.
+
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 

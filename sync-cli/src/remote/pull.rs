@@ -1,3 +1,5 @@
+//! The command `pull`: the log as lines of JSON, as `inspect events` prints them.
+
 use livestore_sync_client::protocol::{Cursor, PulledEvent, SeqNum};
 use livestore_sync_client::{Page, SyncClient};
 use serde::Serialize;

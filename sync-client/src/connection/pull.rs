@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use livestore_sync_protocol::{Cursor, SeqNum};
 
-use super::types::Page;
-use crate::PullError;
+use crate::error::PullError;
+use crate::page::Page;
 
 /// How often in a row a pull that misses events asks for them again, before it fails.
 const GAPS_MAX: u32 = 3;
@@ -15,13 +15,13 @@ const GAPS_MAX: u32 = 3;
 pub(super) const PAGES_WAITING_MAX: usize = 64;
 
 #[derive(Debug)]
-pub(super) struct Pull {
+pub(super) struct PullState {
     pub(super) live: bool,
     /// The last event that the app has or is about to get.
     pub(super) seq_num: SeqNum,
     /// The log that it belongs to, once known.
     pub(super) backend_id: Option<String>,
-    pub(super) phase: Phase,
+    pub(super) phase: PullPhase,
     /// When it began to wait for a connection.
     pub(super) waiting_since: Duration,
     /// Pages that the app has not taken.
@@ -36,7 +36,7 @@ pub(super) struct Pull {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum PullPhase {
     /// To be sent when there is a connection.
     Unsent,
     /// Sent with this id. `caught_up` once the server has sent all that there was.
@@ -66,14 +66,14 @@ pub(super) enum Next {
     Fail(PullError),
 }
 
-impl Pull {
+impl PullState {
     pub(super) fn new(cursor: Option<Cursor>, live: bool, now: Duration) -> Self {
         let (seq_num, backend_id) = cursor.map_or((SeqNum::ROOT, None), |cursor| (cursor.seq_num, cursor.backend_id));
         Self {
             live,
             seq_num,
             backend_id,
-            phase: Phase::Unsent,
+            phase: PullPhase::Unsent,
             waiting_since: now,
             untaken: 0,
             unacked: 0,
@@ -85,22 +85,22 @@ impl Pull {
 
     pub(super) fn wire(&self) -> Option<u64> {
         match self.phase {
-            Phase::Running { wire, .. } => Some(wire),
-            Phase::Unsent | Phase::Paused | Phase::Resting { .. } => None,
+            PullPhase::Running { wire, .. } => Some(wire),
+            PullPhase::Unsent | PullPhase::Paused | PullPhase::Resting { .. } => None,
         }
     }
 
     /// It is sent under this id.
     pub(super) fn sent(&mut self, wire: u64) {
-        self.phase = Phase::Running { wire, caught_up: false };
+        self.phase = PullPhase::Running { wire, caught_up: false };
         self.unacked = 0;
         self.beyond = SeqNum::ROOT;
     }
 
     /// The connection is gone.
     pub(super) fn lost(&mut self, now: Duration) {
-        if self.phase != Phase::Paused {
-            self.phase = Phase::Unsent;
+        if self.phase != PullPhase::Paused {
+            self.phase = PullPhase::Unsent;
         }
         self.waiting_since = now;
     }
@@ -200,11 +200,11 @@ impl Pull {
     }
 
     fn caught_up(&self) -> bool {
-        matches!(self.phase, Phase::Running { caught_up: true, .. })
+        matches!(self.phase, PullPhase::Running { caught_up: true, .. })
     }
 
     fn set_caught_up(&mut self) {
-        if let Phase::Running { caught_up, .. } = &mut self.phase {
+        if let PullPhase::Running { caught_up, .. } = &mut self.phase {
             *caught_up = true;
         }
     }

@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use livestore_sync_protocol::SeqNum;
 
-use super::dialect::{Failure, Kind};
-use super::pull::{Next, Phase};
-use super::types::{Action, Key, OfflineReason, Page};
-use super::{Connection, Owner, Phase as Link, take_where};
-use crate::PullError;
+use super::dialect::{Failure, Protocol};
+use super::pull::{Next, PullPhase};
+use super::types::{Action, Key};
+use super::{Connection, LinkPhase, Owner, take_where};
+use crate::error::PullError;
+use crate::page::Page;
+use crate::state::OfflineReason;
 
 impl Connection {
     /// Sends a pull from where it is, if there is a connection.
     pub(super) fn send_pull(&mut self, key: Key) {
-        let Link::Open { pulled, .. } = &mut self.phase else { return };
-        let Some(pull) = self.pulls.get(&key).filter(|pull| pull.phase != Phase::Paused) else { return };
+        let LinkPhase::Open { pulled, .. } = &mut self.phase else { return };
+        let Some(pull) = self.pulls.get(&key).filter(|pull| pull.phase != PullPhase::Paused) else { return };
         *pulled = true;
         let (seq_num, backend_id, live) = (pull.seq_num, pull.backend_id.clone(), pull.live);
         let wire = self.new_wire(Owner::Pull(key));
@@ -27,8 +29,8 @@ impl Connection {
 
     /// A cursor as the server wants it: 0.4 takes none without the log's id.
     pub(super) fn cursor<'a>(&self, backend_id: Option<&'a str>, seq_num: SeqNum) -> Option<(&'a str, SeqNum)> {
-        match (self.dialect.kind, backend_id) {
-            (Kind::V03, _) => (seq_num != SeqNum::ROOT).then_some(("", seq_num)),
+        match (self.dialect.protocol, backend_id) {
+            (Protocol::V03, _) => (seq_num != SeqNum::ROOT).then_some(("", seq_num)),
             (_, Some(backend_id)) => Some((backend_id, seq_num)),
             (_, None) => None,
         }
@@ -55,7 +57,7 @@ impl Connection {
             Next::Pause => {
                 self.end_wire(wire);
                 if let Some(pull) = self.pulls.get_mut(&key) {
-                    pull.phase = Phase::Paused;
+                    pull.phase = PullPhase::Paused;
                     pull.waiting_since = now;
                 }
             }
@@ -79,8 +81,8 @@ impl Connection {
         let present = pull.taken();
         if let (true, Some(wire)) = (present, pull.wire()) {
             self.ack(wire);
-        } else if pull.phase == Phase::Paused && pull.untaken == 0 {
-            pull.phase = Phase::Unsent;
+        } else if pull.phase == PullPhase::Paused && pull.untaken == 0 {
+            pull.phase = PullPhase::Unsent;
             self.send_pull(key);
         }
     }
@@ -94,12 +96,12 @@ impl Connection {
     /// The server sent all that there was.
     pub(super) fn pull_ended(&mut self, now: Duration, key: Key) {
         let Some(pull) = self.pulls.get_mut(&key) else { return };
-        match (pull.live, self.dialect.kind) {
+        match (pull.live, self.dialect.protocol) {
             (false, _) => self.pull_done(key, Ok(())),
             // What is pushed later comes to everybody: the pull stays.
-            (true, Kind::V03) => {}
-            (true, Kind::Http) => pull.phase = Phase::Resting { until: now + self.timing.poll_interval },
-            (true, Kind::Ws) => {
+            (true, Protocol::V03) => {}
+            (true, Protocol::V04Http) => pull.phase = PullPhase::Resting { until: now + self.timing.poll_interval },
+            (true, Protocol::V04Ws) => {
                 let message = "the server ended a live pull".to_owned();
                 self.handle_lost(now, OfflineReason::Confused { message });
             }
@@ -129,14 +131,14 @@ impl Connection {
         }
         if let Some(frame) = self.dialect.interrupt(wire) {
             self.send(wire, frame);
-        } else if self.dialect.kind == Kind::Http {
+        } else if self.dialect.protocol == Protocol::V04Http {
             self.actions.push_back(Action::Cancel { wire });
         }
     }
 
     /// Sends pulls that have rested.
     pub(super) fn wake_pulls(&mut self, now: Duration) {
-        let due = |phase: Phase| matches!(phase, Phase::Resting { until } if until <= now);
+        let due = |phase: PullPhase| matches!(phase, PullPhase::Resting { until } if until <= now);
         let due: Vec<_> = self.pulls.iter().filter(|(_, pull)| due(pull.phase)).map(|(key, _)| *key).collect();
         for key in due {
             self.send_pull(key);

@@ -1,4 +1,4 @@
-//! What happens to a store's events.
+//! What happens to a store's events, as a stream for the app. Told by the writer, after it is durable.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use livestore_sync_protocol::{Event, PulledEvent, SeqNum};
-
 use tokio::sync::broadcast;
 
 use super::status::StopReason;

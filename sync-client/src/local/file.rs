@@ -25,9 +25,9 @@ pub(crate) use self::receive::Received;
 use self::undo::UndoTable;
 use super::backend::PushBatch;
 use super::error::{CommitError, DatabaseError, OpenError};
-use super::event::NewEvent;
-use super::limits;
 use super::options::{Materialiser, Options, UnknownEvents};
+use crate::batch;
+use crate::event::{Author, NewEvent};
 
 pub(crate) struct LogFile {
     connection: Connection,
@@ -50,8 +50,7 @@ pub(crate) struct Context {
     warned: RefCell<HashSet<String>>,
     tables: Vec<UndoTable>,
     gate: Gate,
-    client_id: String,
-    session_id: String,
+    author: Author,
 }
 
 impl LogFile {
@@ -70,7 +69,7 @@ impl LogFile {
     }
 
     pub(crate) fn client_id(&self) -> &str {
-        &self.context.client_id
+        &self.context.author.client_id
     }
 
     pub(crate) fn position(&self) -> Position {
@@ -134,15 +133,11 @@ impl LogFile {
         Ok(results)
     }
 
-    /// The first pending events, as many as fit into a push.
+    /// The first pending events, as many as fit into a push and no more than `events_max`.
     pub(crate) fn batch(&self, events_max: usize) -> rusqlite::Result<PushBatch> {
         let rows = log::pending(&self.connection, i64::MIN, self.position.head, events_max)?;
-        let mut bytes = 0;
-        let fits = |row: &log::PendingRow| {
-            bytes += limits::size(&row.event);
-            bytes <= limits::BATCH_BYTES_MAX
-        };
-        let events = rows.into_iter().take_while(fits_first(fits)).map(|row| row.event).collect();
+        let mut events: Vec<_> = rows.into_iter().map(|row| row.event).collect();
+        events.truncate(batch::fitting(&events));
         Ok(PushBatch { events, backend_id: self.backend_id.clone() })
     }
 }
@@ -161,15 +156,6 @@ impl From<rusqlite::Error> for NotCommitted {
     }
 }
 
-/// One event goes in any case: there is nothing to be gained by waiting.
-fn fits_first<T>(mut fits: impl FnMut(&T) -> bool) -> impl FnMut(&T) -> bool {
-    let mut is_first = true;
-    move |item| {
-        let is_first = std::mem::replace(&mut is_first, false);
-        fits(item) || is_first
-    }
-}
-
 fn append(
     transaction: &Transaction<'_>,
     context: &Context,
@@ -180,15 +166,8 @@ fn append(
     let mut parent = tip;
     let mut events = Vec::with_capacity(group.len());
     for (id, new) in (last_id + 1..).zip(group) {
-        let event = Event {
-            name: new.name.clone(),
-            args: new.args.clone(),
-            seq_num: log::after(parent, 1),
-            parent_seq_num: parent,
-            client_id: context.client_id.clone(),
-            session_id: context.session_id.clone(),
-        };
-        limits::check(&event)?;
+        let event = new.clone().by(&context.author, parent);
+        batch::check_new(&event)?;
         let known = materialise::apply(transaction, context, &event, Some(id))?;
         log::insert_pending(transaction, id, &event, known)?;
         parent = event.seq_num;

@@ -2,7 +2,7 @@
 
 use livestore_sync_protocol::{Event, SeqNum};
 
-use super::same::is_same;
+use crate::same::is_same_commit;
 
 /// What to do with a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(crate) fn merge<'a>(
             return Merge::Gap { head: last, parent: event.parent_seq_num };
         }
         last = event.seq_num;
-        is_own.push(pending.next_if(|own| is_same(own, event)).is_some());
+        is_own.push(pending.next_if(|own| is_same_commit(own, event)).is_some());
     }
     Merge::Follows { known, is_own }
 }

@@ -1,3 +1,5 @@
+//! How a store is opened: the app's tables, its functions, and settings.
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -132,15 +134,15 @@ impl Options {
         self
     }
 
-    /// How long to wait before what failed is tried again: at first and at most. Half a second and
-    /// half a minute by default.
+    /// How long to wait before what failed is tried again: the longest first wait, which doubles with each failure, and
+    /// the longest of all. Each wait is a random time below that. Half a second and half a minute by default.
     #[must_use]
     pub fn retry_after(mut self, first: Duration, longest: Duration) -> Self {
         self.retry_after = (first, longest.max(first));
         self
     }
 
-    /// How many changes a reader of [`LocalStore::events`](super::LocalStore::events) may be behind
+    /// How many changes a reader of [`LocalStore::changes`](super::LocalStore::changes) may be behind
     /// before it misses some. 1,024 by default.
     #[must_use]
     pub fn changes_capacity(mut self, changes: usize) -> Self {

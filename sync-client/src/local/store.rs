@@ -8,13 +8,14 @@ use tokio::sync::{Notify, watch};
 use super::backend::Backend;
 use super::change::Changes;
 use super::error::{CommitError, FlushError, OpenError, StoreError};
-use super::event::{Keep, NewEvent, PendingEvent, PendingId};
+use super::event::{PendingEvent, PendingId, ResetKeep};
 use super::file::{LogFile, log};
 use super::options::Options;
 use super::reader::Readers;
 use super::status::{Rejection, Status, SyncState};
 use super::sync::Driver;
 use super::writer::{Shared, Writer};
+use crate::event::NewEvent;
 
 /// A store on this machine that works offline and keeps in step with a sync backend. See the
 /// [module](super).
@@ -75,7 +76,6 @@ impl LocalStore {
             shared: Arc::clone(&shared),
             restart: Arc::clone(&restart),
             retry_after,
-            client_id: client_id.clone(),
         };
         let sync = tokio::spawn(driver.run()).abort_handle();
         let readers = Arc::new(Readers::new(path.clone()));
@@ -156,7 +156,7 @@ impl LocalStore {
 
     /// What happens to the events from now on.
     #[must_use]
-    pub fn events(&self) -> Changes {
+    pub fn changes(&self) -> Changes {
         Changes::new(self.shared.subscribe())
     }
 
@@ -257,7 +257,7 @@ impl LocalStore {
     /// # Cancel safety
     ///
     /// When the future is dropped, the file is reset or not; sync may need [`resume`](Self::resume).
-    pub async fn reset_to_backend(&self, keep: Keep) -> Result<(), StoreError> {
+    pub async fn reset_to_backend(&self, keep: ResetKeep) -> Result<(), StoreError> {
         self.writer.run(move |owner| owner.reset(keep)).await?;
         self.resume();
         Ok(())

@@ -4,6 +4,8 @@ use livestore_sync_protocol::{Args, Event, PulledEvent, SeqNum};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
+use crate::event::after;
+
 /// Where the log and the pending events stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Position {
@@ -17,11 +19,6 @@ impl Position {
     pub(crate) fn tip(self) -> SeqNum {
         after(self.head, i64::try_from(self.pending).unwrap_or(i64::MAX))
     }
-}
-
-/// The number `steps` after another. Numbers end where JavaScript's do, which no log reaches.
-pub(crate) fn after(seq_num: SeqNum, steps: i64) -> SeqNum {
-    SeqNum::new(seq_num.get().saturating_add(steps)).unwrap_or(SeqNum::MAX)
 }
 
 pub(crate) fn position(connection: &Connection) -> Result<Position> {

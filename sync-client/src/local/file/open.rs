@@ -9,8 +9,9 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::gate::{Gate, is_ours};
 use super::undo::{self, quote};
 use super::{Context, LogFile, log, materialise};
+use crate::event::Author;
+use crate::id::new_id;
 use crate::local::error::{MaterialiseError, OpenError, StoreError, TablesError};
-use crate::local::id::new_id;
 use crate::local::options::Options;
 
 /// Applied in order; a file's `user_version` counts those that it has.
@@ -49,9 +50,8 @@ pub(super) fn open(path: &Path, options: Options, synchronous: &str) -> Result<L
         warned: RefCell::default(),
         tables: Vec::new(),
         gate,
-        client_id,
-        // A new one each time: two copies of one file never claim the same event.
-        session_id: new_id(),
+        // A new session each time: two copies of one file never claim the same event.
+        author: Author { client_id, session_id: new_id() },
     };
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     if is_outdated(&transaction, &context, options.version, &options.tables).map_err(failed)? {

@@ -4,11 +4,12 @@ use livestore_sync_protocol::{Event, PulledEvent, SeqNum};
 use rusqlite::TransactionBehavior;
 
 use super::{LogFile, log, materialise, open, undo};
-use crate::Page;
+use crate::event::after;
 use crate::local::error::StoreError;
-use crate::local::event::{Keep, PendingId};
+use crate::local::event::{PendingId, ResetKeep};
 use crate::local::merge::{Merge, merge, plan};
-use crate::local::same::is_same;
+use crate::page::Page;
+use crate::same::is_same_commit;
 
 /// What a page did.
 #[derive(Debug)]
@@ -65,8 +66,10 @@ impl LogFile {
         for pulled in &page.events[..known] {
             // A log without an identity, or whose identity was not known yet, shows that it is another one by this.
             let seq_num = pulled.event.seq_num;
-            let stored = log::confirmed(&transaction, log::after(seq_num, -1), 1)?.pop();
-            if !stored.is_some_and(|stored| stored.event.seq_num == seq_num && is_same(&stored.event, &pulled.event)) {
+            let stored = log::confirmed(&transaction, after(seq_num, -1), 1)?.pop();
+            if !stored
+                .is_some_and(|stored| stored.event.seq_num == seq_num && is_same_commit(&stored.event, &pulled.event))
+            {
                 return Ok(Received::OtherLog { found: page.backend_id });
             }
             log::set_created_at(&transaction, pulled)?;
@@ -138,12 +141,12 @@ impl LogFile {
     }
 
     /// Follows another log from its start.
-    pub(crate) fn reset(&mut self, keep: Keep) -> Result<(), StoreError> {
+    pub(crate) fn reset(&mut self, keep: ResetKeep) -> Result<(), StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         match keep {
-            Keep::Everything => log::confirmed_to_pending(&transaction, self.last_id)?,
-            Keep::Pending => {}
-            Keep::Nothing => drop(transaction.execute("DELETE FROM livestore_pending", [])?),
+            ResetKeep::Everything => log::confirmed_to_pending(&transaction, self.last_id)?,
+            ResetKeep::Pending => {}
+            ResetKeep::Nothing => drop(transaction.execute("DELETE FROM livestore_pending", [])?),
         }
         transaction.execute("DELETE FROM livestore_confirmed", [])?;
         log::set_backend_id(&transaction, None)?;

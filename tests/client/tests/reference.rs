@@ -1,46 +1,40 @@
 //! A client and the published servers, which the interop suite starts (`tests/interop/test/reference.test.mjs`). Their
 //! addresses (`host:port`) are in `REFERENCE_V04` and `REFERENCE_V03`.
 
-mod common;
-
 use std::net::SocketAddr;
 
-use common::proxy::{Proxy, Weather};
-use common::{at, events, numbers, offline, within};
 use livestore_sync_client::protocol::Cursor;
-use livestore_sync_client::{Builder, Generation, PushError, SyncClient, Transport};
+use livestore_sync_client::{Builder, Protocol, PushError, SyncClient};
+use livestore_sync_client_tests::proxy::{Proxy, Weather};
+use livestore_sync_client_tests::{at, events, numbers, offline, within};
 
 /// A server, how to speak to it, and a store that nobody else uses.
 struct Way {
     address: SocketAddr,
-    generation: Generation,
-    transport: Transport,
+    protocol: Protocol,
     store_id: String,
 }
 
 impl Way {
     fn builder(&self, address: SocketAddr) -> Builder {
         SyncClient::builder(format!("http://{address}"), &self.store_id)
-            .timing(common::timing())
-            .generation(self.generation)
-            .transport(self.transport)
+            .timing(livestore_sync_client_tests::timing())
+            .protocol(self.protocol)
     }
 
     fn client(&self) -> SyncClient {
-        self.builder(self.address).connect().expect("a client")
+        self.builder(self.address).start().expect("a client")
     }
 }
 
 fn ways(test: &str) -> Vec<Way> {
     let mut ways = Vec::new();
-    for (variable, generation, transport) in [
-        ("REFERENCE_V04", Generation::V04, Transport::Ws),
-        ("REFERENCE_V04", Generation::V04, Transport::Http),
-        ("REFERENCE_V03", Generation::V03, Transport::Ws),
-    ] {
+    for (variable, protocol) in
+        [("REFERENCE_V04", Protocol::V04Ws), ("REFERENCE_V04", Protocol::V04Http), ("REFERENCE_V03", Protocol::V03)]
+    {
         let address = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} tells the server's address"));
-        let store_id = format!("{test}-{transport:?}-{:08x}", getrandom::u32().expect("random numbers"));
-        ways.push(Way { address: address.parse().expect("an address"), generation, transport, store_id });
+        let store_id = format!("{test}-{protocol:?}-{:08x}", getrandom::u32().expect("random numbers"));
+        ways.push(Way { address: address.parse().expect("an address"), protocol, store_id });
     }
     ways
 }
@@ -60,7 +54,7 @@ async fn what_is_pushed_is_pulled_and_followed() {
         while all.len() < 300 {
             all.extend(numbers(&within(live.next()).await.expect("a page").expect("no error").events));
         }
-        assert_eq!(all, (1..=300).collect::<Vec<_>>(), "{:?} {:?}", way.generation, way.transport);
+        assert_eq!(all, (1..=300).collect::<Vec<_>>(), "{:?}", way.protocol);
         let pulled = within(client.pull(None).events()).await.expect("the log");
         assert_eq!(pulled.into_iter().map(|pulled| pulled.event).collect::<Vec<_>>(), events(1..=300));
         let rest = within(way.client().pull(Cursor { backend_id: None, seq_num: at(250) }).events()).await;
@@ -69,7 +63,7 @@ async fn what_is_pushed_is_pulled_and_followed() {
         let mut theirs = events(4..=5);
         theirs[0].name = "v1.Other".into();
         let ahead = PushError::ServerAhead { minimum_expected: at(300), provided: at(3) };
-        assert_eq!(within(client.push(theirs)).await, Err(ahead), "{:?} {:?}", way.generation, way.transport);
+        assert_eq!(within(client.push(theirs)).await, Err(ahead), "{:?}", way.protocol);
     }
 }
 
@@ -78,7 +72,7 @@ async fn what_is_pushed_is_pulled_and_followed() {
 async fn a_lost_acknowledgement_does_not_store_twice() {
     for way in ways("lost") {
         let proxy = Proxy::start(way.address).await;
-        let client = way.builder(proxy.address).connect().expect("a client");
+        let client = way.builder(proxy.address).start().expect("a client");
         let watcher = way.client();
         let mut live = watcher.live_pull(None);
         within(live.next()).await.expect("a page").expect("no error");
@@ -91,7 +85,7 @@ async fn a_lost_acknowledgement_does_not_store_twice() {
             proxy.set(Weather::Fine);
         };
         let (pushed, ()) = tokio::join!(within(client.push(events(1..=3))), cut);
-        pushed.unwrap_or_else(|error| panic!("{error}: {:?} {:?}", way.generation, way.transport));
+        pushed.unwrap_or_else(|error| panic!("{error}: {:?}", way.protocol));
         let pulled = within(client.pull(None).events()).await.expect("the log");
         assert_eq!(numbers(&pulled), [1, 2, 3]);
     }
@@ -115,7 +109,7 @@ async fn a_backlog_is_complete_while_others_push() {
             while all.len() < 500 {
                 all.extend(numbers(&within(live.next()).await.expect("a page").expect("no error").events));
             }
-            assert_eq!(all, (1..=500).collect::<Vec<_>>(), "{:?} {:?}", way.generation, way.transport);
+            assert_eq!(all, (1..=500).collect::<Vec<_>>(), "{:?}", way.protocol);
         };
         tokio::join!(pushing, reading);
     }
