@@ -31,7 +31,7 @@ impl Random {
     }
 
     /// Whether a chance came.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "local"))]
     pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }

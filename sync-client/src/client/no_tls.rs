@@ -7,8 +7,9 @@ use tokio::net::TcpStream;
 
 use super::net::Io;
 
+/// Nothing can be chosen.
 #[derive(Clone, Default)]
-pub(super) struct Tls;
+pub(super) struct Tls {}
 
 impl Tls {
     /// Whether URLs that ask for TLS can be served.
