@@ -1,5 +1,15 @@
-//! The client's side of the conversation, free of I/O: commands of the app, frames and the passing of time go in,
-//! [`Action`]s come out. Time is what has passed since any fixed moment, randomness a seed.
+//! The client's side of the conversation as a machine without I/O: commands of the app, frames and the passing of time go
+//! in, [`Action`]s come out. Time is what has passed since any fixed moment, randomness a seed. Called by the client's
+//! task, and by the simulation of the tests, which is why nothing in here may wait, read a clock or open a socket.
+//!
+//! A request of the app has a [`Key`] for as long as the app waits for it. What is sent for it has a *request number*, which
+//! is good for one connection: when the connection is lost, all numbers are void, and each request is sent again under
+//! a new one or fails. That is how answers of an earlier connection can never be taken for those of the present one.
+//!
+//! - `pull`, `pulls`: one pull and what a page means for it; all pulls, which survive any number of connections.
+//! - `push`, `pushes`: one push and whether the log has it; all pushes, which are sent twice at most.
+//! - `pings`: the app's, and those that find out whether the server is still there.
+//! - `dialect`: the frames, which differ between the generations and transports.
 
 mod dialect;
 mod pings;
@@ -29,24 +39,29 @@ pub(crate) use self::types::{Action, AppCommand, Key};
 use crate::backoff::Backoff;
 use crate::state::{ConnectionState, OfflineReason};
 
+/// The machine of one client. After each input, `poll_action` has to be asked until it has nothing more, and then
+/// `poll_timeout` for the time of the next input at the latest.
 #[derive(Debug)]
 pub(crate) struct Connection {
     timing: Timing,
     dialect: Dialect,
     phase: LinkPhase,
+    /// Why there is no connection, for requests that are given up meanwhile.
     reason: OfflineReason,
     backoff: Backoff,
-    /// The log, as the last page told it.
+    /// The log, as the last page named it. Pushes name it in turn, so that events meant for one log do not enter
+    /// another that took its place.
     backend_id: Option<String>,
     pulls: BTreeMap<Key, PullState>,
     pushes: BTreeMap<Key, PushState>,
     pings: BTreeMap<Key, PingState>,
-    /// Whose answer goes to whom, on the present connection.
-    wires: HashMap<u64, Owner>,
-    last_wire: u64,
+    /// What was sent on the present connection and is not answered, by request number.
+    requests: HashMap<u64, Owner>,
+    last_request: u64,
     actions: VecDeque<Action>,
 }
 
+/// Where the connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LinkPhase {
     /// To be opened at this time.
@@ -57,14 +72,16 @@ enum LinkPhase {
         since: Duration,
     },
     Open {
+        /// When something last came from the server.
         last_frame: Duration,
         /// When the ping without an answer was sent.
         pinged: Option<Duration>,
-        /// Whether a pull was sent on it.
+        /// Whether a pull was sent on it. It decides how servers understand a ping (`send_ping`).
         pulled: bool,
     },
 }
 
+/// What an answer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     Pull(Key),
@@ -87,8 +104,8 @@ impl Connection {
             pulls: BTreeMap::new(),
             pushes: BTreeMap::new(),
             pings: BTreeMap::new(),
-            wires: HashMap::new(),
-            last_wire: 0,
+            requests: HashMap::new(),
+            last_request: 0,
             actions: VecDeque::new(),
         }
     }
@@ -147,19 +164,21 @@ impl Connection {
         }
     }
 
-    /// The connection is about to be opened with this payload.
+    /// The connection is about to be opened with this payload, which 0.4 repeats in each request.
     pub(crate) fn handle_payload(&mut self, payload: Option<Box<RawValue>>) {
         self.dialect.set_payload(payload);
     }
 
     /// The connection is open.
     pub(crate) fn handle_opened(&mut self, now: Duration) {
+        // It was given up just before.
         if !matches!(self.phase, LinkPhase::Opening { .. }) {
             return;
         }
         self.phase = LinkPhase::Open { last_frame: now, pinged: None, pulled: false };
         self.actions.push_back(Action::State(ConnectionState::Connected));
-        // Pulls first: servers send those who pull what they lack before they refuse a push.
+        // Pulls first: a server sends a client that pulls the events that it lacks before it refuses a push that does not
+        // follow them. An app that rebases then has them at hand.
         for key in self.pulls.keys().copied().collect::<Vec<_>>() {
             self.send_pull(key);
         }
@@ -176,9 +195,11 @@ impl Connection {
         }
         self.phase = LinkPhase::Waiting { until: now + self.backoff.next() };
         self.reason = reason.clone();
-        self.wires.clear();
+        // From here on no answer of this connection finds a request.
+        self.requests.clear();
         self.actions.push_back(Action::Close);
         self.actions.push_back(Action::State(ConnectionState::Offline { reason }));
+        // Those that were not sent go on waiting as before: their patience runs from when they were made.
         for pull in self.pulls.values_mut().filter(|pull| pull.phase != PullPhase::Unsent) {
             pull.lost(now);
         }
@@ -210,25 +231,28 @@ impl Connection {
     }
 
     fn handle_message(&mut self, now: Duration, message: ServerMessage) {
+        // The server works. That a socket opened says less: one that is refused or closed at once, each time, has to be
+        // tried more and more rarely.
         if !matches!(message, ServerMessage::Defect { .. }) {
             self.backoff.reset();
         }
         match message {
-            ServerMessage::Page { wire: None, page } => self.broadcast(now, &page),
-            ServerMessage::Page { wire: Some(wire), page } => match self.wires.get(&wire) {
+            ServerMessage::Page { request: None, page } => self.broadcast(now, &page),
+            ServerMessage::Page { request: Some(request), page } => match self.requests.get(&request) {
                 Some(&Owner::Pull(key)) => self.pulled_page(now, key, page, false),
                 Some(&Owner::Check(key)) => self.checked(now, key, &page),
                 _ => {}
             },
-            ServerMessage::End { wire } => match self.wires.remove(&wire) {
+            ServerMessage::End { request } => match self.requests.remove(&request) {
                 Some(Owner::Pull(key)) => self.pull_ended(now, key),
                 Some(Owner::Push(key)) => self.push_done(key, Ok(())),
                 Some(Owner::Check(key)) => self.check_ended(key),
                 Some(Owner::Ping) => self.ponged(),
                 None => {}
             },
-            ServerMessage::Failed { wire, failure } => match self.wires.remove(&wire) {
-                // The server is about to go.
+            ServerMessage::Failed { request, failure } => match self.requests.remove(&request) {
+                // Nothing on this side asked for it: the server is about to stop, or has lost the request. On the next
+                // connection everything is sent again.
                 Some(_) if failure == Failure::Interrupted => {
                     let message = "the server interrupted a request".to_owned();
                     self.handle_lost(now, OfflineReason::Lost { message });
@@ -264,6 +288,8 @@ impl Connection {
             }
             _ => {}
         }
+        // A server may fail to answer a push and still answer pings. A new connection settles it: on the old one, a late
+        // answer could not be told from that to the second sending.
         if self.pushes.values().any(|push| push.asked_at().is_some_and(|at| at + timing.push_timeout <= now)) {
             self.handle_lost(now, OfflineReason::Silent);
         }
@@ -273,6 +299,7 @@ impl Connection {
         }
     }
 
+    /// Ends requests that have waited for a connection for too long.
     fn lose_patience(&mut self, now: Duration) {
         self.give_up_pulls(now);
         self.give_up_pushes(now);
@@ -283,14 +310,14 @@ impl Connection {
         !matches!(self.phase, LinkPhase::Open { .. })
     }
 
-    fn new_wire(&mut self, owner: Owner) -> u64 {
-        self.last_wire += 1;
-        self.wires.insert(self.last_wire, owner);
-        self.last_wire
+    fn new_request(&mut self, owner: Owner) -> u64 {
+        self.last_request += 1;
+        self.requests.insert(self.last_request, owner);
+        self.last_request
     }
 
-    fn send(&mut self, wire: u64, frame: String) {
-        self.actions.push_back(Action::Send { wire, frame });
+    fn send(&mut self, request: u64, frame: String) {
+        self.actions.push_back(Action::Send { request, frame });
     }
 }
 

@@ -9,12 +9,12 @@ use crate::state::OfflineReason;
 #[derive(Debug)]
 pub(super) enum LinkCommand {
     Send {
-        wire: u64,
+        request: u64,
         frame: String,
     },
     /// Give up an http request. Sockets have a frame for that.
     Cancel {
-        wire: u64,
+        request: u64,
     },
     /// A ping of the WebSocket protocol.
     SocketPing,

@@ -41,12 +41,12 @@ pub(super) async fn run(settings: Arc<Settings>, uri: Uri, mut channels: LinkCha
     loop {
         tokio::select! {
             command = channels.commands.recv() => match command {
-                Some(LinkCommand::Send { wire, frame }) => {
+                Some(LinkCommand::Send { request, frame }) => {
                     let exchange = exchange(settings.clone(), uri.clone(), frame, channels.events.clone());
-                    running.insert(wire, exchanges.spawn(async move { (wire, exchange.await) }));
+                    running.insert(request, exchanges.spawn(async move { (request, exchange.await) }));
                 }
-                Some(LinkCommand::Cancel { wire }) => {
-                    if let Some(exchange) = running.remove(&wire) {
+                Some(LinkCommand::Cancel { request }) => {
+                    if let Some(exchange) = running.remove(&request) {
                         exchange.abort();
                     }
                 }
@@ -54,8 +54,8 @@ pub(super) async fn run(settings: Arc<Settings>, uri: Uri, mut channels: LinkCha
                 None => return,
             },
             Some(ended) = exchanges.join_next() => match ended {
-                Ok((wire, Ok(()))) => {
-                    running.remove(&wire);
+                Ok((request, Ok(()))) => {
+                    running.remove(&request);
                 }
                 Ok((_, Err(reason))) => return channels.tell(LinkEvent::Lost(reason)).await,
                 // It was cancelled.

@@ -75,8 +75,8 @@ impl Task {
         match action {
             Action::Open => self.link = Some(Link::open(self.settings.clone())),
             Action::Close => self.link = None,
-            Action::Send { wire, frame } => self.send(LinkCommand::Send { wire, frame }),
-            Action::Cancel { wire } => self.send(LinkCommand::Cancel { wire }),
+            Action::Send { request, frame } => self.send(LinkCommand::Send { request, frame }),
+            Action::Cancel { request } => self.send(LinkCommand::Cancel { request }),
             Action::SocketPing => self.send(LinkCommand::SocketPing),
             Action::State(state) => {
                 self.state.send_replace(state);

@@ -34,21 +34,21 @@ pub(crate) struct Dialect {
     prefix: String,
 }
 
-/// What the server said.
+/// What the server said, whatever it said it in.
 #[derive(Debug, PartialEq)]
 pub(super) enum ServerMessage {
-    /// Events for one request, or (0.3) for whoever follows the log.
+    /// Events for one request, or without one for every pull that follows the log (0.3).
     Page {
-        wire: Option<u64>,
+        request: Option<u64>,
         page: Page,
     },
     /// A request has ended well.
     End {
-        wire: u64,
+        request: u64,
     },
     /// A request has failed.
     Failed {
-        wire: u64,
+        request: u64,
         failure: Failure,
     },
     Pong,
@@ -76,7 +76,7 @@ pub(super) enum Failure {
     Failed {
         message: String,
     },
-    /// Nobody asked for it: the server is about to stop.
+    /// The request was interrupted, and not by this client: the server is about to stop.
     Interrupted,
 }
 
@@ -90,36 +90,36 @@ impl Dialect {
     }
 
     /// `cursor` is `None` for the whole log.
-    pub(super) fn pull(&self, wire: u64, cursor: Option<(&str, SeqNum)>, live: bool) -> String {
+    pub(super) fn pull(&self, request: u64, cursor: Option<(&str, SeqNum)>, live: bool) -> String {
         match self.protocol {
-            Protocol::V03 => v03::pull(self, wire, cursor.map(|(_, seq_num)| seq_num)),
-            Protocol::V04Ws | Protocol::V04Http => rpc::pull(self, wire, cursor, live),
+            Protocol::V03 => v03::pull(self, request, cursor.map(|(_, seq_num)| seq_num)),
+            Protocol::V04Ws | Protocol::V04Http => rpc::pull(self, request, cursor, live),
         }
     }
 
-    pub(super) fn push(&self, wire: u64, batch: &[Event], backend_id: Option<&str>) -> String {
+    pub(super) fn push(&self, request: u64, batch: &[Event], backend_id: Option<&str>) -> String {
         match self.protocol {
-            Protocol::V03 => v03::push(self, wire, batch),
-            Protocol::V04Ws | Protocol::V04Http => rpc::push(self, wire, batch, backend_id),
+            Protocol::V03 => v03::push(self, request, batch),
+            Protocol::V04Ws | Protocol::V04Http => rpc::push(self, request, batch, backend_id),
         }
     }
 
-    pub(super) fn ping(&self, wire: u64) -> String {
+    pub(super) fn ping(&self, request: u64) -> String {
         match self.protocol {
             Protocol::V03 => livestore_sync_protocol::v03::PING.to_owned(),
             Protocol::V04Ws => livestore_sync_protocol::rpc::PING.to_owned(),
-            Protocol::V04Http => rpc::http_ping(self, wire),
+            Protocol::V04Http => rpc::http_ping(self, request),
         }
     }
 
     /// The frame that lets the server send another page, where there is one.
-    pub(super) fn ack(&self, wire: u64) -> Option<String> {
-        (self.protocol == Protocol::V04Ws).then(|| rpc::ack(wire))
+    pub(super) fn ack(&self, request: u64) -> Option<String> {
+        (self.protocol == Protocol::V04Ws).then(|| rpc::ack(request))
     }
 
     /// The frame that ends a pull, where there is one.
-    pub(super) fn interrupt(&self, wire: u64) -> Option<String> {
-        (self.protocol == Protocol::V04Ws).then(|| rpc::interrupt(wire))
+    pub(super) fn interrupt(&self, request: u64) -> Option<String> {
+        (self.protocol == Protocol::V04Ws).then(|| rpc::interrupt(request))
     }
 
     /// # Errors

@@ -1,4 +1,5 @@
-//! The pings of a connection: the app's, and those that show whether the server is still there.
+//! The pings of a connection: the app's, and those that show whether the server is still there. A network that swallows
+//! everything looks like a server that has nothing to say; only a ping that is not answered tells them apart.
 
 use std::time::Duration;
 
@@ -35,14 +36,15 @@ impl Connection {
     pub(super) fn send_ping(&mut self, now: Duration) {
         let LinkPhase::Open { pinged, pulled, .. } = &mut self.phase else { return };
         pinged.get_or_insert(now);
-        // Servers of 0.4 take a client that pings and never pulled for one that waits for an earlier connection's
-        // pull, and close its connection.
+        // Servers of 0.4 take a client that pings and never pulled for the published client of 0.4.0 that is stuck: it
+        // waits for a pull of an earlier connection, and is helped by closing this one. A ping of the WebSocket protocol
+        // asks the same and is not seen by the server's program.
         if self.dialect.protocol == Protocol::V04Ws && !*pulled {
             return self.actions.push_back(Action::SocketPing);
         }
-        let wire = if self.dialect.protocol == Protocol::V04Http { self.new_wire(Owner::Ping) } else { 0 };
-        let frame = self.dialect.ping(wire);
-        self.send(wire, frame);
+        let request = if self.dialect.protocol == Protocol::V04Http { self.new_request(Owner::Ping) } else { 0 };
+        let frame = self.dialect.ping(request);
+        self.send(request, frame);
     }
 
     pub(super) fn ponged(&mut self) {
@@ -53,8 +55,8 @@ impl Connection {
 
     /// Nothing came from the server for a while.
     pub(super) fn keep_alive(&mut self, now: Duration) {
-        // Without a request there is nothing to lose over http.
-        if self.dialect.protocol == Protocol::V04Http && self.wires.is_empty() {
+        // Over http each request is a connection of its own: without one there is nothing that could be lost.
+        if self.dialect.protocol == Protocol::V04Http && self.requests.is_empty() {
             if let LinkPhase::Open { last_frame, .. } = &mut self.phase {
                 *last_frame = now;
             }

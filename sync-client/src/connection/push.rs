@@ -1,4 +1,13 @@
-//! One push: whether it is sent, and whether the log has it.
+//! One push: whether it is sent, and whether the log has it. Pure; `pushes` does what follows.
+//!
+//! The hard case is a lost answer. The batch was sent, the connection broke, and whether the log has it is not known. It
+//! is sent again, once, on the next connection, and then one of these comes:
+//!
+//! - an acknowledgement: the log had it not, and has it now, or the server has recognised it (this project's does);
+//! - a refusal because the server is ahead. That may be because of this very batch, so the log is read from the batch's
+//!   parent and compared ([`PushState::check`]). Only if something else is there, the app is told that the server is ahead,
+//!   which means to it that nothing was stored and that it may push the events with other numbers;
+//! - no answer again: the app is told that the outcome is not known.
 
 use std::time::Duration;
 
@@ -14,7 +23,7 @@ pub(super) struct PushState {
     pub(super) phase: PushPhase,
     /// When it began to wait for a connection.
     pub(super) waiting_since: Duration,
-    /// It was sent on a connection that was lost before the answer.
+    /// It was sent on a connection that was lost before the answer: the log may have it.
     pub(super) in_doubt: bool,
 }
 
@@ -23,10 +32,10 @@ pub(super) enum PushPhase {
     /// To be sent when there is a connection.
     Unsent,
     /// Sent with this id, at this time.
-    Running { wire: u64, at: Duration },
+    Running { request: u64, at: Duration },
     /// The server says that it is ahead, which may be because it has this very batch: the log is read from the
     /// batch's parent. So many events were there and the same.
-    Checking { wire: u64, at: Duration, same: usize, head: SeqNum },
+    Checking { request: u64, at: Duration, same: usize, head: SeqNum },
 }
 
 /// What the log says of a batch.
@@ -45,10 +54,10 @@ impl PushState {
         Self { batch, backend_id, phase: PushPhase::Unsent, waiting_since: now, in_doubt: false }
     }
 
-    pub(super) fn wire(&self) -> Option<u64> {
+    pub(super) fn request(&self) -> Option<u64> {
         match self.phase {
             PushPhase::Unsent => None,
-            PushPhase::Running { wire, .. } | PushPhase::Checking { wire, .. } => Some(wire),
+            PushPhase::Running { request, .. } | PushPhase::Checking { request, .. } => Some(request),
         }
     }
 
@@ -65,7 +74,8 @@ impl PushState {
         self.batch.first().map_or(SeqNum::ROOT, |event| event.parent_seq_num)
     }
 
-    /// Compares a page of the log above the batch's parent.
+    /// Compares a page of the log above the batch's parent. A batch enters whole or not at all, so the first event that
+    /// differs settles it.
     pub(super) fn check(&mut self, page: &Page, now: Duration) -> Check {
         let parent = self.parent();
         let PushPhase::Checking { same, at, .. } = &mut self.phase else { return Check::Unclear };

@@ -241,7 +241,7 @@ impl World {
             assert!(app.push.is_none() && app.pulls.is_empty(), "everything has been answered: {app:?}");
             assert!(app.stored.iter().all(|name| names.binary_search(&name).is_ok()));
             assert_eq!((connection.pulls.len(), connection.pushes.len()), (1, 0), "nothing is left");
-            assert!(connection.wires.len() <= 1, "{:?}", connection.wires);
+            assert!(connection.requests.len() <= 1, "{:?}", connection.requests);
         }
         let open = self.sockets.iter().filter(|(_, socket)| !socket.abandoned).map(|(id, _)| id);
         for id in open {

@@ -144,13 +144,13 @@ fn events_that_were_left_out_are_asked_for_again_until_it_is_clear_that_they_do_
     let mut case = Case::open();
     case.command(AppCommand::Pull { key: 1, cursor: None, live: true });
     case.server(&page(1, 1..=3, 0));
-    for wire in 1..=3 {
-        let actions = case.server(&page(wire, 6..=7, 0));
+    for request in 1..=3 {
+        let actions = case.server(&page(request, 6..=7, 0));
         let messages = sent(&actions);
         let [.., ClientMessage::Interrupt { request_id }, ClientMessage::Request(again)] = &messages[..] else {
             panic!("{messages:?}")
         };
-        assert_eq!((request_id, &again.id), (&id(wire), &id(wire + 1)));
+        assert_eq!((request_id, &again.id), (&id(request), &id(request + 1)));
     }
     let actions = case.server(&page(4, 6..=7, 0));
     let error = PullError::Gap { after: at(3), parent: at(5) };
@@ -172,8 +172,8 @@ fn what_is_dropped_leaves_nothing_behind() {
         let dropped = case.command(AppCommand::Drop { key: 1 });
         let interrupted = matches!(&sent(&dropped)[..], [ClientMessage::Interrupt { .. }]);
         assert_eq!(interrupted, pulled && connected);
-        let Connection { pulls, pushes, pings, wires, .. } = &case.connection;
-        assert!(pulls.is_empty() && pushes.is_empty() && pings.is_empty() && wires.is_empty());
+        let Connection { pulls, pushes, pings, requests, .. } = &case.connection;
+        assert!(pulls.is_empty() && pushes.is_empty() && pings.is_empty() && requests.is_empty());
         // An answer that was on its way is nobody's.
         if connected {
             assert_eq!(case.server(&ServerMessage::push_success(id(1))), []);

@@ -1,4 +1,4 @@
-//! What goes into the machine and comes out of it.
+//! What goes into the machine and comes out of it. Made and read by the client's task.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ pub(crate) enum AppCommand {
     Ping {
         key: Key,
     },
-    /// The app took a page of a pull.
+    /// The app took a page of a pull: the server may send another one.
     Taken {
         key: Key,
     },
@@ -98,14 +98,14 @@ impl AppCommand {
 pub(crate) enum Action {
     /// Open a connection, with a new payload.
     Open,
-    /// Send this; `wire` tells requests apart, over http.
+    /// Send this. `request` is the number of the request that it belongs to, by which http tells them apart.
     Send {
-        wire: u64,
+        request: u64,
         frame: String,
     },
     /// Give up an http request.
     Cancel {
-        wire: u64,
+        request: u64,
     },
     /// Send a ping of the WebSocket protocol.
     SocketPing,

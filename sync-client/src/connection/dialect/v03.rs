@@ -8,21 +8,21 @@ use crate::page::Page;
 
 /// Ids must be unique among all clients, not only on this connection: servers remember them beyond it, and send the
 /// events of a push to all other clients under the pusher's id.
-fn id(dialect: &Dialect, wire: u64) -> String {
-    format!("{}-{wire}", dialect.prefix)
+fn id(dialect: &Dialect, request: u64) -> String {
+    format!("{}-{request}", dialect.prefix)
 }
 
 /// `None` for an id that this client never gave.
-fn wire(dialect: &Dialect, id: &str) -> Option<u64> {
+fn number(dialect: &Dialect, id: &str) -> Option<u64> {
     id.strip_prefix(&dialect.prefix)?.strip_prefix('-')?.parse().ok()
 }
 
-pub(super) fn pull(dialect: &Dialect, wire: u64, cursor: Option<SeqNum>) -> String {
-    ClientMessage::Pull(PullReq { request_id: id(dialect, wire), cursor }).encode()
+pub(super) fn pull(dialect: &Dialect, request: u64, cursor: Option<SeqNum>) -> String {
+    ClientMessage::Pull(PullReq { request_id: id(dialect, request), cursor }).encode()
 }
 
-pub(super) fn push(dialect: &Dialect, wire: u64, batch: &[Event]) -> String {
-    ClientMessage::Push(PushReq { request_id: id(dialect, wire), batch: batch.to_vec() }).encode()
+pub(super) fn push(dialect: &Dialect, request: u64, batch: &[Event]) -> String {
+    ClientMessage::Push(PushReq { request_id: id(dialect, request), batch: batch.to_vec() }).encode()
 }
 
 pub(super) fn decode(dialect: &Dialect, frame: &str) -> Result<Vec<ServerMessage>, String> {
@@ -31,21 +31,21 @@ pub(super) fn decode(dialect: &Dialect, frame: &str) -> Result<Vec<ServerMessage
         v03::ServerMessage::Pull(answer) => {
             let page = Page { events: answer.batch, remaining: answer.remaining, backend_id: None };
             match answer.request_id.context {
-                Context::Push => vec![ServerMessage::Page { wire: None, page }],
-                Context::Pull => match wire(dialect, &answer.request_id.request_id) {
-                    Some(wire) if page.remaining == 0 => {
-                        vec![ServerMessage::Page { wire: Some(wire), page }, ServerMessage::End { wire }]
+                Context::Push => vec![ServerMessage::Page { request: None, page }],
+                Context::Pull => match number(dialect, &answer.request_id.request_id) {
+                    Some(request) if page.remaining == 0 => {
+                        vec![ServerMessage::Page { request: Some(request), page }, ServerMessage::End { request }]
                     }
-                    Some(wire) => vec![ServerMessage::Page { wire: Some(wire), page }],
+                    Some(request) => vec![ServerMessage::Page { request: Some(request), page }],
                     None => vec![],
                 },
             }
         }
         v03::ServerMessage::PushAck(ack) => {
-            wire(dialect, &ack.request_id).map(|wire| ServerMessage::End { wire }).into_iter().collect()
+            number(dialect, &ack.request_id).map(|request| ServerMessage::End { request }).into_iter().collect()
         }
-        v03::ServerMessage::Error(refusal) => match wire(dialect, &refusal.request_id) {
-            Some(wire) => vec![ServerMessage::Failed { wire, failure: failure(refusal.message) }],
+        v03::ServerMessage::Error(refusal) => match number(dialect, &refusal.request_id) {
+            Some(request) => vec![ServerMessage::Failed { request, failure: failure(refusal.message) }],
             None if refusal.request_id.is_empty() => vec![ServerMessage::Defect { message: refusal.message }],
             None => vec![],
         },
@@ -94,6 +94,6 @@ mod tests {
         let dialect = Dialect::new(Protocol::V03, "s".into(), 7);
         let answer = |id: &str| format!(r#"{{"_tag":"WSMessage.PushAck","requestId":"{id}"}}"#);
         assert_eq!(decode(&dialect, &answer("x-1")), Ok(vec![]));
-        assert_eq!(decode(&dialect, &answer(&id(&dialect, 1))), Ok(vec![ServerMessage::End { wire: 1 }]));
+        assert_eq!(decode(&dialect, &answer(&id(&dialect, 1))), Ok(vec![ServerMessage::End { request: 1 }]));
     }
 }

@@ -98,23 +98,23 @@ pub(super) fn sent(actions: &[Action]) -> Vec<ClientMessage> {
     actions.iter().filter_map(frame).collect()
 }
 
-pub(super) fn id(wire: u64) -> RequestId {
-    RequestId::Text(wire.to_string())
+pub(super) fn id(request: u64) -> RequestId {
+    RequestId::Text(request.to_string())
 }
 
-pub(super) fn page(wire: u64, numbers: std::ops::RangeInclusive<i64>, remaining: u64) -> ServerMessage {
+pub(super) fn page(request: u64, numbers: std::ops::RangeInclusive<i64>, remaining: u64) -> ServerMessage {
     let pulled = |event| PulledEvent { event, created_at: None };
     let batch = events(numbers).into_iter().map(pulled).collect();
     let page_info = PageInfo::from_remaining(remaining);
     ServerMessage::Chunk {
-        request_id: id(wire),
+        request_id: id(request),
         values: vec![PullResponse { batch, page_info, backend_id: "b".into() }],
     }
 }
 
-pub(super) fn ahead(wire: u64, head: i64) -> ServerMessage {
+pub(super) fn ahead(request: u64, head: i64) -> ServerMessage {
     let error = SyncError::ServerAhead { minimum_expected_num: at(head), provided_num: at(0) };
-    ServerMessage::failure(id(wire), Cause::Fail { error })
+    ServerMessage::failure(id(request), Cause::Fail { error })
 }
 
 pub(super) fn push(key: u64) -> AppCommand {
