@@ -72,16 +72,16 @@ fn run(server: Server, command: impl AsyncFnOnce(SyncClient) -> Result<(), Failu
     }
 }
 
-/// Tells people when the server is away, and ends if it refuses the first connection: waiting does not help then.
+/// Says when the server is away, and ends if it refuses the first connection: waiting does not help then.
 async fn report_connection(client: &SyncClient) -> Failure {
     let mut state = client.connection();
     let mut was_connected = false;
-    let mut told = None;
+    let mut shown = None;
     while state.changed().await.is_ok() {
         let now = state.borrow_and_update().clone();
         match now {
             ConnectionState::Connected => {
-                if told.take().is_some() {
+                if shown.take().is_some() {
                     note("connected");
                 }
                 was_connected = true;
@@ -91,9 +91,9 @@ async fn report_connection(client: &SyncClient) -> Failure {
             {
                 return Failure::Refused(reason);
             }
-            ConnectionState::Offline { reason } if told.as_ref() != Some(&reason) => {
+            ConnectionState::Offline { reason } if shown.as_ref() != Some(&reason) => {
                 note(&reason.to_string());
-                told = Some(reason);
+                shown = Some(reason);
             }
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! How long to wait before something that failed is tried again. Pure: randomness is a seed, nobody sleeps here.
+//! How long to wait before something that failed is tried again. Pure: randomness is a seed, and waiting is the caller's.
 //!
 //! Called by the connection (to open it again), by the offline store (to pull and push again) and by
 //! [`crate::SyncClient::append`] (when a server contradicts itself).

@@ -4,7 +4,7 @@
     doc = "A LiveStore client in Rust. The whole text is that of the crate with all its features."
 )]
 
-// Arrows between the rooms go one way: `local` is built on `client`, `client` on `connection`, and all of them on the
+// Modules use each other one way only: `local` is built on `client`, `client` on `connection`, and all of them on the
 // ground floor (`batch`, `backoff`, `error`, `event`, `id`, `page`, `random`, `same`, `state`), which knows none of them.
 mod backoff;
 mod batch;

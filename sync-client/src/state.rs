@@ -1,4 +1,4 @@
-//! Whether there is a connection, and why not. Told by the connection, watched by apps, and part of what requests fail
+//! Whether there is a connection, and why not. Set by the connection, watched by apps, and part of what requests fail
 //! with.
 
 use std::fmt;

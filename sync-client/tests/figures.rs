@@ -91,7 +91,7 @@ async fn a_long_log() {
     told.lines().filter(|line| line.contains(':')).for_each(|line| println!("{line}"));
     let start = Instant::now();
     let store = LocalStore::open(&path, offline(), options().tables(2, TABLES)).await.unwrap();
-    println!("building the tables anew from 100,000 events: {}", rate(100_000, start.elapsed()));
+    println!("rebuilding the tables from 100,000 events: {}", rate(100_000, start.elapsed()));
     store.close().await;
 }
 

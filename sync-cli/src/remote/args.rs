@@ -9,7 +9,7 @@ use super::Failure;
 /// Push events to a store of a sync server
 ///
 /// Reads one event per line from standard input, as JSON: `{"name":"v1.TodoCreated","args":{"id":"1"}}`. Events as
-/// `pull` and `inspect` print them are understood, too; their numbers are given anew. Events are pushed as they
+/// `pull` and `inspect` print them are understood, too; they get new numbers. Events are pushed as they
 /// come, each after whatever the log holds by then.
 #[derive(Args)]
 #[command(after_long_help = PUSH_EXAMPLES)]
@@ -54,7 +54,7 @@ Examples:
 /// How to reach a store.
 #[derive(Args, Clone)]
 pub(super) struct Server {
-    /// Where the server is, as LiveStore apps are told: ws://, wss://, http:// or https://
+    /// Where the server is, as in LiveStore apps: ws://, wss://, http:// or https://
     #[arg(value_name = "URL")]
     url: String,
 

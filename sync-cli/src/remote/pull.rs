@@ -21,7 +21,7 @@ pub(super) async fn run(args: &Pull, client: &SyncClient) -> Result<(), Failure>
         for pulled in &page.events {
             output.json(&line(pulled))?;
         }
-        progress.tell(|| format!("{count} events, {} to come", page.remaining));
+        progress.show(|| format!("{count} events, {} to come", page.remaining));
         output.flush()
     };
     if args.live {

@@ -74,7 +74,7 @@ pub(super) async fn run(args: &Push, client: &SyncClient) -> Result<(), Failure>
             return Err(failure.after(pushed).into());
         }
         if let Some(last) = appended.last() {
-            progress.tell(|| format!("{pushed} events, the head is {}", last.seq_num));
+            progress.show(|| format!("{pushed} events, the head is {}", last.seq_num));
         }
     }
     note(&format!("pushed {pushed} events"));

@@ -27,8 +27,8 @@ pub(super) struct Appender {
     author: Author,
     timing: Timing,
     /// Where the log ended when last heard: where the next append begins to guess. Locked for as long as an append
-    /// runs. Two at once would refuse each other again and again, and events of one author that are equal in all
-    /// but their order could not be told apart when an answer is lost.
+    /// runs: of two at once each would make the other's guess wrong, and when an answer is lost, equal events of one
+    /// author are told apart by their places only, which have to be their own.
     head: Mutex<SeqNum>,
 }
 
@@ -52,7 +52,7 @@ impl SyncClient {
     /// them as they are in the log, with their numbers and their author: [`client_id`](crate::Builder::client_id), and
     /// a session of this client's own.
     ///
-    /// It guesses where the log ends and is told by the server where it is wrong, so it needs no pull. When others push
+    /// It guesses where the log ends, and where the guess is wrong the server's refusal corrects it, so no pull is needed. When others push
     /// at the same time it tries again for as long as their pushes succeed; put a timeout around it if that may take
     /// too long. Clones of a client append one after the other.
     ///
@@ -80,7 +80,7 @@ impl SyncClient {
         self.append_events(unnumbered).await
     }
 
-    /// The same for events that have an author already, as those of another store; their numbers are given anew.
+    /// The same for events that have an author already, as those of another store. They get new numbers.
     ///
     /// The author of an event is part of what it is recognised by when an answer was lost. So two processes must not
     /// append equal events of one author at the same time: they would be taken for one.

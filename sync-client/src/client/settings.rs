@@ -1,4 +1,4 @@
-//! How to connect: what the builder was told, in the form that links need.
+//! How to connect: the builder's choices in the form that links need.
 
 use std::pin::Pin;
 use std::sync::Arc;

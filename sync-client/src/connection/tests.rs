@@ -174,7 +174,7 @@ fn what_is_dropped_leaves_nothing_behind() {
         assert_eq!(interrupted, pulled && connected);
         let Connection { pulls, pushes, pings, requests, .. } = &case.connection;
         assert!(pulls.is_empty() && pushes.is_empty() && pings.is_empty() && requests.is_empty());
-        // An answer that was on its way is nobody's.
+        // An answer that was on its way is for no request any more.
         if connected {
             assert_eq!(case.server(&ServerMessage::push_success(id(1))), []);
         }

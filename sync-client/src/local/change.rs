@@ -1,4 +1,4 @@
-//! What happens to a store's events, as a stream for the app. Told by the writer, after it is durable.
+//! What happens to a store's events, as a stream for the app. Published by the writer.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use tokio::sync::broadcast;
 
 use super::status::StopReason;
 
-/// Something that happened to a store's events. It is told after it is durable.
+/// Something that happened to a store's events. It is durable by then.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Change {
-    /// Events were committed here. Their numbers are those that they have if nobody else commits.
+    /// Events were committed here. Their numbers are those that they have if no other client's events come first.
     Committed(Arc<[Event]>),
     /// Pending events entered the log.
     Confirmed(Arc<[Event]>),

@@ -1,4 +1,4 @@
-//! What can go wrong, per operation.
+//! What can go wrong with a store, an enum for each operation.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub enum OpenError {
     /// The app's tables cannot be made or kept in step.
     #[error("the app's tables: {0}")]
     Tables(#[from] TablesError),
-    /// The tables are to be built anew, and a materialiser fails at an event of the log.
+    /// The tables are to be rebuilt, and a materialiser fails at an event of the log.
     #[error("cannot build the app's tables from the log: {0}")]
     Rebuild(#[from] MaterialiseError),
 }

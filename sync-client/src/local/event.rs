@@ -12,7 +12,7 @@ pub struct PendingId(pub(crate) i64);
 pub struct PendingEvent {
     /// Its name among the pending ones.
     pub id: PendingId,
-    /// The event, numbered as if nobody else committed anything.
+    /// The event, numbered as if it and those before it were confirmed now.
     pub event: Event,
 }
 

@@ -1,4 +1,15 @@
-//! The file: a log, what is pending, and the app's tables, changed together. Synchronous; one thread has it.
+//! The file: a log, what is pending, and the app's tables, changed together. Synchronous; the writer's thread has it, and
+//! in tests the simulation.
+//!
+//! Every change is one transaction that leaves the three in step: the tables are what the confirmed events and then the
+//! pending ones make of them. What is cached beside the connection (`position`, `backend_id`, `last_id`) is changed
+//! only after the commit.
+//!
+//! - `log`: the statements on the store's own tables.
+//! - `receive`: pages of the backend, acknowledgements, and what the app asks for (dropping an event, following a new log).
+//! - `materialise`: events into the app's tables. `gate`: what a materialiser may do meanwhile.
+//! - `undo`: how pending events are taken back.
+//! - `open`: the lock, the format of the file, and the app's tables when they have changed.
 
 mod gate;
 pub(crate) mod log;
@@ -37,6 +48,7 @@ pub(crate) struct LogFile {
     backend_id: Option<String>,
     /// The last id given to a pending event. Ids only go up while the file is open.
     last_id: i64,
+    /// Counts what gives pending events other numbers.
     epoch: u64,
     /// Released when all else is closed: fields are dropped in this order.
     _lock: File,
@@ -46,7 +58,7 @@ pub(crate) struct LogFile {
 pub(crate) struct Context {
     materialisers: HashMap<String, Materialiser>,
     unknown_events: UnknownEvents,
-    /// Unknown names that the log has been told about.
+    /// Unknown names that were warned of, each once.
     warned: RefCell<HashSet<String>>,
     tables: Vec<UndoTable>,
     gate: Gate,
@@ -84,12 +96,14 @@ impl LogFile {
         self.last_id
     }
 
-    /// Changes whenever pending events get other numbers.
+    /// Changes whenever pending events get other numbers. An answer to a push counts for the events that have its numbers
+    /// now only if the epoch is still that of the push.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Commits each group of events, all or nothing, and all that succeed in one transaction.
+    /// Commits each group of events, all or nothing, and all that succeed in one transaction: a write to the disk costs
+    /// more than all the rest, and commits that wait at the same time share it.
     pub(crate) fn commit(&mut self, groups: &[Vec<NewEvent>]) -> Vec<Result<Vec<Event>, CommitError>> {
         match self.try_commit(groups) {
             Ok(results) => results,
@@ -99,7 +113,8 @@ impl LogFile {
             }
             Err(NotCommitted::Aborted(error)) => vec![Err(error)],
             Err(NotCommitted::Unknown(error)) => {
-                // It may be in the file all the same; if not even that can be told, the next commit fails likewise.
+                // The commit may be in the file all the same (the disk failed after it had it). What is cached is read
+                // again; if that fails as well, so does the next commit, and reads it again.
                 let _ = self.locate();
                 groups.iter().map(|_| Err(error.clone().into())).collect()
             }
@@ -111,8 +126,11 @@ impl LogFile {
         let (mut position, mut last_id) = (self.position, self.last_id);
         let mut results = Vec::with_capacity(groups.len());
         for group in groups {
+            // A group that fails is rolled back alone.
             transaction.execute_batch("SAVEPOINT livestore_commit")?;
-            let result = append(&transaction, &self.context, position.tip(), last_id, group);
+            let result = append(&transaction, &self.context, position.local_head(), last_id, group);
+            // SQLite rolls the whole transaction back for some errors (a full disk, `ON CONFLICT ROLLBACK`), and with it
+            // the groups before this one.
             if transaction.is_autocommit() {
                 return Err(NotCommitted::Aborted(result.err().unwrap_or(CommitError::Closed)));
             }
@@ -159,11 +177,11 @@ impl From<rusqlite::Error> for NotCommitted {
 fn append(
     transaction: &Transaction<'_>,
     context: &Context,
-    tip: SeqNum,
+    head: SeqNum,
     last_id: i64,
     group: &[NewEvent],
 ) -> Result<Vec<Event>, CommitError> {
-    let mut parent = tip;
+    let mut parent = head;
     let mut events = Vec::with_capacity(group.len());
     for (id, new) in (last_id + 1..).zip(group) {
         let event = new.clone().by(&context.author, parent);

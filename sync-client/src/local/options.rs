@@ -13,7 +13,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub(crate) type Materialiser = Box<dyn Fn(&Transaction<'_>, &Event) -> Result<(), BoxError> + Send>;
 
-/// Is told of events whose name has no materialiser.
+/// Called with events whose name has no materialiser.
 pub type UnknownEventFn = Arc<dyn Fn(&Event) -> Result<(), BoxError> + Send + Sync>;
 
 /// What happens to an event whose name has no materialiser, committed here or elsewhere. In any case
@@ -21,8 +21,8 @@ pub type UnknownEventFn = Arc<dyn Fn(&Event) -> Result<(), BoxError> + Send + Sy
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum UnknownEvents {
-    /// It is kept, with a warning. When a later version of the app knows the name, the tables are
-    /// built anew from the log.
+    /// It is kept, with a warning in the log of the program (once for each name). When a later version of the app knows
+    /// the name, the tables are rebuilt from the log.
     #[default]
     Keep,
     /// It is kept, silently. When a later version of the app is to know the name, raise the version of the
@@ -30,7 +30,7 @@ pub enum UnknownEvents {
     Ignore,
     /// A commit fails, and sync stops at an event that comes from the backend.
     Fail,
-    /// The function is told; what it returns is as with a materialiser.
+    /// The function is called; what it returns is as with a materialiser.
     Call(UnknownEventFn),
 }
 
@@ -94,7 +94,7 @@ impl Options {
 
     /// The app's tables, as statements that make them in an empty database. The tables hold nothing but
     /// what the events make of them: when the statements or the version differ from the
-    /// file's, all tables are dropped and built anew from the log. Raise the version when a
+    /// file's, all tables are dropped and rebuilt from the log. Raise the version when a
     /// materialiser changes.
     ///
     /// Virtual tables, `AUTOINCREMENT` and names that start with `livestore_` are refused at opening.

@@ -1,4 +1,7 @@
-//! Pure: what follows from the outcome of a push.
+//! What follows from the outcome of a push. Pure; the sync task (`sync`) does it.
+//!
+//! Acknowledged or not, nothing here decides what is confirmed against the live pull: an event that the pull brings is
+//! confirmed whatever its push was answered, so a lost answer needs no care beyond pushing again later.
 
 use livestore_sync_protocol::SeqNum;
 
@@ -53,7 +56,8 @@ impl Pusher {
                 AfterPush::Acknowledge
             }
             Err(PushError::ServerAhead { minimum_expected, .. }) if minimum_expected > head => AfterPush::AwaitPull,
-            // The pull was faster than the answer.
+            // The refusal is of a batch that was made before the live pull brought the very events that it refuses
+            // for. What is pending now has other numbers.
             Err(PushError::ServerAhead { minimum_expected, provided })
                 if minimum_expected == head && provided != head =>
             {
@@ -69,7 +73,8 @@ impl Pusher {
             }
             Err(PushError::BackendIdMismatch { expected, .. }) => AfterPush::BackendReset(Some(expected)),
             Err(PushError::Rejected { .. } | PushError::InvalidBatch(_)) if sent > 1 => {
-                // One bad event spoils its batch: halves find it, and let those before it through.
+                // One bad event spoils its batch, and the answer does not say which. Halves find it: each success doubles
+                // the size again, so the good events before it go through on the way.
                 self.events_max = sent / 2;
                 AfterPush::Again
             }

@@ -1,4 +1,9 @@
-//! Keeping in step with the backend: one task that pushes, pulls, and mirrors the connection.
+//! Keeping in step with the backend: one task that pushes, pulls, and mirrors the connection. Started by the store.
+//!
+//! Pushing and pulling run beside each other and meet in the file only. A push that is refused because the log has more
+//! waits for the live pull to bring that (`await_pull`), which rebases what is pending; then it is pushed with its new
+//! numbers. A push whose answer is lost is pushed again after a while: if the log has it, that is refused, and the pull
+//! brings the events, which are recognised.
 //!
 //! What it decides is in `merge` and `pusher`; what it changes, it asks the writer to change. Ending it at any
 //! await leaves the file as it was before or after a step.
@@ -25,12 +30,12 @@ pub(crate) struct Driver<B> {
     pub(crate) backend: B,
     pub(crate) writer: Writer,
     pub(crate) shared: Arc<Shared>,
-    /// Asks for the live pull anew, from where the store is now.
+    /// Ends the live pull, so that it is asked for again from where the store is now.
     pub(crate) restart: Arc<Notify>,
     pub(crate) retry_after: (Duration, Duration),
 }
 
-/// The store is closed.
+/// The store is closed: the writer's thread is gone.
 struct Closed;
 
 impl<B: Backend> Driver<B> {
@@ -135,7 +140,8 @@ impl<B: Backend> Driver<B> {
                 let status = self.shared.status.borrow();
                 (status.head, status.epoch != epoch)
             };
-            // Pending events were renumbered meanwhile: those that were pushed are not those that are pending.
+            // Pending events were renumbered meanwhile, so the answer is about numbers that now belong to others. If it was
+            // stored, the pull brings it. Failures still count: they are about the backend, not about events.
             if is_stale && !matches!(outcome, Err(PushError::Offline { .. } | PushError::Failed { .. })) {
                 continue;
             }
@@ -159,7 +165,8 @@ impl<B: Backend> Driver<B> {
         }
     }
 
-    /// Waits until the live pull has moved the store. One that is silent for too long is asked for anew.
+    /// Waits until the live pull has moved the store. A pull that brings nothing for too long, though the log has more, is
+    /// broken in a way that it does not know of, and is started again.
     async fn await_pull(&self, head: SeqNum, epoch: u64) -> Result<(), Closed> {
         let moved = self.wait(|status| status.head > head || status.epoch != epoch || status.health.stopped.is_some());
         match tokio::time::timeout(self.retry_after.1, moved).await {
@@ -189,7 +196,8 @@ impl<B: Backend> Driver<B> {
         }
     }
 
-    /// Stops, unless the store follows another log by now. There is no problem to tell beside that.
+    /// Stops, unless the app has made the store follow another log meanwhile. Always `None`: the reason is in the status
+    /// already, and there is no other problem beside it.
     fn stop_reset(&self, known: Option<String>, found: Option<String>) -> Option<String> {
         if self.shared.status.borrow().backend_id == known {
             self.shared.stop(StopReason::BackendReset { known, found });
@@ -207,7 +215,8 @@ impl<B: Backend> Driver<B> {
         Backoff::new(first, longest, getrandom::u64().expect("the platform has randomness"))
     }
 
-    /// Waits for some time, or until the backend can be reached again.
+    /// Waits for some time, or until the backend can be reached again: what failed for want of a connection is tried at once
+    /// when there is one.
     async fn pause(&self, backoff: &mut Backoff) {
         let mut connection = self.backend.connection();
         let was_connected = *connection.borrow_and_update() == ConnectionState::Connected;

@@ -27,7 +27,7 @@ enum Job {
     Close,
 }
 
-/// What everybody sees of a store.
+/// What is seen of a store from outside of the thread.
 pub(crate) struct Shared {
     pub(crate) status: watch::Sender<Status>,
     changes: Mutex<Option<broadcast::Sender<Change>>>,
@@ -91,7 +91,7 @@ impl Writer {
         answer.await.unwrap_or(Err(CommitError::Closed))
     }
 
-    /// Runs something on the thread. It runs to its end, whether or not anybody waits for it.
+    /// Runs something on the thread. It runs to its end also when the future is dropped.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Owner) -> Result<T, StoreError> + Send + 'static,
@@ -134,13 +134,13 @@ fn run(mut owner: Owner, mut inbox: mpsc::UnboundedReceiver<Job>) {
             }
         }
     }
-    // First the file, so that who hears of the end can open it again.
+    // First the file, so that an app that sees the end of the changes can open it again.
     let shared = Arc::clone(&owner.shared);
     drop(owner);
     shared.close();
 }
 
-/// The file, and those who want to know what happens to it.
+/// The file, and where it is published what happens to it.
 pub(crate) struct Owner {
     pub(crate) file: LogFile,
     shared: Arc<Shared>,

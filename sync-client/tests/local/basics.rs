@@ -1,3 +1,5 @@
+//! What a store does, case by case.
+
 use futures_util::StreamExt;
 use livestore_sync_client::ConnectionState;
 use livestore_sync_client::local::{

@@ -1,3 +1,5 @@
+//! Several stores at once, which end up equal.
+
 use std::collections::HashSet;
 
 use livestore_sync_client::local::LocalStore;

@@ -1,3 +1,5 @@
+//! Backends that fail, refuse, lose answers or are replaced.
+
 use futures_util::StreamExt;
 use livestore_sync_client::local::{
     Change, FlushError, LocalStore, NewEvent, ResetKeep, StopReason, StoreError, SyncState,

@@ -1,4 +1,4 @@
-//! A backend in memory that can be told to fail, and (`app`) an app on it.
+//! A backend in memory that fails on demand, and (`app`) an app on it.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 

@@ -77,7 +77,7 @@ async fn work_of_two_that_were_offline_is_rebased() {
         proxy.set(Weather::Fine);
         let texts = converge(&[&offline, &online], 301).await;
         assert_eq!((texts[1].as_str(), texts[151].as_str()), ("online 0", "offline 0"), "{way:?}");
-        // What was committed is there when the app starts anew.
+        // What was committed is there when the app starts again.
         drop(offline);
         let again = store(&folder, "c", client(server.url(), way)).await;
         assert_eq!(converge(&[&again, &online], 301).await, texts);

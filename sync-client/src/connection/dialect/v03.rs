@@ -1,4 +1,4 @@
-//! Frames of 0.3: messages without types for errors, and pages that nobody asked for. Called by [`Dialect`].
+//! Frames of 0.3: messages without types for errors, and pages that are no answers. Called by [`Dialect`].
 
 use livestore_sync_protocol::v03::{self, ClientMessage, Context, PullReq, PushReq};
 use livestore_sync_protocol::{Event, SeqNum};

@@ -1,4 +1,4 @@
-//! An app on a connection: it follows the log, pushes what nobody else pushes, and checks what it is told.
+//! An app on a connection: it follows the log, pushes events of its own, and checks every answer.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 

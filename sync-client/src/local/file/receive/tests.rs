@@ -1,3 +1,5 @@
+//! Pages and acknowledgements, one by one.
+
 use livestore_sync_protocol::{Args, Event, PulledEvent, SeqNum};
 
 use crate::local::error::StoreError;
