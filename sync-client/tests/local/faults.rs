@@ -38,12 +38,12 @@ async fn own_events_are_recognised_when_a_backend_spells_their_args_anew() {
     let path = folder.path().join("a.db");
     let a = open(&folder, "a.db", &backend).await;
     backend.go_offline();
-    let args = livestore_sync_protocol::Args::from_json(r#"{ "text": "one", "n": 1.0 }"#.into()).unwrap();
+    let args = livestore_sync_protocol::Args::from_json(r#"{ "text": "one", "n": 1.0, "m": 1e400 }"#.into()).unwrap();
     a.commit([NewEvent::with_args("add", args)]).await.unwrap();
     let mut event = a.pending().await.unwrap().remove(0).event;
     drop(a);
     // The push arrived, its answer did not, and the process ended.
-    event.args = livestore_sync_protocol::Args::from_json(r#"{"n":1,"text":"one"}"#.into()).unwrap();
+    event.args = livestore_sync_protocol::Args::from_json(r#"{"n":1,"text":"one","m":null}"#.into()).unwrap();
     backend.lock().log.push(livestore_sync_protocol::PulledEvent { event, created_at: None });
     backend.go_online();
     let a = LocalStore::open(&path, backend.clone(), options()).await.unwrap();
