@@ -17,8 +17,8 @@ use crate::event::{Author, NewEvent, renumber};
 /// How often in a row a server may refuse without naming a head above all that it has named.
 ///
 /// A refusal that names a higher head means that somebody else's push was taken, so the log grows and trying again is
-/// right for as long as it takes. One that does not is a server that contradicts itself (the reference does for a
-/// moment, while it starts), which a few attempts with pauses outlast, or which never ends.
+/// right for as long as it takes. One that does not comes from a server that contradicts itself. The reference does so
+/// for a moment while it starts, which a few attempts with pauses outlast.
 const STALLS_MAX: u32 = 8;
 
 /// What a client's appends share.
@@ -52,9 +52,9 @@ impl SyncClient {
     /// them as they are in the log, with their numbers and their author: [`client_id`](crate::Builder::client_id), and
     /// a session of this client's own.
     ///
-    /// It guesses where the log ends, and where the guess is wrong the server's refusal corrects it, so no pull is needed. When others push
-    /// at the same time it tries again for as long as their pushes succeed; put a timeout around it if that may take
-    /// too long. Clones of a client append one after the other.
+    /// It guesses where the log ends, and where the guess is wrong the server's refusal corrects it, so no pull is
+    /// needed. When others push at the same time it tries again for as long as their pushes succeed; put a timeout
+    /// around it if that may take too long. Clones of a client append one after the other.
     ///
     /// # Errors
     ///
@@ -82,8 +82,10 @@ impl SyncClient {
 
     /// The same for events that have an author already, as those of another store. They get new numbers.
     ///
-    /// The author of an event is part of what it is recognised by when an answer was lost. So two processes must not
-    /// append equal events of one author at the same time: they would be taken for one.
+    /// An event is recognised by its author, name and arguments, together with its place in the log. So a server may
+    /// take events for ones that it has, and acknowledge them without storing them again, where equal ones of the same
+    /// author are at the place that was guessed: when another process appends them at the same moment, or when the log
+    /// begins with them, as it does when a copy is made twice.
     ///
     /// # Errors
     ///
