@@ -1,5 +1,5 @@
-//! `livestore-sync push` and `pull`: a shell as a client of any sync server. Called by `main` with the parsed arguments;
-//! everything that speaks to the server is in `livestore-sync-client`.
+//! `livestore-sync push` and `pull`: a shell as a client of any sync server. Called by `main` with the parsed
+//! arguments; everything that speaks to the server is in `livestore-sync-client`.
 
 mod args;
 mod progress;

@@ -1,4 +1,5 @@
-//! How long to wait before something that failed is tried again. Pure: randomness is a seed, and waiting is the caller's.
+//! How long to wait before something that failed is tried again. Pure: randomness is a seed, and waiting is the
+//! caller's.
 //!
 //! Called by the connection (to open it again), by the offline store (to pull and push again) and by
 //! [`crate::SyncClient::append`] (when a server contradicts itself).

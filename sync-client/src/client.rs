@@ -79,8 +79,8 @@ impl SyncClient {
         self.push_parts(batch, None).await
     }
 
-    /// The same, to the log with this id only ([`Page::backend_id`](crate::Page::backend_id)). 0.3 does not know ids and stores
-    /// whatever follows the head.
+    /// The same, to the log with this id only ([`Page::backend_id`](crate::Page::backend_id)). 0.3 does not know ids
+    /// and stores whatever follows the head.
     ///
     /// # Errors
     ///

@@ -1,10 +1,12 @@
-//! The client's side of the conversation as a machine without I/O: commands of the app, frames and the passing of time go
-//! in, [`Action`]s come out. Time is what has passed since any fixed moment, randomness a seed. Called by the client's
-//! task, and by the simulation of the tests, which is why nothing in here may wait, read a clock or open a socket.
+//! The client's side of the conversation as a machine without I/O: commands of the app, frames and the passing of time
+//! go in, [`Action`]s come out. Time is what has passed since any fixed moment, randomness a seed. Called by the
+//! client's task, and by the simulation of the tests, which is why nothing in here may wait, read a clock or open a
+//! socket.
 //!
-//! A request of the app has a [`Key`] for as long as the app waits for it. What is sent for it has a *request number*, which
-//! is good for one connection: when the connection is lost, all numbers are void, and each request is sent again under
-//! a new one or fails. That is how answers of an earlier connection can never be taken for those of the present one.
+//! A request of the app has a [`Key`] for as long as the app waits for it. What is sent for it has a *request number*,
+//! which is good for one connection: when the connection is lost, all numbers are void, and each request is sent again
+//! under a new one or fails. That is how answers of an earlier connection can never be taken for those of the present
+//! one.
 //!
 //! - `pull`, `pulls`: one pull and what a page means for it; all pulls, which survive any number of connections.
 //! - `push`, `pushes`: one push and whether the log has it; all pushes, which are sent twice at most.
@@ -177,8 +179,8 @@ impl Connection {
         }
         self.phase = LinkPhase::Open { last_frame: now, pinged: None, pulled: false };
         self.actions.push_back(Action::State(ConnectionState::Connected));
-        // Pulls first: a server sends a client that pulls the events that it lacks before it refuses a push that does not
-        // follow them. An app that rebases then has them at hand.
+        // Pulls first: a server sends a client that pulls the events that it lacks before it refuses a push that does
+        // not follow them. An app that rebases then has them at hand.
         for key in self.pulls.keys().copied().collect::<Vec<_>>() {
             self.send_pull(key);
         }
@@ -288,8 +290,8 @@ impl Connection {
             }
             _ => {}
         }
-        // A server may fail to answer a push and still answer pings. A new connection settles it: on the old one, a late
-        // answer could not be told from that to the second sending.
+        // A server may fail to answer a push and still answer pings. A new connection settles it: on the old one, a
+        // late answer could not be told from that to the second sending.
         if self.pushes.values().any(|push| push.asked_at().is_some_and(|at| at + timing.push_timeout <= now)) {
             self.handle_lost(now, OfflineReason::Silent);
         }

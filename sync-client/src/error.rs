@@ -1,5 +1,5 @@
-//! What can go wrong, an enum for each operation. Made by the connection, which takes it from the server's words, and by
-//! the client where the connection cannot be asked.
+//! What can go wrong, an enum for each operation. Made by the connection, which takes it from the server's words, and
+//! by the client where the connection cannot be asked.
 
 use livestore_sync_protocol::SeqNum;
 

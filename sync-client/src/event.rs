@@ -1,5 +1,5 @@
-//! Events that have no place in a log yet, and how they get one. Called by the offline store when it commits and rebases,
-//! and by [`crate::SyncClient::append`].
+//! Events that have no place in a log yet, and how they get one. Called by the offline store when it commits and
+//! rebases, and by [`crate::SyncClient::append`].
 
 use livestore_sync_protocol::{Args, Event, SeqNum};
 use serde::Serialize;

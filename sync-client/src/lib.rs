@@ -5,7 +5,8 @@
 )]
 
 // Modules use each other one way only: `local` is built on `client`, `client` on `connection`, and all of them on the
-// ground floor (`batch`, `backoff`, `error`, `event`, `id`, `page`, `random`, `same`, `state`), which knows none of them.
+// ground floor (`batch`, `backoff`, `error`, `event`, `id`, `page`, `random`, `same`, `state`), which knows none of
+// them.
 mod backoff;
 mod batch;
 mod client;

@@ -1,5 +1,5 @@
-//! Random numbers from a seed. For waits that are to differ between clients, and for the simulations of the tests; never
-//! for what must be hard to guess (`id`).
+//! Random numbers from a seed. For waits that are to differ between clients, and for the simulations of the tests;
+//! never for what must be hard to guess (`id`).
 
 /// SplitMix64.
 #[derive(Debug)]

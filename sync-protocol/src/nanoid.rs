@@ -1,7 +1,7 @@
 //! Ids in the shape that LiveStore gives to backends, clients and sessions (`nanoid` of npm, 21 characters).
 //!
-//! Called by the server for the ids of logs, and by the client for clients and sessions. Where the randomness comes from
-//! is the caller's business: this crate has none.
+//! Called by the server for the ids of logs, and by the client for clients and sessions. Where the randomness comes
+//! from is the caller's business: this crate has none.
 
 /// Random bytes that one id is made from.
 pub const RANDOM_BYTES: usize = 21;

@@ -1,5 +1,5 @@
-//! URLs: the one that apps are given, and the ones that connections go to. Called by the builder and, for each connection,
-//! by the link.
+//! URLs: the one that apps are given, and the ones that connections go to. Called by the builder and, for each
+//! connection, by the link.
 
 use hyper::http::Uri;
 use livestore_sync_protocol::rpc::Transport;

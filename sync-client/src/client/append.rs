@@ -47,10 +47,10 @@ impl Appender {
 }
 
 impl SyncClient {
-    /// Appends events to the log, after whatever is there: in their order and without a gap between those that travel in
-    /// one push, but others' events may come between two pushes (of at most [`crate::PUSH_EVENTS_MAX`] events). Gives
-    /// them as they are in the log, with their numbers and their author: [`client_id`](crate::Builder::client_id), and
-    /// a session of this client's own.
+    /// Appends events to the log, after whatever is there: in their order and without a gap between those that travel
+    /// in one push, but others' events may come between two pushes (of at most [`crate::PUSH_EVENTS_MAX`] events).
+    /// Gives them as they are in the log, with their numbers and their author:
+    /// [`client_id`](crate::Builder::client_id), and a session of this client's own.
     ///
     /// It guesses where the log ends, and where the guess is wrong the server's refusal corrects it, so no pull is
     /// needed. When others push at the same time it tries again for as long as their pushes succeed; put a timeout
@@ -58,10 +58,10 @@ impl SyncClient {
     ///
     /// # Errors
     ///
-    /// [`AppendError`] says how many events are stored, and why the next ones are not: the server refuses them, it could
-    /// not be reached, or one is too large ([`crate::NEW_EVENT_BYTES_MAX`]; nothing is stored then). An answer that is
-    /// lost is no error by itself: the events are sent again, and recognised if they are there. If that answer is lost,
-    /// too, `in_doubt` says how many events may be in the log.
+    /// [`AppendError`] says how many events are stored, and why the next ones are not: the server refuses them, it
+    /// could not be reached, or one is too large ([`crate::NEW_EVENT_BYTES_MAX`]; nothing is stored then). An answer
+    /// that is lost is no error by itself: the events are sent again, and recognised if they are there. If that answer
+    /// is lost, too, `in_doubt` says how many events may be in the log.
     ///
     /// # Cancel safety
     ///

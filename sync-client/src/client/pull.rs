@@ -1,5 +1,5 @@
-//! The streams of pages that pulls give to the app. A page counts as taken, and is acknowledged to the server, when the app
-//! gets it out of here.
+//! The streams of pages that pulls give to the app. A page counts as taken, and is acknowledged to the server, when the
+//! app gets it out of here.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -37,8 +37,8 @@ impl Connection {
         let LinkPhase::Open { pinged, pulled, .. } = &mut self.phase else { return };
         pinged.get_or_insert(now);
         // Servers of 0.4 take a client that pings and never pulled for the published client of 0.4.0 that is stuck: it
-        // waits for a pull of an earlier connection, and is helped by closing this one. A ping of the WebSocket protocol
-        // asks the same and is not seen by the server's program.
+        // waits for a pull of an earlier connection, and is helped by closing this one. A ping of the WebSocket
+        // protocol asks the same and is not seen by the server's program.
         if self.dialect.protocol == Protocol::V04Ws && !*pulled {
             return self.actions.push_back(Action::SocketPing);
         }

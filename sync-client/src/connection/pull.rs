@@ -5,10 +5,10 @@
 //! itself, because servers do not:
 //!
 //! - What was on its way when the connection broke comes again with the next one.
-//! - 0.3 sends what others push to everyone, also in the middle of a backlog, so newer events may come before older ones.
-//!   So does the reference of 0.4 (live events overtake the backlog).
-//! - A pull without the log's id cannot begin at a number in 0.4: it begins at the start, and what the app has is left out
-//!   here until the first page has told the id.
+//! - 0.3 sends what others push to everyone, also in the middle of a backlog, so newer events may come before older
+//!   ones. So does the reference of 0.4 (live events overtake the backlog).
+//! - A pull without the log's id cannot begin at a number in 0.4: it begins at the start, and what the app has is left
+//!   out here until the first page has told the id.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use livestore_sync_protocol::{Cursor, SeqNum};
 use crate::error::PullError;
 use crate::page::Page;
 
-/// How often in a row a pull that misses events asks for them again, before it fails. Each time it is right to hope: the
-/// events were seen to be missing, not seen to be gone.
+/// How often in a row a pull that misses events asks for them again, before it fails. Once is
+/// not enough: a push that comes in between can make a 0.3 server leave them out again.
 const GAPS_MAX: u32 = 3;
 
 /// Pages that may wait for the app. Beyond that the pull is ended, and sent again once the app has taken all, where
@@ -40,8 +40,8 @@ pub(super) struct PullState {
     /// Those among them that came for the present request, and are to be acknowledged when they are taken. An
     /// acknowledgement for a page of an earlier connection would let the server send more than the app can hold.
     unacked: usize,
-    /// The highest event that was seen and could not be given to the app, as one before it was missing. It was not kept:
-    /// the pull has to be sent again to get it.
+    /// The highest event that was seen and could not be given to the app, as one before it was missing. It was not
+    /// kept: the pull has to be sent again to get it.
     beyond: SeqNum,
     gaps: u32,
     /// What the last page that the app got said of the rest; `None` before the first.

@@ -1,12 +1,12 @@
 //! One push: whether it is sent, and whether the log has it. Pure; `pushes` does what follows.
 //!
-//! The hard case is a lost answer. The batch was sent, the connection broke, and whether the log has it is not known. It
-//! is sent again, once, on the next connection, and then one of these comes:
+//! The hard case is a lost answer. The batch was sent, the connection broke, and whether the log has it is not known.
+//! It is sent again, once, on the next connection, and then one of these comes:
 //!
 //! - an acknowledgement: the log had it not, and has it now, or the server has recognised it (this project's does);
 //! - a refusal because the server is ahead. That may be because of this very batch, so the log is read from the batch's
-//!   parent and compared ([`PushState::check`]). Only if something else is there, the app is told that the server is ahead,
-//!   which means to it that nothing was stored and that it may push the events with other numbers;
+//!   parent and compared ([`PushState::check`]). Only if something else is there, the app is told that the server is
+//!   ahead, which means to it that nothing was stored and that it may push the events with other numbers;
 //! - no answer again: the app is told that the outcome is not known.
 
 use std::time::Duration;

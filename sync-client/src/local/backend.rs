@@ -15,9 +15,9 @@ use crate::state::ConnectionState;
 /// An implementation owns connecting and reconnecting. It may lose answers: the store recognises
 /// its own events when they come back, so none is ever in the log twice.
 pub trait Backend: Send + Sync + 'static {
-    /// Appends a batch of at most [`PUSH_EVENTS_MAX`](crate::PUSH_EVENTS_MAX) events to the log, all or nothing. `Ok` means that they are stored.
-    /// [`PushError::Rejected`] means that it would be refused again, and [`PushError::BackendIdMismatch`] that the
-    /// log is not the batch's; all else is tried again.
+    /// Appends a batch of at most [`PUSH_EVENTS_MAX`](crate::PUSH_EVENTS_MAX) events to the log, all or nothing. `Ok`
+    /// means that they are stored. [`PushError::Rejected`] means that it would be refused again, and
+    /// [`PushError::BackendIdMismatch`] that the log is not the batch's; all else is tried again.
     ///
     /// The store drops the future when it is closed; the batch may be stored then or not.
     fn push(&self, batch: PushBatch) -> impl Future<Output = Result<(), PushError>> + Send;

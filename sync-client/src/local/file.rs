@@ -1,12 +1,13 @@
-//! The file: a log, what is pending, and the app's tables, changed together. Synchronous; the writer's thread has it, and
-//! in tests the simulation.
+//! The file: a log, what is pending, and the app's tables, changed together. Synchronous; the writer's thread has it,
+//! and in tests the simulation.
 //!
 //! Every change is one transaction that leaves the three in step: the tables are what the confirmed events and then the
 //! pending ones make of them. What is cached beside the connection (`position`, `backend_id`, `last_id`) is changed
 //! only after the commit.
 //!
 //! - `log`: the statements on the store's own tables.
-//! - `receive`: pages of the backend, acknowledgements, and what the app asks for (dropping an event, following a new log).
+//! - `receive`: pages of the backend, acknowledgements, and what the app asks for (dropping an event, following a new
+//!   log).
 //! - `materialise`: events into the app's tables. `gate`: what a materialiser may do meanwhile.
 //! - `undo`: how pending events are taken back.
 //! - `open`: the lock, the format of the file, and the app's tables when they have changed.
@@ -96,8 +97,8 @@ impl LogFile {
         self.last_id
     }
 
-    /// Changes whenever pending events get other numbers. An answer to a push counts for the events that have its numbers
-    /// now only if the epoch is still that of the push.
+    /// Changes whenever pending events get other numbers. An answer to a push counts for the events that have its
+    /// numbers now only if the epoch is still that of the push.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -129,8 +130,8 @@ impl LogFile {
             // A group that fails is rolled back alone.
             transaction.execute_batch("SAVEPOINT livestore_commit")?;
             let result = append(&transaction, &self.context, position.local_head(), last_id, group);
-            // SQLite rolls the whole transaction back for some errors (a full disk, `ON CONFLICT ROLLBACK`), and with it
-            // the groups before this one.
+            // SQLite rolls the whole transaction back for some errors (a full disk, `ON CONFLICT ROLLBACK`), and with
+            // it the groups before this one.
             if transaction.is_autocommit() {
                 return Err(NotCommitted::Aborted(result.err().unwrap_or(CommitError::Closed)));
             }

@@ -2,12 +2,12 @@
 //!
 //! A page is a piece of the log above the store's head, or overlaps it. Each of its events is one of three things:
 //! *known* (at or below the head), *own* (the first pending event, which is thereby confirmed) or *news* (another
-//! client's). Own events are looked for one by one, and only at the front of what is pending: a session's events enter the
-//! log in the order of their commits, so the second pending one cannot be there before the first.
+//! client's). Own events are looked for one by one, and only at the front of what is pending: a session's events enter
+//! the log in the order of their commits, so the second pending one cannot be there before the first.
 //!
-//! As long as a page begins with own events, nothing has to be undone: they are in the log as they were applied. From the
-//! first event of another client on, the pending events that are left were applied too early, before that event, so they
-//! are taken back, the page is applied, and they are applied again after it. That is a rebase.
+//! As long as a page begins with own events, nothing has to be undone: they are in the log as they were applied. From
+//! the first event of another client on, the pending events that are left were applied too early, before that event, so
+//! they are taken back, the page is applied, and they are applied again after it. That is a rebase.
 
 use livestore_sync_protocol::{Event, SeqNum};
 

@@ -73,8 +73,8 @@ impl Pusher {
             }
             Err(PushError::BackendIdMismatch { expected, .. }) => AfterPush::BackendReset(Some(expected)),
             Err(PushError::Rejected { .. } | PushError::InvalidBatch(_)) if sent > 1 => {
-                // One bad event spoils its batch, and the answer does not say which. Halves find it: each success doubles
-                // the size again, so the good events before it go through on the way.
+                // One bad event spoils its batch, and the answer does not say which. Halves find it: each success
+                // doubles the size again, so the good events before it go through on the way.
                 self.events_max = sent / 2;
                 AfterPush::Again
             }

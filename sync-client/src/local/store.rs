@@ -124,8 +124,8 @@ impl LocalStore {
         }
     }
 
-    /// Confirmed events above a number, at most `limit`. When the backend took an event (`created_at`) is known once the
-    /// live pull has brought it, which may be a moment after it was confirmed.
+    /// Confirmed events above a number, at most `limit`. When the backend took an event (`created_at`) is known once
+    /// the live pull has brought it, which may be a moment after it was confirmed.
     ///
     /// # Errors
     ///
@@ -249,9 +249,9 @@ impl LocalStore {
         self.restart.notify_one();
     }
 
-    /// Follows the backend's log from its start, and keeps of the local events what is asked. For a
-    /// backend that was reset ([`StopReason::BackendReset`](super::StopReason::BackendReset)), which this store reports and
-    /// never acts upon by itself.
+    /// Follows the backend's log from its start, and keeps of the local events what is asked. For a backend that was
+    /// reset ([`StopReason::BackendReset`](super::StopReason::BackendReset)), which this store reports and never acts
+    /// upon by itself.
     ///
     /// # Errors
     ///

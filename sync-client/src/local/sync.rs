@@ -140,8 +140,8 @@ impl<B: Backend> Driver<B> {
                 let status = self.shared.status.borrow();
                 (status.head, status.epoch != epoch)
             };
-            // Pending events were renumbered meanwhile, so the answer is about numbers that now belong to others. If it was
-            // stored, the pull brings it. Failures still count: they are about the backend, not about events.
+            // Pending events were renumbered meanwhile, so the answer is about numbers that now belong to others. If it
+            // was stored, the pull brings it. Failures still count: they are about the backend, not about events.
             if is_stale && !matches!(outcome, Err(PushError::Offline { .. } | PushError::Failed { .. })) {
                 continue;
             }
@@ -165,8 +165,8 @@ impl<B: Backend> Driver<B> {
         }
     }
 
-    /// Waits until the live pull has moved the store. A pull that brings nothing for too long, though the log has more, is
-    /// broken in a way that it does not know of, and is started again.
+    /// Waits until the live pull has moved the store. A pull that brings nothing for too long, though the log has more,
+    /// is broken in a way that it does not know of, and is started again.
     async fn await_pull(&self, head: SeqNum, epoch: u64) -> Result<(), Closed> {
         let moved = self.wait(|status| status.head > head || status.epoch != epoch || status.health.stopped.is_some());
         match tokio::time::timeout(self.retry_after.1, moved).await {
@@ -196,8 +196,8 @@ impl<B: Backend> Driver<B> {
         }
     }
 
-    /// Stops, unless the app has made the store follow another log meanwhile. Always `None`: the reason is in the status
-    /// already, and there is no other problem beside it.
+    /// Stops, unless the app has made the store follow another log meanwhile. Always `None`: the reason is in the
+    /// status already, and there is no other problem beside it.
     fn stop_reset(&self, known: Option<String>, found: Option<String>) -> Option<String> {
         if self.shared.status.borrow().backend_id == known {
             self.shared.stop(StopReason::BackendReset { known, found });
@@ -215,8 +215,8 @@ impl<B: Backend> Driver<B> {
         Backoff::new(first, longest, getrandom::u64().expect("the platform has randomness"))
     }
 
-    /// Waits for some time, or until the backend can be reached again: what failed for want of a connection is tried at once
-    /// when there is one.
+    /// Waits for some time, or until the backend can be reached again: what failed for want of a connection is tried at
+    /// once when there is one.
     async fn pause(&self, backoff: &mut Backoff) {
         let mut connection = self.backend.connection();
         let was_connected = *connection.borrow_and_update() == ConnectionState::Connected;

@@ -1,5 +1,5 @@
-//! The thread that has the file. Whatever changes it goes through here, one after the other: commits of the app, and what
-//! the sync task takes from the backend. So there is one writer and nothing to lock; readers have connections of
+//! The thread that has the file. Whatever changes it goes through here, one after the other: commits of the app, and
+//! what the sync task takes from the backend. So there is one writer and nothing to lock; readers have connections of
 //! their own (`reader`).
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,6 +1,6 @@
-//! What the tests of the client beside a server share: a native server in this process, a network that fails on
-//! demand, and events. The tests are in `tests/`; they are a package of their own because they stand above both the client
-//! and the server.
+//! What the tests of the client beside a server share: a native server in this process, a network that fails on demand,
+//! and events. The tests are in `tests/`; they are a package of their own because they stand above both the client and
+//! the server.
 
 pub mod proxy;
 

@@ -1,10 +1,11 @@
-//! What a materialiser may do, and whose changes are remembered. Installed when a file is opened, used by `materialise`.
+//! What a materialiser may do, and whose changes are remembered. Installed when a file is opened, used by
+//! `materialise`.
 //!
-//! A materialiser is the app's code on the connection that the store itself works with. If it could end the transaction,
-//! change the schema or write to the store's tables, an event and what it does would no longer enter the file together.
-//! SQLite asks its *authorizer* about each statement when it is prepared, and gets a no for those while the gate is
-//! closed. The other way round, SQLite's triggers have to know which pending event they write changes down for: they
-//! call a function (`livestore_pending_id`) that this file answers.
+//! A materialiser is the app's code on the connection that the store itself works with. If it could end the
+//! transaction, change the schema or write to the store's tables, an event and what it does would no longer enter the
+//! file together. SQLite asks its *authorizer* about each statement when it is prepared, and gets a no for those while
+//! the gate is closed. The other way round, SQLite's triggers have to know which pending event they write changes down
+//! for: they call a function (`livestore_pending_id`) that this file answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};

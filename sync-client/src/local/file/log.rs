@@ -135,8 +135,8 @@ pub(crate) fn delete_pending(connection: &Connection, id: i64) -> Result<()> {
     connection.prepare_cached("DELETE FROM livestore_pending WHERE id = ?1")?.execute([id]).map(drop)
 }
 
-/// Makes pending events of the confirmed ones, before those that are pending: with ids below theirs, going down, because
-/// ids above are for events that are yet to be committed.
+/// Makes pending events of the confirmed ones, before those that are pending: with ids below theirs, going down,
+/// because ids above are for events that are yet to be committed.
 pub(crate) fn confirmed_to_pending(connection: &Connection, last_id: i64) -> Result<()> {
     connection
         .execute(

@@ -1,5 +1,5 @@
-//! What changes the log or the order of what is pending: pages, acknowledgements, and what the app asks for. Called by the
-//! writer. What a page means is decided in `merge`; here it is carried out, in one transaction.
+//! What changes the log or the order of what is pending: pages, acknowledgements, and what the app asks for. Called by
+//! the writer. What a page means is decided in `merge`; here it is carried out, in one transaction.
 
 use livestore_sync_protocol::{Event, PulledEvent, SeqNum};
 use rusqlite::TransactionBehavior;
@@ -70,7 +70,8 @@ impl LogFile {
             undo::take_back(&transaction, &self.context.tables)?;
         }
         for pulled in &page.events[..known] {
-            // A log without an id (0.3), or whose id was not known yet, shows only by its events that it is another one.
+            // A log without an id (0.3), or whose id was not known yet, shows only by its events that it is another
+            // one.
             let seq_num = pulled.event.seq_num;
             let stored = log::confirmed(&transaction, after(seq_num, -1), 1)?.pop();
             if !stored
@@ -112,8 +113,8 @@ impl LogFile {
         Ok(Received::Taken { confirmed, received, rebased: plan.rebase })
     }
 
-    /// The backend has stored what was pushed up to this number, in the order that pending events had in this epoch. The
-    /// live pull would say so as well; an acknowledgement is sooner, and comes where the pull is broken.
+    /// The backend has stored what was pushed up to this number, in the order that pending events had in this epoch.
+    /// The live pull would say so as well; an acknowledgement is sooner, and comes where the pull is broken.
     pub(crate) fn acknowledge(&mut self, up_to: SeqNum, epoch: u64) -> Result<Vec<Event>, StoreError> {
         let steps = usize::try_from(up_to.get() - self.position.head.get()).unwrap_or(0);
         // After a rebase these numbers belong to other events. Nothing is lost: the live pull brings the stored ones.

@@ -1,0 +1,214 @@
+//! One body in, a stream of frames out: the HTTP transport, and calls between Durable Objects. The body's calls run
+//! one after another.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use livestore_sync_protocol::RequestId;
+use livestore_sync_protocol::rpc::msgpack;
+use tokio::sync::mpsc;
+
+use super::calls::{PullCall, PushCall, Replies, admit_push, complete_push, run_pull};
+use super::{Closed, Host, Shell};
+use crate::event::Origin;
+use crate::hooks::{Connection, Pull, Transport};
+use crate::platform::{MaybeSend, MaybeSync, Platform};
+use crate::session::{Action, Delivery, Session};
+
+/// Frames of an answer that may wait for the client to read.
+const FRAMES_WAITING_MAX: usize = 4;
+
+/// How the frames of an answer are put into one body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// A JSON array, what Effect's `RpcSerialization.json` reads.
+    Json,
+    /// A line each, what `RpcSerialization.ndjson` reads.
+    Ndjson,
+    /// MessagePack, what `RpcSerialization.msgPack` reads: of each frame, one after another. The body
+    /// that asks is JSON here, too.
+    Msgpack,
+}
+
+impl Framing {
+    /// Answers come as the question did.
+    pub(crate) fn from_content_type(content_type: Option<&str>) -> Self {
+        if content_type.is_some_and(|value| value.contains("ndjson")) { Self::Ndjson } else { Self::Json }
+    }
+
+    /// The frames of a body.
+    fn split(self, body: &str) -> impl Iterator<Item = &str> {
+        let (whole, lines) = match self {
+            Self::Json | Self::Msgpack => (Some(body), ""),
+            Self::Ndjson => (None, body),
+        };
+        whole.into_iter().chain(lines.lines().filter(|line| !line.trim().is_empty()))
+    }
+
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Msgpack => "application/msgpack",
+        }
+    }
+
+    /// A frame as the next part of a body. `None` for what cannot be said in it.
+    fn part(self, frame: &str, is_first: bool) -> Option<Bytes> {
+        match self {
+            Self::Json if is_first => Some(format!("[{frame}").into()),
+            Self::Json => Some(format!(",{frame}").into()),
+            Self::Ndjson => Some(format!("{frame}\n").into()),
+            Self::Msgpack => match msgpack::from_json(&format!("[{frame}]")) {
+                Ok(bytes) => Some(bytes.into()),
+                Err(error) => {
+                    tracing::error!(%error, "a frame is no JSON");
+                    None
+                }
+            },
+        }
+    }
+
+    /// What ends a body.
+    fn end(self, is_empty: bool) -> Option<Bytes> {
+        match self {
+            Self::Json if is_empty => Some("[]".into()),
+            Self::Json => Some("]".into()),
+            Self::Ndjson | Self::Msgpack => None,
+        }
+    }
+}
+
+/// Answers a body: the work, and the parts of the answer as it makes them. Give the work a task of its own that
+/// outlives the client, since a push must not stop between its commit and its publication. `caught_up` is called
+/// in the moment from which on the live pull of a Durable Object gets what is published.
+pub(crate) fn exchange<S: Shell>(
+    host: Arc<Host<S>>,
+    connection: Arc<Connection>,
+    body: String,
+    framing: Framing,
+    caught_up: impl Fn() + MaybeSend + MaybeSync,
+) -> (impl Future<Output = ()> + MaybeSend, impl Stream<Item = Bytes> + MaybeSend) {
+    let (parts, receiver) = mpsc::channel(FRAMES_WAITING_MAX);
+    let work = async move {
+        let now_ms = host.platform.now_ms();
+        let session = match connection.transport {
+            Transport::DurableObject => Session::durable_object(connection.id, now_ms),
+            Transport::Ws | Transport::Http => Session::http(connection.id, now_ms),
+        };
+        let answer =
+            Answer { session: Mutex::new(session), connection, parts, framing, state: Mutex::default(), caught_up };
+        answer.run(&host, &body).await;
+    };
+    let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
+        let part = receiver.recv().await?;
+        Some((part, receiver))
+    });
+    (work, stream)
+}
+
+/// The answer as far as it is.
+struct Answer<F> {
+    session: Mutex<Session>,
+    connection: Arc<Connection>,
+    parts: mpsc::Sender<Bytes>,
+    framing: Framing,
+    state: Mutex<State>,
+    caught_up: F,
+}
+
+#[derive(Default)]
+struct State {
+    is_begun: bool,
+    /// The end of a pull that has caught up, where sending had to wait.
+    end: Option<String>,
+}
+
+impl<F: Fn() + MaybeSend + MaybeSync> Answer<F> {
+    async fn run<S: Shell>(&self, host: &Host<S>, body: &str) {
+        for frame in self.framing.split(body) {
+            let actions = self.session().handle_frame(frame, host.platform.now_ms());
+            for action in actions {
+                // An answer that is not read is no reason to leave out the next call.
+                let _ = self.run_action(host, action).await;
+            }
+        }
+        let is_empty = !self.state().is_begun;
+        if let Some(end) = self.framing.end(is_empty) {
+            // Without a reader there is nobody to tell.
+            let _ = self.parts.send(end).await;
+        }
+    }
+
+    async fn run_action<S: Shell>(&self, host: &Host<S>, action: Action) -> Result<(), Closed> {
+        match action {
+            Action::Reply(frame) => self.send(frame).await,
+            // For sockets only.
+            Action::Close(_) | Action::Progress | Action::NewClient => Ok(()),
+            Action::Push { request_id, batch, backend_id, generation } => {
+                let call = PushCall { in_progress: None, request_id, batch, backend_id, generation };
+                if let Some(admitted) = admit_push(host, self, call).await {
+                    complete_push(host, self, admitted, || ()).await;
+                }
+                Ok(())
+            }
+            Action::Pull { delivery, cursor, live, generation } => {
+                run_pull(host, self, PullCall { delivery, pull: Pull::new(cursor, live), generation }).await;
+                let end = self.state().end.take();
+                match end {
+                    Some(frame) => self.send(frame).await,
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Whether nothing was sent yet; from here on something was.
+    fn begin(&self) -> bool {
+        !std::mem::replace(&mut self.state().is_begun, true)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F: Fn() + MaybeSend + MaybeSync> Replies for Answer<F> {
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// The hub does not know this client.
+    fn origin(&self, _request_id: &RequestId) -> Option<Origin> {
+        None
+    }
+
+    async fn ready(&self, _delivery: &Delivery) -> Result<(), Closed> {
+        Ok(())
+    }
+
+    async fn send(&self, frame: String) -> Result<(), Closed> {
+        let is_first = self.begin();
+        let part = self.framing.part(&frame, is_first).ok_or(Closed)?;
+        self.parts.send(part).await.map_err(|_| Closed)
+    }
+
+    async fn acknowledge(&self, request_id: &RequestId) {
+        let frame = self.session().acknowledge(request_id);
+        // An answer that is not read needs no more.
+        let _ = self.send(frame).await;
+    }
+
+    fn caught_up(&self, delivery: &Delivery, live: bool) {
+        if live {
+            (self.caught_up)();
+        }
+        // A live pull ends here, too: what is published later comes in calls to the client.
+        self.state().end = self.session().handle_caught_up(delivery, false);
+    }
+}

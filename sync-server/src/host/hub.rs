@@ -1,0 +1,92 @@
+//! The connected sockets of one store, and what is published to them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use livestore_sync_protocol::SeqNum;
+use uuid::Uuid;
+
+use super::continuation::{Continuation, Hold, SavedClients};
+use super::{Link, Peer};
+use crate::close::CloseCode;
+use crate::event::{Committed, Publish};
+
+/// Receives what the store commits and hands it to each connection.
+pub(crate) struct Hub<K> {
+    peers: Mutex<BTreeMap<Uuid, Arc<Peer<K>>>>,
+    continuation: Continuation,
+    /// Receivers that are no sockets.
+    subscribers: Option<Arc<dyn Publish>>,
+}
+
+impl<K: Link> Hub<K> {
+    pub(crate) fn new(continuation: Continuation, subscribers: Option<Arc<dyn Publish>>) -> Self {
+        Self { peers: Mutex::default(), continuation, subscribers }
+    }
+
+    fn peers(&self) -> MutexGuard<'_, BTreeMap<Uuid, Arc<Peer<K>>>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn continuation(&self) -> &Continuation {
+        &self.continuation
+    }
+
+    /// Adds a new connection. One that may be a 0.3 client which reconnects is held until that is settled.
+    pub(super) fn join(&self, peer: &Arc<Peer<K>>, now_ms: u64) -> Option<Hold<K>> {
+        let mut peers = self.peers();
+        let hold = self.continuation.joined(peer, peers.values(), now_ms);
+        peers.insert(peer.connection.id, Arc::clone(peer));
+        hold
+    }
+
+    /// Adds a connection that [`join`](Self::join) had added before this process lost its memory.
+    pub(super) fn rejoin(&self, peer: &Arc<Peer<K>>) {
+        self.peers().insert(peer.connection.id, Arc::clone(peer));
+    }
+
+    /// Ends a connection: it is published to no more, and what its client may have missed is remembered.
+    pub(super) fn leave(&self, peer: &Peer<K>, code: CloseCode, now_ms: u64) {
+        {
+            let mut peers = self.peers();
+            if peers.remove(&peer.connection.id).is_some() {
+                // Under the lock: a connection that joins now must find the client here or there.
+                self.continuation.left(peer, now_ms);
+            }
+        }
+        peer.abort(code);
+    }
+
+    /// What the next host must know of 0.3 clients.
+    pub(crate) fn saved_clients(&self) -> SavedClients {
+        self.continuation.saved(self.peers().values())
+    }
+
+    /// Takes over from the last host, whose log ended at `head`.
+    pub(crate) fn restore(&self, clients: SavedClients, head: SeqNum, now_ms: u64) {
+        let peers = self.peers();
+        self.continuation.restore(clients, |connection| peers.contains_key(&connection), head, now_ms);
+    }
+}
+
+impl<K: Link> Publish for Hub<K> {
+    fn publish(&self, committed: &Committed) {
+        if let Some(subscribers) = &self.subscribers {
+            subscribers.publish(committed);
+        }
+        let peers = self.peers();
+        for peer in peers.values() {
+            let mut session = peer.session();
+            if peer.link.is_closed() {
+                // Nothing goes out any more, so nothing may count as sent.
+                session.handle_committed_unsent(committed);
+                continue;
+            }
+            let frames = session.handle_committed(committed);
+            peer.send_now(&mut session, frames);
+        }
+        if let Some(origin) = committed.origin.as_ref().filter(|origin| !peers.contains_key(&origin.connection)) {
+            self.continuation.committed_after_loss(origin);
+        }
+    }
+}

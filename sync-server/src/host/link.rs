@@ -1,0 +1,44 @@
+//! The way out to one client, which each platform makes from its own WebSocket.
+
+use std::time::Duration;
+
+use crate::close::CloseCode;
+use crate::platform::{MaybeSend, MaybeSync};
+use crate::session::Session;
+
+/// Nothing more goes out: the connection is closed, or about to be.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+/// Frames keep their order and none is left out: a link that cannot take one ends its connection, and the
+/// client comes back with its cursor.
+pub(crate) trait Link: MaybeSend + MaybeSync + 'static {
+    /// Queues a frame now.
+    fn send_now(&self, frame: String);
+
+    /// Queues a frame as soon as there is room.
+    fn send(&self, frame: String) -> impl Future<Output = Result<(), Closed>> + MaybeSend;
+
+    /// Closes once everything before it is sent.
+    fn close(&self, code: CloseCode);
+
+    /// Closes at once, and drops what still waits. Only the first reason is told.
+    fn abort(&self, code: CloseCode);
+
+    /// Whether nothing more goes out.
+    fn is_closed(&self) -> bool;
+
+    /// Waits until nothing more goes out.
+    fn closed(&self) -> impl Future<Output = ()> + MaybeSend;
+
+    /// Sends a numbered WebSocket ping, whose pong the session is told of. Sessions whose proof is frames
+    /// never ask for one.
+    fn ping(&self, number: u64);
+
+    /// Asks for a sign of life. Returns how long the client may take for it.
+    fn probe(&self, now_ms: u64) -> Duration;
+
+    /// Keeps what must outlive the memory of this process; `false` when that has no room, after which
+    /// the last call that added to it is to be refused.
+    fn remember(&self, session: &Session) -> bool;
+}
