@@ -8,7 +8,8 @@
 //! them, with new numbers and in their order.
 //!
 //! ```
-//! use livestore_sync_client::local::{LocalStore, NewEvent, Options};
+//! use livestore_sync_client::NewEvent;
+//! use livestore_sync_client::local::{LocalStore, Options};
 //! # use livestore_sync_client::ConnectionState;
 //! # use livestore_sync_client::PushError;
 //! # use livestore_sync_client::local::{Backend, PageStream, PushBatch};
@@ -92,6 +93,5 @@ pub use self::event::{PendingEvent, PendingId, ResetKeep};
 pub use self::options::{BoxError, Options, UnknownEventFn, UnknownEvents};
 pub use self::status::{Status, StopReason, SyncState};
 pub use self::store::LocalStore;
-pub use crate::event::NewEvent;
 /// The SQLite that materialisers and queries are given.
 pub use rusqlite;

@@ -8,8 +8,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::stream;
-use livestore_sync_client::local::{Backend, LocalStore, NewEvent, OpenError, Options, PageStream, PushBatch};
-use livestore_sync_client::{ConnectionState, OfflineReason, Page, PullError, PushError};
+use livestore_sync_client::local::{Backend, LocalStore, OpenError, Options, PageStream, PushBatch};
+use livestore_sync_client::{ConnectionState, NewEvent, OfflineReason, Page, PullError, PushError};
 use livestore_sync_protocol::{Args, Cursor, Event, PulledEvent, SeqNum};
 use rusqlite::{OptionalExtension, TransactionBehavior, params};
 use tokio::io::{AsyncBufReadExt, BufReader};

@@ -1,11 +1,11 @@
 //! What a store does, case by case.
 
 use futures_util::StreamExt;
-use livestore_sync_client::ConnectionState;
 use livestore_sync_client::local::{
-    Change, CommitError, LocalStore, MaterialiseError, NewEvent, OpenError, Options, StoreError, SyncState,
-    TablesError, UnknownEvents,
+    Change, CommitError, LocalStore, MaterialiseError, OpenError, Options, StoreError, SyncState, TablesError,
+    UnknownEvents,
 };
+use livestore_sync_client::{ConnectionState, NewEvent};
 use livestore_sync_protocol::SeqNum;
 use tempfile::TempDir;
 

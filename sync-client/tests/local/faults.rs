@@ -1,9 +1,8 @@
 //! Backends that fail, refuse, lose answers or are replaced.
 
 use futures_util::StreamExt;
-use livestore_sync_client::local::{
-    Change, FlushError, LocalStore, NewEvent, ResetKeep, StopReason, StoreError, SyncState,
-};
+use livestore_sync_client::NewEvent;
+use livestore_sync_client::local::{Change, FlushError, LocalStore, ResetKeep, StopReason, StoreError, SyncState};
 use tempfile::TempDir;
 
 use crate::support::MemoryBackend;

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use livestore_sync_client::local::{LocalStore, NewEvent, Options, Status};
+use livestore_sync_client::NewEvent;
+use livestore_sync_client::local::{LocalStore, Options, Status};
 
 pub(crate) const TABLES: &str = "CREATE TABLE items (place INTEGER PRIMARY KEY, text TEXT NOT NULL);
     CREATE TABLE counts (name TEXT NOT NULL PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID";
