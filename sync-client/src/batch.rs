@@ -72,12 +72,13 @@ pub enum InvalidBatch {
 /// # Errors
 ///
 /// [`InvalidBatch`] if the events are no chain, or one is too large for a push.
-pub fn chunks(mut events: Vec<Event>) -> Result<Vec<Vec<Event>>, InvalidBatch> {
+pub fn chunks(events: Vec<Event>) -> Result<Vec<Vec<Event>>, InvalidBatch> {
     check(&events)?;
     let mut chunks = Vec::new();
-    while !events.is_empty() {
-        let rest = events.split_off(fitting(&events));
-        chunks.push(std::mem::replace(&mut events, rest));
+    let mut rest = events.into_iter();
+    while !rest.as_slice().is_empty() {
+        let count = fitting(rest.as_slice());
+        chunks.push(rest.by_ref().take(count).collect());
     }
     Ok(chunks)
 }

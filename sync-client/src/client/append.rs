@@ -123,7 +123,7 @@ impl AppendError {
 /// One append under way.
 #[derive(Debug)]
 struct Append {
-    /// The first `stored` ones as they are in the log, the others with the numbers that they get if nothing intervenes.
+    /// The first `stored` ones as they are in the log. The others get their numbers when their turn comes.
     events: Vec<Event>,
     stored: usize,
     /// How many events the push under way has.
@@ -155,6 +155,8 @@ impl Append {
         if rest.is_empty() {
             return None;
         }
+        let window = rest.len().min(batch::PUSH_EVENTS_MAX);
+        let rest = &mut rest[..window];
         renumber(rest, self.head);
         // One push at a time, so that it is known what is stored when one fails.
         self.sent = batch::fitting(&*rest);
