@@ -1,4 +1,5 @@
-//! `livestore-sync push` and `pull`: a shell as a client of any sync server.
+//! `livestore-sync push` and `pull`: a shell as a client of any sync server. Called by `main` with the parsed
+//! arguments; everything that speaks to the server is in `livestore-sync-client`.
 
 mod args;
 mod progress;
@@ -18,6 +19,8 @@ use crate::inspect::{Error as OutputError, note};
 enum Failure {
     #[error("{0}")]
     Config(#[from] livestore_sync_client::ConfigError),
+    #[error("generation 0.3 has no http transport")]
+    NoTransport,
     #[error("{0}")]
     Refused(OfflineReason),
     #[error("{0}")]
@@ -49,10 +52,10 @@ fn run(server: Server, command: impl AsyncFnOnce(SyncClient) -> Result<(), Failu
         }
     };
     let result = runtime.block_on(async {
-        let client = server.connect()?;
+        let client = server.start()?;
         let result = tokio::select! {
             result = command(client.clone()) => result,
-            refusal = tell_of_connection(&client) => Err(refusal),
+            refusal = report_connection(&client) => Err(refusal),
         };
         client.close().await;
         result
@@ -60,7 +63,7 @@ fn run(server: Server, command: impl AsyncFnOnce(SyncClient) -> Result<(), Failu
     // A thread may be reading standard input, which nothing ends.
     runtime.shutdown_background();
     match result {
-        // Whoever reads has seen enough, as with `| head`.
+        // A closed pipe is a reader that has seen enough, as with `| head`.
         Ok(()) | Err(Failure::Output(OutputError::Closed)) => ExitCode::SUCCESS,
         Err(failure) => {
             note(&failure.to_string());
@@ -69,16 +72,16 @@ fn run(server: Server, command: impl AsyncFnOnce(SyncClient) -> Result<(), Failu
     }
 }
 
-/// Tells people when the server is away, and ends if it refuses the first connection: waiting does not help then.
-async fn tell_of_connection(client: &SyncClient) -> Failure {
+/// Says when the server is away, and ends if it refuses the first connection: waiting does not help then.
+async fn report_connection(client: &SyncClient) -> Failure {
     let mut state = client.connection();
     let mut was_connected = false;
-    let mut told = None;
+    let mut shown = None;
     while state.changed().await.is_ok() {
         let now = state.borrow_and_update().clone();
         match now {
             ConnectionState::Connected => {
-                if told.take().is_some() {
+                if shown.take().is_some() {
                     note("connected");
                 }
                 was_connected = true;
@@ -88,9 +91,9 @@ async fn tell_of_connection(client: &SyncClient) -> Failure {
             {
                 return Failure::Refused(reason);
             }
-            ConnectionState::Offline { reason } if told.as_ref() != Some(&reason) => {
+            ConnectionState::Offline { reason } if shown.as_ref() != Some(&reason) => {
                 note(&reason.to_string());
-                told = Some(reason);
+                shown = Some(reason);
             }
             _ => {}
         }

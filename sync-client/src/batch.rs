@@ -1,16 +1,70 @@
-//! Batches as servers take them.
+//! How much fits into a push. The crate's only place for that: batches that an app pushes are cut here, and the offline
+//! store takes from here how many pending events go into its next push.
+//!
+//! Two limits, because two things can go wrong. What is over [`PUSH_BYTES_MAX`] no server takes in one push. An event
+//! that is just below it can be pushed, but the reference then cannot serve it: it puts the log's id, page information
+//! and a date beside it, finds the page too large, and fails every pull from there on. So events that this crate makes
+//! itself have to stay below [`NEW_EVENT_BYTES_MAX`].
 
 use std::io;
 
-use livestore_sync_protocol::{Event, limits};
+use livestore_sync_protocol::{Event, SeqNum, limits};
 
-use crate::InvalidBatch;
-
-/// Events in one push, as the published clients have it (`MAX_PUSH_EVENTS_PER_REQUEST` of sync-cf).
+/// Events in one push of this client, as the published clients have it (`MAX_PUSH_EVENTS_PER_REQUEST` of sync-cf).
+/// Servers may take more; this project's takes [`limits::BATCH_EVENTS_MAX`].
 pub const PUSH_EVENTS_MAX: usize = limits::CHUNK_EVENTS_MAX;
 
-/// Size of the events of one push as a JSON array, as the published clients have it.
+/// Size in bytes of the events of one push as a JSON array, as the published clients have it.
 pub const PUSH_BYTES_MAX: usize = limits::CHUNK_BYTES_MAX;
+
+/// Size in bytes of one event that is committed or appended, as JSON. It leaves room for all that may travel beside it:
+/// the store's id and the payload in the push, the log's id and page information in the pull, and in both a date and
+/// numbers that grow when the event is rebased.
+pub const NEW_EVENT_BYTES_MAX: usize = limits::CHUNK_BYTES_MAX
+    - limits::STORE_ID_BYTES_MAX
+    - limits::PAYLOAD_BYTES_MAX
+    - limits::CHUNK_ENVELOPE_BYTES_MAX
+    - GROWTH_BYTES_MAX;
+
+/// Two numbers of 16 digits instead of one, and a date with its members.
+const GROWTH_BYTES_MAX: usize = 256;
+
+/// The brackets around a batch.
+const BRACKETS: usize = 2;
+
+/// Why a batch cannot be pushed to any server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidBatch {
+    /// An event does not follow the one before it.
+    #[error("event {seq_num} has the parent {parent}, but the event before it is {previous}")]
+    Chain {
+        /// The event.
+        seq_num: SeqNum,
+        /// Its parent.
+        parent: SeqNum,
+        /// The event before it in the batch.
+        previous: SeqNum,
+    },
+    /// An event's number is not above its parent's.
+    #[error("event {seq_num} is not above its parent {parent}")]
+    Order {
+        /// The event.
+        seq_num: SeqNum,
+        /// Its parent.
+        parent: SeqNum,
+    },
+    /// An event does not fit into a push, or is larger than a new event may be.
+    #[error("event {seq_num} has {bytes} bytes, the limit is {max}")]
+    TooLarge {
+        /// The event.
+        seq_num: SeqNum,
+        /// Its size in bytes as JSON.
+        bytes: usize,
+        /// The limit in bytes.
+        max: usize,
+    },
+}
 
 /// Cuts a batch into batches that fit into a push each: of at most [`PUSH_EVENTS_MAX`] events and
 /// [`PUSH_BYTES_MAX`] bytes.
@@ -19,10 +73,39 @@ pub const PUSH_BYTES_MAX: usize = limits::CHUNK_BYTES_MAX;
 ///
 /// [`InvalidBatch`] if the events are no chain, or one is too large for a push.
 pub fn chunks(events: Vec<Event>) -> Result<Vec<Vec<Event>>, InvalidBatch> {
+    check(&events)?;
     let mut chunks = Vec::new();
-    let mut chunk: Vec<Event> = Vec::new();
-    // The brackets.
-    let mut size = 2;
+    let mut rest = events.into_iter();
+    while !rest.as_slice().is_empty() {
+        let count = fitting(rest.as_slice());
+        chunks.push(rest.by_ref().take(count).collect());
+    }
+    Ok(chunks)
+}
+
+/// How many events from the start fit into one push. At least one, if there is one: an event that is alone too large
+/// gets its answer from the server.
+pub(crate) fn fitting<'a>(events: impl IntoIterator<Item = &'a Event>) -> usize {
+    let mut size = BRACKETS;
+    let mut count = 0;
+    for event in events.into_iter().take(PUSH_EVENTS_MAX) {
+        // A comma before all but the first.
+        size += bytes(event) + usize::from(count > 0);
+        if size > PUSH_BYTES_MAX && count > 0 {
+            break;
+        }
+        count += 1;
+    }
+    count
+}
+
+/// Refuses an event that is to be committed or appended, if some server could not serve it.
+pub(crate) fn check_new(event: &Event) -> Result<(), InvalidBatch> {
+    check_size(event, NEW_EVENT_BYTES_MAX)
+}
+
+/// Refuses what no server takes, however it is cut.
+pub(crate) fn check(events: &[Event]) -> Result<(), InvalidBatch> {
     let mut previous = events.first().map(|event| event.parent_seq_num);
     for event in events {
         let (seq_num, parent) = (event.seq_num, event.parent_seq_num);
@@ -32,26 +115,18 @@ pub fn chunks(events: Vec<Event>) -> Result<Vec<Vec<Event>>, InvalidBatch> {
         if seq_num <= parent {
             return Err(InvalidBatch::Order { seq_num, parent });
         }
+        check_size(event, PUSH_BYTES_MAX - BRACKETS)?;
         previous = Some(seq_num);
-        let bytes = bytes(&event);
-        if bytes + 2 > PUSH_BYTES_MAX {
-            return Err(InvalidBatch::TooLarge { seq_num, bytes });
-        }
-        if chunk.len() == PUSH_EVENTS_MAX || size + bytes + 1 > PUSH_BYTES_MAX + usize::from(chunk.is_empty()) {
-            chunks.push(std::mem::take(&mut chunk));
-            size = 2;
-        }
-        // A comma before all but the first.
-        size += bytes + usize::from(!chunk.is_empty());
-        chunk.push(event);
     }
-    if !chunk.is_empty() {
-        chunks.push(chunk);
-    }
-    Ok(chunks)
+    Ok(())
 }
 
-/// An event's size as JSON.
+fn check_size(event: &Event, max: usize) -> Result<(), InvalidBatch> {
+    let bytes = bytes(event);
+    if bytes > max { Err(InvalidBatch::TooLarge { seq_num: event.seq_num, bytes, max }) } else { Ok(()) }
+}
+
+/// An event's size as JSON. It is counted, not built: an event may have most of a megabyte.
 fn bytes(event: &Event) -> usize {
     struct Count(usize);
     impl io::Write for Count {
@@ -70,7 +145,7 @@ fn bytes(event: &Event) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use livestore_sync_protocol::{Args, SeqNum};
+    use livestore_sync_protocol::Args;
 
     use super::*;
 
@@ -118,7 +193,26 @@ mod tests {
         let room = PUSH_BYTES_MAX - 2 - bytes(&event(1, 0, 0));
         assert_eq!(sizes(vec![event(1, 0, room)]), [1]);
         let error = chunks(vec![event(1, 0, room + 1)]).unwrap_err();
-        assert_eq!(error, InvalidBatch::TooLarge { seq_num: at(1), bytes: PUSH_BYTES_MAX - 1 });
+        assert_eq!(
+            error,
+            InvalidBatch::TooLarge { seq_num: at(1), bytes: PUSH_BYTES_MAX - 1, max: PUSH_BYTES_MAX - 2 }
+        );
+    }
+
+    #[test]
+    fn the_first_event_always_goes() {
+        let large = event(1, 0, PUSH_BYTES_MAX);
+        assert_eq!(fitting([&large]), 1);
+        assert_eq!(fitting([&large, &event(2, 1, 1)]), 1);
+        assert_eq!(fitting([]), 0);
+    }
+
+    #[test]
+    fn new_events_leave_room_for_what_travels_beside_them() {
+        let room = NEW_EVENT_BYTES_MAX - bytes(&event(1, 0, 0));
+        assert_eq!(check_new(&event(1, 0, room)), Ok(()));
+        let error = InvalidBatch::TooLarge { seq_num: at(1), bytes: NEW_EVENT_BYTES_MAX + 1, max: NEW_EVENT_BYTES_MAX };
+        assert_eq!(check_new(&event(1, 0, room + 1)), Err(error));
     }
 
     #[test]

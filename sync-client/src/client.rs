@@ -1,26 +1,42 @@
-//! The connection's shell for tokio: a task owns the socket and runs the state machine.
+//! The connection's shell for tokio: a task owns the socket and runs the machine of `connection`, and handles send it
+//! requests through a channel.
+//!
+//! The rooms, each of which knows only those after it: the handle ([`SyncClient`]: this file, `append`, `pull`), the
+//! `builder`, the `task`, the `link` (one attempt at a connection: `socket` or `http`), and below them `requests`,
+//! `channels`, `settings`, `net` and `address`. The offline store is built on the handle and on nothing else in here.
 
 mod address;
+mod append;
 mod builder;
+mod channels;
 mod http;
 mod link;
 mod net;
 mod pull;
+mod requests;
+mod settings;
 mod socket;
 mod split;
 mod task;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "client/no_tls.rs"]
+mod tls;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use livestore_sync_protocol::{Cursor, Event};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
-pub use self::builder::{Builder, Generation, Transport};
+use self::append::Appender;
+pub use self::builder::Builder;
 pub use self::pull::{LivePull, Pull};
-use self::task::{Message, Reply};
-use crate::connection::{Command, Key};
-use crate::{ConnectionState, PingError, PushError, batch};
+use self::requests::{Reply, Requests};
+use crate::batch;
+use crate::connection::{AppCommand, Protocol};
+use crate::error::{PingError, PushError};
+use crate::state::ConnectionState;
 
 /// A connection to one store of a sync backend.
 ///
@@ -29,56 +45,8 @@ use crate::{ConnectionState, PingError, PushError, batch};
 pub struct SyncClient {
     requests: Requests,
     state: watch::Receiver<ConnectionState>,
-    pub(crate) generation: Generation,
-}
-
-/// The way to the task.
-#[derive(Clone, Debug)]
-struct Requests {
-    sender: mpsc::UnboundedSender<Message>,
-    last_key: Arc<AtomicU64>,
-}
-
-impl Requests {
-    fn new_key(&self) -> Key {
-        self.last_key.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// If the task is gone, the reply is dropped, which whoever waits for it notices.
-    fn send(&self, command: Command, reply: Option<Reply>) {
-        let _ = self.sender.send(Message::Request { command, reply });
-    }
-
-    fn one<T>(&self, reply: Reply, command: Command, receiver: oneshot::Receiver<T>) -> Waiting<T> {
-        let key = command.key();
-        self.send(command, Some(reply));
-        Waiting { key, requests: self.clone(), receiver, answered: false }
-    }
-}
-
-/// An answer that is waited for. Dropped before, it tells the task that nobody waits any more.
-struct Waiting<T> {
-    key: Key,
-    requests: Requests,
-    receiver: oneshot::Receiver<T>,
-    answered: bool,
-}
-
-impl<T> Waiting<T> {
-    /// `None` if the task is gone.
-    async fn answer(mut self) -> Option<T> {
-        let answer = (&mut self.receiver).await;
-        self.answered = true;
-        answer.ok()
-    }
-}
-
-impl<T> Drop for Waiting<T> {
-    fn drop(&mut self) {
-        if !self.answered {
-            self.requests.send(Command::Drop { key: self.key }, None);
-        }
-    }
+    protocol: Protocol,
+    appender: Arc<Appender>,
 }
 
 impl SyncClient {
@@ -89,9 +57,9 @@ impl SyncClient {
     }
 
     /// Offers events to the log. They must follow its head; the first tells by its parent where it believes that to
-    /// be. Once this returns `Ok`, they are stored.
+    /// be. Once this returns `Ok`, they are stored. For events that may follow anything, see [`SyncClient::append`].
     ///
-    /// A batch that is larger than a push may be is cut ([`crate::chunks`]) and pushed part by part. If a part
+    /// A batch that is larger than a push may be is cut ([`chunks`](crate::chunks)) and pushed part by part. If a part
     /// fails, those before it are stored.
     ///
     /// If the connection is lost before the answer, the batch is sent again, once, on the next one. A server that
@@ -111,8 +79,8 @@ impl SyncClient {
         self.push_parts(batch, None).await
     }
 
-    /// The same, to the log with this id only ([`crate::Page::backend_id`]). 0.3 does not know ids and stores
-    /// whatever follows the head.
+    /// The same, to the log with this id only ([`Page::backend_id`](crate::Page::backend_id)). 0.3 does not know ids
+    /// and stores whatever follows the head.
     ///
     /// # Errors
     ///
@@ -126,14 +94,19 @@ impl SyncClient {
     }
 
     async fn push_parts(&self, batch: Vec<Event>, backend_id: Option<&str>) -> Result<(), PushError> {
-        for batch in batch::chunks(batch)? {
-            let (sender, receiver) = oneshot::channel();
-            let backend_id = backend_id.map(str::to_owned);
-            let command = Command::Push { key: self.requests.new_key(), batch, backend_id };
-            let waiting = self.requests.one(Reply::Push(sender), command, receiver);
-            waiting.answer().await.unwrap_or(Err(PushError::Stopped))?;
+        for part in batch::chunks(batch)? {
+            self.push_part(part, backend_id).await?;
         }
         Ok(())
+    }
+
+    /// Pushes what fits into one push.
+    async fn push_part(&self, batch: Vec<Event>, backend_id: Option<&str>) -> Result<(), PushError> {
+        let (sender, receiver) = oneshot::channel();
+        let backend_id = backend_id.map(str::to_owned);
+        let command = AppCommand::Push { key: self.requests.new_key(), batch, backend_id };
+        let waiting = self.requests.one(Reply::Push(sender), command, receiver);
+        waiting.answer().await.unwrap_or(Err(PushError::Stopped))
     }
 
     /// Pulls the events above a cursor, all for `None`, and ends when there are no more. A log without events above
@@ -153,7 +126,7 @@ impl SyncClient {
     /// If the connection is lost meanwhile, the stream waits for the next one and goes on where it was. No event
     /// comes twice, none is left out.
     ///
-    /// Over http the server is asked again and again ([`crate::Timing::poll_interval`]).
+    /// Over http the server is asked again and again ([`Timing::poll_interval`](crate::Timing::poll_interval)).
     #[must_use = "the server sends pages as they are taken"]
     pub fn live_pull(&self, cursor: impl Into<Option<Cursor>>) -> LivePull {
         LivePull::start(self.requests.clone(), cursor.into())
@@ -170,9 +143,27 @@ impl SyncClient {
     /// Dropping the future leaves nothing behind.
     pub async fn ping(&self) -> Result<(), PingError> {
         let (sender, receiver) = oneshot::channel();
-        let command = Command::Ping { key: self.requests.new_key() };
+        let command = AppCommand::Ping { key: self.requests.new_key() };
         let waiting = self.requests.one(Reply::Ping(sender), command, receiver);
         waiting.answer().await.unwrap_or(Err(PingError::Stopped))
+    }
+
+    /// Which protocol this client speaks.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The client id of events that are [appended](Self::append).
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        self.appender.client_id()
+    }
+
+    /// The session id of events that are [appended](Self::append). No other client has it.
+    #[must_use]
+    pub fn session_id(&self) -> &str {
+        self.appender.session_id()
     }
 
     /// Whether there is a connection, now and as it changes.
@@ -189,7 +180,6 @@ impl SyncClient {
     ///
     /// Dropping the future leaves the connection to be closed in the background.
     pub async fn close(self) {
-        let _ = self.requests.sender.send(Message::Stop);
-        self.requests.sender.closed().await;
+        self.requests.stop().await;
     }
 }

@@ -1,7 +1,18 @@
-//! The client's side of the conversation, free of I/O: commands of the app, frames and the passing of time go in,
-//! [`Action`]s come out. Time is what has passed since any fixed moment, randomness a seed.
+//! The client's side of the conversation as a machine without I/O: commands of the app, frames and the passing of time
+//! go in, [`Action`]s come out. Time is what has passed since any fixed moment, randomness a seed. Called by the
+//! client's task, and by the simulation of the tests, which is why nothing in here may wait, read a clock or open a
+//! socket.
+//!
+//! A request of the app has a [`Key`] for as long as the app waits for it. What is sent for it has a *request number*,
+//! which is good for one connection: when the connection is lost, all numbers are void, and each request is sent again
+//! under a new one or fails. That is how answers of an earlier connection can never be taken for those of the present
+//! one.
+//!
+//! - `pull`, `pulls`: one pull and what a page means for it; all pulls, which survive any number of connections.
+//! - `push`, `pushes`: one push and whether the log has it; all pushes, which are sent twice at most.
+//! - `pings`: the app's, and those that find out whether the server is still there.
+//! - `dialect`: the frames, which differ between the generations and transports.
 
-mod backoff;
 mod dialect;
 mod pings;
 mod pull;
@@ -19,35 +30,42 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use self::backoff::Backoff;
-pub(crate) use self::dialect::{Dialect, Kind};
-use self::dialect::{Failure, Heard};
-use self::pings::Ping;
-use self::pull::Pull;
-use self::push::Push;
-pub(crate) use self::types::{Action, Command, Key};
-pub use self::types::{ConnectionState, OfflineReason, Page, Timing};
+pub(crate) use self::dialect::Dialect;
+pub use self::dialect::Protocol;
+use self::dialect::{Failure, ServerMessage};
+use self::pings::PingState;
+use self::pull::{PullPhase, PullState};
+use self::push::PushState;
+pub use self::types::Timing;
+pub(crate) use self::types::{Action, AppCommand, Key};
+use crate::backoff::Backoff;
+use crate::state::{ConnectionState, OfflineReason};
 
+/// The machine of one client. After each input, `poll_action` has to be asked until it has nothing more, and then
+/// `poll_timeout` for the time of the next input at the latest.
 #[derive(Debug)]
 pub(crate) struct Connection {
     timing: Timing,
     dialect: Dialect,
-    phase: Phase,
+    phase: LinkPhase,
+    /// Why there is no connection, for requests that are given up meanwhile.
     reason: OfflineReason,
     backoff: Backoff,
-    /// The log, as the last page told it.
+    /// The log, as the last page named it. Pushes name it in turn, so that events meant for one log do not enter
+    /// another that took its place.
     backend_id: Option<String>,
-    pulls: BTreeMap<Key, Pull>,
-    pushes: BTreeMap<Key, Push>,
-    pings: BTreeMap<Key, Ping>,
-    /// Whose answer goes to whom, on the present connection.
-    wires: HashMap<u64, Owner>,
-    last_wire: u64,
+    pulls: BTreeMap<Key, PullState>,
+    pushes: BTreeMap<Key, PushState>,
+    pings: BTreeMap<Key, PingState>,
+    /// What was sent on the present connection and is not answered, by request number.
+    requests: HashMap<u64, Owner>,
+    last_request: u64,
     actions: VecDeque<Action>,
 }
 
+/// Where the connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum LinkPhase {
     /// To be opened at this time.
     Waiting {
         until: Duration,
@@ -56,14 +74,16 @@ enum Phase {
         since: Duration,
     },
     Open {
-        heard: Duration,
+        /// When something last came from the server.
+        last_frame: Duration,
         /// When the ping without an answer was sent.
         pinged: Option<Duration>,
-        /// Whether a pull was sent on it.
+        /// Whether a pull was sent on it. It decides how servers understand a ping (`send_ping`).
         pulled: bool,
     },
 }
 
+/// What an answer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     Pull(Key),
@@ -80,14 +100,14 @@ impl Connection {
             backoff: Backoff::new(timing.backoff_min, timing.backoff_max, seed),
             timing,
             dialect,
-            phase: Phase::Waiting { until: Duration::ZERO },
+            phase: LinkPhase::Waiting { until: Duration::ZERO },
             reason: OfflineReason::Connecting,
             backend_id: None,
             pulls: BTreeMap::new(),
             pushes: BTreeMap::new(),
             pings: BTreeMap::new(),
-            wires: HashMap::new(),
-            last_wire: 0,
+            requests: HashMap::new(),
+            last_request: 0,
             actions: VecDeque::new(),
         }
     }
@@ -101,14 +121,14 @@ impl Connection {
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
         let timing = &self.timing;
         let of_connection = match self.phase {
-            Phase::Waiting { until } => Some(until),
-            Phase::Opening { since } => Some(since + timing.open),
-            Phase::Open { pinged: Some(at), .. } => Some(at + timing.ping_timeout),
-            Phase::Open { heard, .. } => Some(heard + timing.ping_interval),
+            LinkPhase::Waiting { until } => Some(until),
+            LinkPhase::Opening { since } => Some(since + timing.open),
+            LinkPhase::Open { pinged: Some(at), .. } => Some(at + timing.ping_timeout),
+            LinkPhase::Open { last_frame, .. } => Some(last_frame + timing.ping_interval),
         };
         let answers = self.pushes.values().filter_map(|push| Some(push.asked_at()? + timing.push_timeout));
         let rests = self.pulls.values().filter_map(|pull| match pull.phase {
-            pull::Phase::Resting { until } => Some(until),
+            PullPhase::Resting { until } => Some(until),
             _ => None,
         });
         let patience = self.is_offline().then(|| self.waiting_since().map(|since| since + timing.patience));
@@ -122,23 +142,23 @@ impl Connection {
         pulls.chain(pushes).chain(self.pings.values().map(|ping| ping.waiting_since))
     }
 
-    pub(crate) fn handle_command(&mut self, now: Duration, command: Command) {
+    pub(crate) fn handle_command(&mut self, now: Duration, command: AppCommand) {
         match command {
-            Command::Pull { key, cursor, live } => {
-                self.pulls.insert(key, Pull::new(cursor, live, now));
+            AppCommand::Pull { key, cursor, live } => {
+                self.pulls.insert(key, PullState::new(cursor, live, now));
                 self.send_pull(key);
             }
-            Command::Push { key, batch, backend_id } => {
+            AppCommand::Push { key, batch, backend_id } => {
                 let backend_id = backend_id.or_else(|| self.backend_id.clone());
-                self.pushes.insert(key, Push::new(batch, backend_id, now));
+                self.pushes.insert(key, PushState::new(batch, backend_id, now));
                 self.send_push(now, key);
             }
-            Command::Ping { key } => {
-                self.pings.insert(key, Ping::new(now));
+            AppCommand::Ping { key } => {
+                self.pings.insert(key, PingState::new(now));
                 self.send_pings(now);
             }
-            Command::Taken { key } => self.taken(key),
-            Command::Drop { key } => {
+            AppCommand::Taken { key } => self.taken(key),
+            AppCommand::Drop { key } => {
                 self.drop_pull(key);
                 self.drop_push(key);
                 self.pings.remove(&key);
@@ -146,19 +166,21 @@ impl Connection {
         }
     }
 
-    /// The connection is about to be opened with this payload.
+    /// The connection is about to be opened with this payload, which 0.4 repeats in each request.
     pub(crate) fn handle_payload(&mut self, payload: Option<Box<RawValue>>) {
         self.dialect.set_payload(payload);
     }
 
     /// The connection is open.
     pub(crate) fn handle_opened(&mut self, now: Duration) {
-        if !matches!(self.phase, Phase::Opening { .. }) {
+        // It was given up just before.
+        if !matches!(self.phase, LinkPhase::Opening { .. }) {
             return;
         }
-        self.phase = Phase::Open { heard: now, pinged: None, pulled: false };
+        self.phase = LinkPhase::Open { last_frame: now, pinged: None, pulled: false };
         self.actions.push_back(Action::State(ConnectionState::Connected));
-        // Pulls first: servers send those who pull what they lack before they refuse a push.
+        // Pulls first: a server sends a client that pulls the events that it lacks before it refuses a push that does
+        // not follow them. An app that rebases then has them at hand.
         for key in self.pulls.keys().copied().collect::<Vec<_>>() {
             self.send_pull(key);
         }
@@ -170,15 +192,17 @@ impl Connection {
 
     /// The connection is gone, or could not be opened.
     pub(crate) fn handle_lost(&mut self, now: Duration, reason: OfflineReason) {
-        if matches!(self.phase, Phase::Waiting { .. }) {
+        if matches!(self.phase, LinkPhase::Waiting { .. }) {
             return;
         }
-        self.phase = Phase::Waiting { until: now + self.backoff.next() };
+        self.phase = LinkPhase::Waiting { until: now + self.backoff.next() };
         self.reason = reason.clone();
-        self.wires.clear();
+        // From here on no answer of this connection finds a request.
+        self.requests.clear();
         self.actions.push_back(Action::Close);
         self.actions.push_back(Action::State(ConnectionState::Offline { reason }));
-        for pull in self.pulls.values_mut().filter(|pull| pull.phase != pull::Phase::Unsent) {
+        // Those that were not sent go on waiting as before: their patience runs from when they were made.
+        for pull in self.pulls.values_mut().filter(|pull| pull.phase != PullPhase::Unsent) {
             pull.lost(now);
         }
         self.lose_pushes(now);
@@ -187,47 +211,50 @@ impl Connection {
 
     /// A frame came.
     pub(crate) fn handle_frame(&mut self, now: Duration, frame: &str) {
-        let Phase::Open { heard, pinged, .. } = &mut self.phase else { return };
-        *heard = now;
+        let LinkPhase::Open { last_frame, pinged, .. } = &mut self.phase else { return };
+        *last_frame = now;
         *pinged = None;
-        let heard = match self.dialect.decode(frame) {
-            Ok(heard) => heard,
+        let messages = match self.dialect.decode(frame) {
+            Ok(messages) => messages,
             Err(message) => return self.handle_lost(now, OfflineReason::Confused { message }),
         };
-        for heard in heard {
-            self.handle_heard(now, heard);
+        for message in messages {
+            self.handle_message(now, message);
         }
     }
 
     /// A pong of the WebSocket protocol came.
     pub(crate) fn handle_socket_pong(&mut self, now: Duration) {
-        let Phase::Open { heard, pinged, .. } = &mut self.phase else { return };
-        *heard = now;
+        let LinkPhase::Open { last_frame, pinged, .. } = &mut self.phase else { return };
+        *last_frame = now;
         *pinged = None;
         self.backoff.reset();
         self.ponged();
     }
 
-    fn handle_heard(&mut self, now: Duration, heard: Heard) {
-        if !matches!(heard, Heard::Defect { .. }) {
+    fn handle_message(&mut self, now: Duration, message: ServerMessage) {
+        // The server works. That a socket opened says less: one that is refused or closed at once, each time, has to be
+        // tried more and more rarely.
+        if !matches!(message, ServerMessage::Defect { .. }) {
             self.backoff.reset();
         }
-        match heard {
-            Heard::Page { wire: None, page } => self.broadcast(now, &page),
-            Heard::Page { wire: Some(wire), page } => match self.wires.get(&wire) {
+        match message {
+            ServerMessage::Page { request: None, page } => self.broadcast(now, &page),
+            ServerMessage::Page { request: Some(request), page } => match self.requests.get(&request) {
                 Some(&Owner::Pull(key)) => self.pulled_page(now, key, page, false),
                 Some(&Owner::Check(key)) => self.checked(now, key, &page),
                 _ => {}
             },
-            Heard::End { wire } => match self.wires.remove(&wire) {
+            ServerMessage::End { request } => match self.requests.remove(&request) {
                 Some(Owner::Pull(key)) => self.pull_ended(now, key),
                 Some(Owner::Push(key)) => self.push_done(key, Ok(())),
                 Some(Owner::Check(key)) => self.check_ended(key),
                 Some(Owner::Ping) => self.ponged(),
                 None => {}
             },
-            Heard::Failed { wire, failure } => match self.wires.remove(&wire) {
-                // The server is about to go.
+            ServerMessage::Failed { request, failure } => match self.requests.remove(&request) {
+                // Nothing on this side asked for it: the server is about to stop, or has lost the request. On the next
+                // connection everything is sent again.
                 Some(_) if failure == Failure::Interrupted => {
                     let message = "the server interrupted a request".to_owned();
                     self.handle_lost(now, OfflineReason::Lost { message });
@@ -241,8 +268,8 @@ impl Connection {
                 }
                 None => {}
             },
-            Heard::Pong => self.ponged(),
-            Heard::Defect { message } => self.handle_lost(now, OfflineReason::Confused { message }),
+            ServerMessage::Pong => self.ponged(),
+            ServerMessage::Defect { message } => self.handle_lost(now, OfflineReason::Confused { message }),
         }
     }
 
@@ -250,17 +277,21 @@ impl Connection {
     pub(crate) fn handle_timeout(&mut self, now: Duration) {
         let timing = self.timing;
         match self.phase {
-            Phase::Waiting { until } if until <= now => {
-                self.phase = Phase::Opening { since: now };
+            LinkPhase::Waiting { until } if until <= now => {
+                self.phase = LinkPhase::Opening { since: now };
                 self.actions.push_back(Action::Open);
             }
-            Phase::Opening { since } if since + timing.open <= now => self.handle_lost(now, OfflineReason::Silent),
-            Phase::Open { pinged: Some(at), .. } if at + timing.ping_timeout <= now => {
+            LinkPhase::Opening { since } if since + timing.open <= now => self.handle_lost(now, OfflineReason::Silent),
+            LinkPhase::Open { pinged: Some(at), .. } if at + timing.ping_timeout <= now => {
                 self.handle_lost(now, OfflineReason::Silent);
             }
-            Phase::Open { heard, pinged: None, .. } if heard + timing.ping_interval <= now => self.keep_alive(now),
+            LinkPhase::Open { last_frame, pinged: None, .. } if last_frame + timing.ping_interval <= now => {
+                self.keep_alive(now)
+            }
             _ => {}
         }
+        // A server may fail to answer a push and still answer pings. A new connection settles it: on the old one, a
+        // late answer could not be told from that to the second sending.
         if self.pushes.values().any(|push| push.asked_at().is_some_and(|at| at + timing.push_timeout <= now)) {
             self.handle_lost(now, OfflineReason::Silent);
         }
@@ -270,6 +301,7 @@ impl Connection {
         }
     }
 
+    /// Ends requests that have waited for a connection for too long.
     fn lose_patience(&mut self, now: Duration) {
         self.give_up_pulls(now);
         self.give_up_pushes(now);
@@ -277,17 +309,17 @@ impl Connection {
     }
 
     fn is_offline(&self) -> bool {
-        !matches!(self.phase, Phase::Open { .. })
+        !matches!(self.phase, LinkPhase::Open { .. })
     }
 
-    fn new_wire(&mut self, owner: Owner) -> u64 {
-        self.last_wire += 1;
-        self.wires.insert(self.last_wire, owner);
-        self.last_wire
+    fn new_request(&mut self, owner: Owner) -> u64 {
+        self.last_request += 1;
+        self.requests.insert(self.last_request, owner);
+        self.last_request
     }
 
-    fn send(&mut self, wire: u64, frame: String) {
-        self.actions.push_back(Action::Send { wire, frame });
+    fn send(&mut self, request: u64, frame: String) {
+        self.actions.push_back(Action::Send { request, frame });
     }
 }
 

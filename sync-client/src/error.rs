@@ -1,6 +1,10 @@
+//! What can go wrong, an enum for each operation. Made by the connection, which takes it from the server's words, and
+//! by the client where the connection cannot be asked.
+
 use livestore_sync_protocol::SeqNum;
 
-use crate::OfflineReason;
+use crate::batch::InvalidBatch;
+use crate::state::OfflineReason;
 
 /// Why a push was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,38 +55,6 @@ pub enum PushError {
     /// The client was closed, or its runtime is gone.
     #[error("the client has stopped")]
     Stopped,
-}
-
-/// Why a batch cannot be pushed to any server.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidBatch {
-    /// An event does not follow the one before it.
-    #[error("event {seq_num} has the parent {parent}, but the event before it is {previous}")]
-    Chain {
-        /// The event.
-        seq_num: SeqNum,
-        /// Its parent.
-        parent: SeqNum,
-        /// The event before it in the batch.
-        previous: SeqNum,
-    },
-    /// An event's number is not above its parent's.
-    #[error("event {seq_num} is not above its parent {parent}")]
-    Order {
-        /// The event.
-        seq_num: SeqNum,
-        /// Its parent.
-        parent: SeqNum,
-    },
-    /// An event does not fit into a push.
-    #[error("event {seq_num} has {bytes} bytes, a push at most {}", crate::PUSH_BYTES_MAX)]
-    TooLarge {
-        /// The event.
-        seq_num: SeqNum,
-        /// Its size as JSON.
-        bytes: usize,
-    },
 }
 
 /// Why a pull ended early.
@@ -137,17 +109,34 @@ pub enum PingError {
     Stopped,
 }
 
-/// Why a client cannot be made.
+/// Why not all events were appended. Those that were are the first ones.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{stored} events were appended, {in_doubt} more may have been")]
+#[non_exhaustive]
+pub struct AppendError {
+    /// So many events, from the first on, are in the log.
+    pub stored: usize,
+    /// So many events after those were sent, and may be in the log or not: the answer did not come. Appending them
+    /// again may put them into the log twice; a pull tells which are there.
+    pub in_doubt: usize,
+    /// Why the next ones were not appended.
+    pub source: PushError,
+}
+
+/// Why a client cannot be started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The URL is not `ws://`, `wss://`, `http://` or `https://` with a host.
     #[error("the URL {0} is none of ws://, wss://, http:// and https:// with a host")]
     Url(String),
+    /// The URL asks for TLS, and this crate was built without its feature `tls`.
+    #[error("the URL {0} needs TLS, which this program was built without (feature `tls` of livestore-sync-client)")]
+    Tls(String),
     /// A header's name or value has characters that HTTP does not allow.
     #[error("the header {0} is not valid")]
     Header(String),
-    /// 0.3 has no http transport.
-    #[error("generation 0.3 has no http transport")]
-    Transport,
+    /// There is no tokio runtime on this thread: the client is a task, and has to be started within one.
+    #[error("a client is started within a tokio runtime, and there is none here")]
+    NoRuntime,
 }

@@ -1,50 +1,35 @@
-//! A client for LiveStore sync backends: push, pull and follow the events of a store.
-//!
-//! ```no_run
-//! use livestore_sync_client::{SyncClient, protocol::{Args, Event, SeqNum}};
-//!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = SyncClient::builder("wss://sync.example.com", "notes")
-//!     .payload(serde_json::json!({ "authToken": "secret" }))
-//!     .connect()?;
-//!
-//! let mut head = SeqNum::ROOT;
-//! let mut pull = client.pull(None);
-//! while let Some(page) = pull.next().await {
-//!     let page = page?;
-//!     println!("{} events, {} to come", page.events.len(), page.remaining);
-//!     head = page.events.last().map_or(head, |pulled| pulled.event.seq_num);
-//! }
-//!
-//! let event = Event {
-//!     name: "v1.NoteAdded".into(),
-//!     args: Args::from_json(r#"{"text":"hello"}"#.into())?,
-//!     seq_num: SeqNum::new(head.get() + 1)?,
-//!     parent_seq_num: head,
-//!     client_id: "a-service".into(),
-//!     session_id: "1".into(),
-//! };
-//! client.push(vec![event]).await?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! A [`SyncClient`] keeps one connection, opens it again when it is lost, continues pulls where they were, and
-//! sends pushes whose outcome is not known once more. It works with this project's server and with the reference
-//! (`@livestore/sync-cf` 0.3 and 0.4).
-//!
-//! [`local`] is the offline store on top of it: events committed on this machine, online or not, and kept in step
-//! with a backend.
+#![cfg_attr(all(feature = "local", feature = "tls"), doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(all(feature = "local", feature = "tls")),
+    doc = "A LiveStore client in Rust. The whole text is that of the crate with all its features."
+)]
 
+// Modules use each other one way only: `local` is built on `client`, `client` on `connection`, and all of them on the
+// ground floor (`batch`, `backoff`, `error`, `event`, `id`, `page`, `random`, `same`, `state`), which knows none of
+// them.
+mod backoff;
 mod batch;
 mod client;
 mod connection;
 mod error;
+mod event;
+mod id;
+#[cfg(feature = "local")]
 pub mod local;
+mod page;
+mod random;
+mod same;
+mod state;
 
-pub use batch::{PUSH_BYTES_MAX, PUSH_EVENTS_MAX, chunks};
-pub use client::{Builder, Generation, LivePull, Pull, SyncClient, Transport};
-pub use connection::{ConnectionState, OfflineReason, Page, Timing};
-pub use error::{ConfigError, InvalidBatch, PingError, PullError, PushError};
+pub use batch::{InvalidBatch, NEW_EVENT_BYTES_MAX, PUSH_BYTES_MAX, PUSH_EVENTS_MAX, chunks};
+pub use client::{Builder, LivePull, Pull, SyncClient};
+pub use connection::{Protocol, Timing};
+pub use error::{AppendError, ConfigError, PingError, PullError, PushError};
+pub use event::NewEvent;
+/// The types and codecs of the wire.
 pub use livestore_sync_protocol as protocol;
+pub use page::Page;
+pub use state::{ConnectionState, OfflineReason};
+/// The TLS that [`Builder::tls`] is configured with.
+#[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;

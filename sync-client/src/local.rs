@@ -8,17 +8,18 @@
 //! them, with new numbers and in their order.
 //!
 //! ```
-//! use livestore_sync_client::local::{LocalStore, NewEvent, Options};
+//! use livestore_sync_client::NewEvent;
+//! use livestore_sync_client::local::{LocalStore, Options};
 //! # use livestore_sync_client::ConnectionState;
 //! # use livestore_sync_client::PushError;
-//! # use livestore_sync_client::local::{Backend, LivePull, PushBatch};
+//! # use livestore_sync_client::local::{Backend, PageStream, PushBatch};
 //! # use tokio::sync::watch;
 //! # struct Offline(watch::Sender<ConnectionState>);
 //! # impl Backend for Offline {
 //! #     async fn push(&self, _: PushBatch) -> Result<(), PushError> {
 //! #         Err(PushError::Failed { message: "example".into() })
 //! #     }
-//! #     fn live_pull(&self, _: livestore_sync_protocol::Cursor) -> LivePull {
+//! #     fn live_pull(&self, _: livestore_sync_protocol::Cursor) -> PageStream {
 //! #         Box::pin(futures_util::stream::pending())
 //! #     }
 //! #     fn connection(&self) -> watch::Receiver<ConnectionState> {
@@ -75,23 +76,20 @@ mod change;
 mod error;
 mod event;
 mod file;
-mod id;
-mod limits;
 mod merge;
 mod options;
 mod pusher;
 mod reader;
 mod remote;
-mod same;
 mod status;
 mod store;
 mod sync;
 mod writer;
 
-pub use self::backend::{Backend, LivePull, PushBatch};
+pub use self::backend::{Backend, PageStream, PushBatch};
 pub use self::change::{Change, Changes};
 pub use self::error::{CommitError, DatabaseError, FlushError, MaterialiseError, OpenError, StoreError, TablesError};
-pub use self::event::{Keep, NewEvent, PendingEvent, PendingId};
+pub use self::event::{PendingEvent, PendingId, ResetKeep};
 pub use self::options::{BoxError, Options, UnknownEventFn, UnknownEvents};
 pub use self::status::{Status, StopReason, SyncState};
 pub use self::store::LocalStore;

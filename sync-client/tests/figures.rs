@@ -2,24 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
-mod common;
 #[path = "support/mod.rs"]
 mod support;
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use livestore_sync_client::local::LocalStore;
-use livestore_sync_client::{Generation, SyncClient, Transport};
 use tokio::time::Instant;
 
-use self::support::{MemoryBackend, add, options, until};
+use self::support::MemoryBackend;
+use self::support::app::{TABLES, add, options, until};
 
 const OPEN: &str = "LIVESTORE_FIGURES_OPEN";
-const PULL: &str = "LIVESTORE_FIGURES_PULL";
-const SERVE: &str = "LIVESTORE_FIGURES_SERVE";
 
 async fn open(path: &Path, backend: &MemoryBackend) -> LocalStore {
     LocalStore::open(path, backend.clone(), options()).await.unwrap()
@@ -94,95 +90,8 @@ async fn a_long_log() {
     let told = String::from_utf8_lossy(&child.stdout).into_owned();
     told.lines().filter(|line| line.contains(':')).for_each(|line| println!("{line}"));
     let start = Instant::now();
-    let store = LocalStore::open(&path, offline(), options().tables(2, support::TABLES)).await.unwrap();
-    println!("building the tables anew from 100,000 events: {}", rate(100_000, start.elapsed()));
-    store.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "measures"]
-async fn through_a_server() {
-    if std::env::var(SERVE).is_ok() {
-        let server = common::start().await;
-        println!("\nserving {}", server.url());
-        return std::future::pending().await;
-    }
-    if let Ok(url) = std::env::var(PULL) {
-        println!();
-        for (generation, transport) in common::WAYS {
-            pull(&url, generation, transport).await;
-        }
-        return follow(&url).await;
-    }
-    let mut server = again("through_a_server").env(SERVE, "1").stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let url = lines.find_map(|line| line.strip_prefix("serving ").map(str::to_owned)).unwrap();
-    println!();
-    for (generation, transport) in common::WAYS {
-        pushes(&url, generation, transport).await;
-    }
-    // In a process without this one's past.
-    assert!(again("through_a_server").env(PULL, &url).status().unwrap().success());
-    server.kill().unwrap();
-    server.wait().unwrap();
-}
-
-fn client(url: &str, store: &str, generation: Generation, transport: Transport) -> SyncClient {
-    let store = format!("{store}-{generation:?}-{transport:?}");
-    SyncClient::builder(url, store).generation(generation).transport(transport).connect().unwrap()
-}
-
-async fn pushes(url: &str, generation: Generation, transport: Transport) {
-    let way = format!("{generation:?} {transport:?}");
-    for batch in [1, 10, 100] {
-        let client = client(url, &format!("batches-{batch}"), generation, transport);
-        client.push(common::events(1..=1)).await.unwrap();
-        let start = Instant::now();
-        for n in 0..500 {
-            client.push(common::events(2 + n * batch..=1 + (n + 1) * batch)).await.unwrap();
-        }
-        println!("{way}: pushes of {batch}, one after another: {}", rate(500 * batch as usize, start.elapsed()));
-    }
-    let client = client(url, "long", generation, transport);
-    let events = common::events(1..=100_000);
-    let start = Instant::now();
-    client.push(events).await.unwrap();
-    println!("{way}: one push of 100,000, cut by the client: {}", rate(100_000, start.elapsed()));
-}
-
-async fn pull(url: &str, generation: Generation, transport: Transport) {
-    let before = resident();
-    let client = client(url, "long", generation, transport);
-    let start = Instant::now();
-    let (mut pull, mut pulled) = (client.pull(None), 0);
-    while let Some(page) = pull.next().await {
-        pulled += page.unwrap().events.len();
-    }
-    assert_eq!(pulled, 100_000);
-    let (rate, after) = (rate(pulled, start.elapsed()), resident());
-    println!("{generation:?} {transport:?}: pull of 100,000: {rate}; memory: {before} KB before, {after} KB after");
-}
-
-/// A store that is new takes the log of 100,000 events that another client pushed.
-async fn follow(url: &str) {
-    let folder = tempfile::tempdir().unwrap();
-    let client = client(url, "long", Generation::V04, Transport::Ws);
-    let before = resident();
-    let start = Instant::now();
-    let options = options().materialiser("v1.Added", |tx, event| {
-        tx.prepare_cached("INSERT INTO items (text) VALUES (?1 ->> 'n')")?.execute([event.args.as_json()])?;
-        Ok(())
-    });
-    let store = LocalStore::open(folder.path().join("a.db"), client, options).await.unwrap();
-    drop(store.watch().wait_for(|status| status.head.get() == 100_000).await.unwrap());
-    let (rated, after) = (rate(100_000, start.elapsed()), resident());
-    println!("a new store takes 100,000 events: {rated}; memory: {before} KB before, {after} KB after");
-    let start = Instant::now();
-    for n in 0..100 {
-        store.commit((0..100).map(|i| add(n * 100 + i))).await.unwrap();
-    }
-    store.flush().await.unwrap();
-    println!("  10,000 events committed there, until all are confirmed: {}", rate(10_000, start.elapsed()));
+    let store = LocalStore::open(&path, offline(), options().tables(2, TABLES)).await.unwrap();
+    println!("rebuilding the tables from 100,000 events: {}", rate(100_000, start.elapsed()));
     store.close().await;
 }
 

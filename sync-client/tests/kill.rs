@@ -8,8 +8,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::stream;
-use livestore_sync_client::local::{Backend, LivePull, LocalStore, NewEvent, OpenError, Options, PushBatch};
-use livestore_sync_client::{ConnectionState, OfflineReason, Page, PullError, PushError};
+use livestore_sync_client::local::{Backend, LocalStore, OpenError, Options, PageStream, PushBatch};
+use livestore_sync_client::{ConnectionState, NewEvent, OfflineReason, Page, PullError, PushError};
 use livestore_sync_protocol::{Args, Cursor, Event, PulledEvent, SeqNum};
 use rusqlite::{OptionalExtension, TransactionBehavior, params};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -98,7 +98,7 @@ impl Backend for FileBackend {
         }
     }
 
-    fn live_pull(&self, cursor: Cursor) -> LivePull {
+    fn live_pull(&self, cursor: Cursor) -> PageStream {
         Box::pin(stream::unfold((self.clone(), cursor.seq_num), async |(backend, above)| {
             loop {
                 if *backend.connection.borrow() != ConnectionState::Connected {
@@ -108,10 +108,7 @@ impl Backend for FileBackend {
                     Ok(events) if events.is_empty() => tokio::time::sleep(Duration::from_millis(2)).await,
                     Ok(events) => {
                         let above = events.last().unwrap().event.seq_num;
-                        return Some((
-                            Ok(Page { events, remaining: 0, backend_id: Some("file".into()) }),
-                            (backend, above),
-                        ));
+                        return Some((Ok(Page::new(events, 0, Some("file".into()))), (backend, above)));
                     }
                     Err(error) => {
                         let error = PullError::Rejected { message: error.to_string() };

@@ -44,6 +44,7 @@ mod chunk;
 mod event;
 pub mod limits;
 mod message;
+pub mod nanoid;
 mod request_id;
 pub mod rpc;
 mod seq_num;

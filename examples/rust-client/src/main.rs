@@ -3,10 +3,11 @@
 //! Start a server (`livestore-sync`), then `cargo run -p example-rust-client`; a URL and a store id may be given.
 //! Whatever apps push to the store then appears here, and what is pushed here in the apps.
 
+use std::convert::Infallible;
 use std::error::Error;
 
-use livestore_sync_client::protocol::{Args, Cursor, Event, SeqNum};
-use livestore_sync_client::{Page, PushError, SyncClient};
+use livestore_sync_client::protocol::{Cursor, SeqNum};
+use livestore_sync_client::{NewEvent, Page, SyncClient};
 use serde_json::json;
 
 #[tokio::main(flavor = "current_thread")]
@@ -16,8 +17,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store_id = args.next().unwrap_or_else(|| "example".to_owned());
     let client = SyncClient::builder(url, store_id)
         // Asked for at each connection, so that a token that has expired is replaced.
-        .payload_provider(async || Ok::<_, PushError>(json!({ "authToken": "insecure-token-change-me" })))
-        .connect()?;
+        .payload_provider(async || Ok::<_, Infallible>(json!({ "authToken": "insecure-token-change-me" })))
+        .client_id("rust-example")
+        .start()?;
 
     let mut head = SeqNum::ROOT;
     let mut backend_id = None;
@@ -30,23 +32,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("the log ends at {head}");
 
-    let event = |parent: SeqNum| -> Result<Event, Box<dyn Error>> {
-        Ok(Event {
-            name: "v1.TodoCreated".into(),
-            args: Args::from_json(json!({ "id": parent.get().to_string(), "text": "Made in Rust" }).to_string())?,
-            seq_num: SeqNum::new(parent.get() + 1)?,
-            parent_seq_num: parent,
-            client_id: "rust-example".into(),
-            session_id: "1".into(),
-        })
-    };
-    let mut parent = head;
-    // Somebody else may be faster: then the event goes behind theirs.
-    while let Err(error) = client.push(vec![event(parent)?]).await {
-        let PushError::ServerAhead { minimum_expected, .. } = error else { return Err(error.into()) };
-        parent = minimum_expected;
-    }
-    println!("pushed an event after {parent}");
+    // Others may push at the same time: the event goes after theirs.
+    let todo = NewEvent::new("v1.TodoCreated", json!({ "id": format!("after-{head}"), "text": "Made in Rust" }))?;
+    let appended = client.append([todo]).await?;
+    println!("stored as event {}", appended[0].seq_num);
 
     println!("what comes now, until you press Ctrl-C:");
     let mut live = client.live_pull(Cursor { backend_id, seq_num: head });

@@ -17,10 +17,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let url = args.next().unwrap_or_else(|| "http://localhost:8787".to_owned());
     let store_id = args.next().unwrap_or_else(|| "todos".to_owned());
     let file = args.next().unwrap_or_else(|| format!("{store_id}.db"));
-    let client = SyncClient::builder(url, store_id).connect()?;
+    let client = SyncClient::builder(url, store_id).start()?;
     let store = LocalStore::open(&file, client, todos::options()).await?;
 
-    let mut changes = store.events();
+    let mut changes = store.changes();
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     show(&store).await?;
     loop {

@@ -3,8 +3,9 @@
 
 use std::fmt;
 
+use livestore_sync_client::NewEvent;
+use livestore_sync_client::local::Options;
 use livestore_sync_client::local::rusqlite::{self, Connection, Row};
-use livestore_sync_client::local::{NewEvent, Options};
 use serde_json::{Value, json};
 
 const TABLES: &str = "CREATE TABLE todos (

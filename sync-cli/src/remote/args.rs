@@ -1,11 +1,15 @@
+//! The arguments of `push` and `pull`, and the client that they describe.
+
 use clap::{Args, ValueEnum};
-use livestore_sync_client::{ConfigError, Generation, SyncClient, Transport};
+use livestore_sync_client::{Protocol, SyncClient};
 use serde_json::Value;
+
+use super::Failure;
 
 /// Push events to a store of a sync server
 ///
 /// Reads one event per line from standard input, as JSON: `{"name":"v1.TodoCreated","args":{"id":"1"}}`. Events as
-/// `pull` and `inspect` print them are understood, too; their numbers are given anew. Events are pushed as they
+/// `pull` and `inspect` print them are understood, too; they get new numbers. Events are pushed as they
 /// come, each after whatever the log holds by then.
 #[derive(Args)]
 #[command(after_long_help = PUSH_EXAMPLES)]
@@ -50,7 +54,7 @@ Examples:
 /// How to reach a store.
 #[derive(Args, Clone)]
 pub(super) struct Server {
-    /// Where the server is, as LiveStore apps are told: ws://, wss://, http:// or https://
+    /// Where the server is, as in LiveStore apps: ws://, wss://, http:// or https://
     #[arg(value_name = "URL")]
     url: String,
 
@@ -98,22 +102,20 @@ fn header(text: &str) -> Result<(String, String), String> {
 }
 
 impl Server {
-    pub(super) fn connect(&self) -> Result<SyncClient, ConfigError> {
-        let generation = match self.generation {
-            GenerationArg::V03 => Generation::V03,
-            GenerationArg::V04 => Generation::V04,
+    pub(super) fn start(&self) -> Result<SyncClient, Failure> {
+        let protocol = match (self.generation, self.transport) {
+            (GenerationArg::V04, TransportArg::Ws) => Protocol::V04Ws,
+            (GenerationArg::V04, TransportArg::Http) => Protocol::V04Http,
+            (GenerationArg::V03, TransportArg::Ws) => Protocol::V03,
+            (GenerationArg::V03, TransportArg::Http) => return Err(Failure::NoTransport),
         };
-        let transport = match self.transport {
-            TransportArg::Ws => Transport::Ws,
-            TransportArg::Http => Transport::Http,
-        };
-        let mut builder = SyncClient::builder(&self.url, &self.store).generation(generation).transport(transport);
+        let mut builder = SyncClient::builder(&self.url, &self.store).protocol(protocol);
         if let Some(payload) = &self.payload {
             builder = builder.payload(payload.clone());
         }
         for (name, value) in &self.header {
             builder = builder.header(name, value);
         }
-        builder.connect()
+        Ok(builder.start()?)
     }
 }

@@ -1,3 +1,5 @@
+//! How far a long run of `push` or `pull` is, for people. Nothing is written where standard error is no terminal.
+
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
@@ -5,10 +7,10 @@ use tokio::time::Instant;
 
 use crate::inspect::note;
 
-/// How often it is told how far things are.
+/// How often it is shown.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Tells people at a terminal how far a long run is.
+/// Shows people at a terminal how far a long run is.
 pub(super) struct Progress {
     shown: bool,
     last: Instant,
@@ -19,7 +21,7 @@ impl Progress {
         Self { shown: io::stderr().is_terminal(), last: Instant::now() }
     }
 
-    pub(super) fn tell(&mut self, text: impl FnOnce() -> String) {
+    pub(super) fn show(&mut self, text: impl FnOnce() -> String) {
         if self.shown && self.last.elapsed() >= INTERVAL {
             self.last = Instant::now();
             note(&text());

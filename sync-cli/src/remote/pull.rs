@@ -1,3 +1,5 @@
+//! The command `pull`: the log as lines of JSON, as `inspect events` prints them.
+
 use livestore_sync_client::protocol::{Cursor, PulledEvent, SeqNum};
 use livestore_sync_client::{Page, SyncClient};
 use serde::Serialize;
@@ -19,7 +21,7 @@ pub(super) async fn run(args: &Pull, client: &SyncClient) -> Result<(), Failure>
         for pulled in &page.events {
             output.json(&line(pulled))?;
         }
-        progress.tell(|| format!("{count} events, {} to come", page.remaining));
+        progress.show(|| format!("{count} events, {} to come", page.remaining));
         output.flush()
     };
     if args.live {

@@ -1,8 +1,10 @@
+//! The command `push`: lines of standard input into events, and those to the end of the log. How they get there while
+//! others push is the client's business (`SyncClient::append_events`); this file tells people what was stored.
+
 use std::io::{self, BufRead};
 
 use livestore_sync_client::protocol::{Args, Event, SeqNum};
-use livestore_sync_client::{InvalidBatch, PUSH_EVENTS_MAX, PushError, SyncClient, chunks};
-use livestore_sync_server::new_backend_id;
+use livestore_sync_client::{AppendError, InvalidBatch, PUSH_EVENTS_MAX, PushError, SyncClient, chunks};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::sync::mpsc;
@@ -11,9 +13,6 @@ use super::Failure;
 use super::args::Push;
 use super::progress::Progress;
 use crate::inspect::note;
-
-/// How often a batch is pushed again because others were faster.
-const ATTEMPTS_MAX: u32 = 100;
 
 /// Why a push ended early, and how much was stored before.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +51,6 @@ struct Given {
 pub(super) async fn run(args: &Push, client: &SyncClient) -> Result<(), Failure> {
     let mut lines = read_lines();
     let mut progress = Progress::new();
-    let session_id = new_backend_id();
-    let mut head = SeqNum::ROOT;
     let mut pushed = 0;
     loop {
         let mut waiting = Vec::with_capacity(PUSH_EVENTS_MAX);
@@ -63,7 +60,7 @@ pub(super) async fn run(args: &Push, client: &SyncClient) -> Result<(), Failure>
         let mut batch = Vec::new();
         let mut broken = None;
         for line in waiting {
-            match parse(line, args, &session_id, pushed) {
+            match parse(line, args, client.session_id(), pushed) {
                 Ok(event) => batch.extend(event),
                 Err(failure) => {
                     broken = Some(failure);
@@ -71,16 +68,13 @@ pub(super) async fn run(args: &Push, client: &SyncClient) -> Result<(), Failure>
                 }
             }
         }
-        let count = batch.len();
-        head = push(client, batch, head).await.map_err(|(error, stored)| {
-            let sent = matches!(error, PushError::Offline { sent: true, .. });
-            let doubtful = if sent { count - stored } else { 0 };
-            PushFailure::Push { error, pushed: pushed + stored, doubtful }
-        })?;
-        pushed += count;
-        match broken {
-            Some(failure) => return Err(failure.after(pushed).into()),
-            None => progress.tell(|| format!("{pushed} events, the head is {head}")),
+        let appended = client.append_events(batch).await.map_err(|error| PushFailure::of(error, pushed))?;
+        pushed += appended.len();
+        if let Some(failure) = broken {
+            return Err(failure.after(pushed).into());
+        }
+        if let Some(last) = appended.last() {
+            progress.show(|| format!("{pushed} events, the head is {}", last.seq_num));
         }
     }
     note(&format!("pushed {pushed} events"));
@@ -88,6 +82,11 @@ pub(super) async fn run(args: &Push, client: &SyncClient) -> Result<(), Failure>
 }
 
 impl PushFailure {
+    /// What has happened after so many events were pushed.
+    fn of(AppendError { stored, in_doubt, source, .. }: AppendError, pushed: usize) -> Self {
+        Self::Push { error: source, pushed: pushed + stored, doubtful: in_doubt }
+    }
+
     /// So many events were pushed after all.
     fn after(self, count: usize) -> Self {
         match self {
@@ -123,13 +122,14 @@ fn parse(line: Line, args: &Push, session_id: &str, pushed: usize) -> Result<Opt
     let event = Event {
         name: given.name,
         args: given.args,
-        // Given when it is pushed.
-        seq_num: SeqNum::ROOT,
+        // Other numbers are given when it is appended.
+        seq_num: SeqNum::new(1).unwrap_or_default(),
         parent_seq_num: SeqNum::ROOT,
         client_id: given.client_id.unwrap_or_else(|| args.client_id.clone()),
         session_id: given.session_id.unwrap_or_else(|| session_id.to_owned()),
     };
-    chunks(vec![numbered(event.clone(), SeqNum::ROOT)]).map_err(|error| refused(too_large(&error)))?;
+    // Here, while it is known which line it is.
+    chunks(vec![event.clone()]).map_err(|error| refused(too_large(&error)))?;
     Ok(Some(event))
 }
 
@@ -138,45 +138,4 @@ fn too_large(error: &InvalidBatch) -> String {
         InvalidBatch::TooLarge { bytes, .. } => format!("the event has {bytes} bytes, which no push can hold"),
         other => other.to_string(),
     }
-}
-
-fn numbered(event: Event, parent: SeqNum) -> Event {
-    let seq_num = SeqNum::new(parent.get() + 1).unwrap_or(SeqNum::MAX);
-    Event { seq_num, parent_seq_num: parent, ..event }
-}
-
-/// Pushes after whatever the log holds: the server tells where it ends. Gives the new head.
-///
-/// # Errors
-///
-/// Why it failed, and how many events were stored before.
-async fn push(client: &SyncClient, batch: Vec<Event>, mut head: SeqNum) -> Result<SeqNum, (PushError, usize)> {
-    let mut stored = 0;
-    let mut attempts = 0;
-    while stored < batch.len() {
-        let mut part = Vec::with_capacity(batch.len() - stored);
-        let mut parent = head;
-        for event in &batch[stored..] {
-            part.push(numbered(event.clone(), parent));
-            parent = part[part.len() - 1].seq_num;
-        }
-        // One push at a time, so that it is known what is stored if the next one fails.
-        let part = chunks(part).map_err(|error| (error.into(), stored))?.swap_remove(0);
-        let (count, last) = (part.len(), part[part.len() - 1].seq_num);
-        match client.push(part).await {
-            Ok(()) => {
-                stored += count;
-                head = last;
-                attempts = 0;
-            }
-            Err(PushError::ServerAhead { minimum_expected, provided })
-                if minimum_expected != provided && attempts < ATTEMPTS_MAX =>
-            {
-                head = minimum_expected;
-                attempts += 1;
-            }
-            Err(error) => return Err((error, stored)),
-        }
-    }
-    Ok(head)
 }

@@ -1,9 +1,13 @@
+//! URLs: the one that apps are given, and the ones that connections go to. Called by the builder and, for each
+//! connection, by the link.
+
 use hyper::http::Uri;
 use livestore_sync_protocol::rpc::Transport;
 use livestore_sync_protocol::target::Target;
 
-use crate::ConfigError;
-use crate::connection::Kind;
+use super::tls::Tls;
+use crate::connection::Protocol;
+use crate::error::ConfigError;
 
 /// Where the server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,20 +32,23 @@ impl Address {
         if uri.query().is_some() || authority.as_str().contains('@') {
             return Err(invalid());
         }
+        if secure && !Tls::AVAILABLE {
+            return Err(ConfigError::Tls(url.to_owned()));
+        }
         let path = uri.path().trim_end_matches('/').to_owned();
         Ok(Self { secure, authority: authority.as_str().to_owned(), path })
     }
 
     /// The URI of a connection.
-    pub(super) fn uri(&self, kind: Kind, target: &Target) -> Uri {
-        let (transport, path) = match kind {
-            Kind::Ws => (Some(Transport::Ws), "/"),
-            Kind::Http => (Some(Transport::Http), "/"),
-            Kind::V03 => (None, "/websocket"),
+    pub(super) fn uri(&self, protocol: Protocol, target: &Target) -> Uri {
+        let (transport, path) = match protocol {
+            Protocol::V04Ws => (Some(Transport::Ws), "/"),
+            Protocol::V04Http => (Some(Transport::Http), "/"),
+            Protocol::V03 => (None, "/websocket"),
         };
-        let scheme = match (kind, self.secure) {
-            (Kind::Http, false) => "http",
-            (Kind::Http, true) => "https",
+        let scheme = match (protocol, self.secure) {
+            (Protocol::V04Http, false) => "http",
+            (Protocol::V04Http, true) => "https",
             (_, false) => "ws",
             (_, true) => "wss",
         };
@@ -59,16 +66,20 @@ mod tests {
     #[test]
     fn uris_are_those_of_livestore_clients() {
         let target = Target { store_id: "a b".into(), payload: None };
-        for (url, kind, expected) in [
-            ("ws://h:1", Kind::Ws, "ws://h:1/?storeId=a+b&transport=ws"),
-            ("https://h", Kind::Ws, "wss://h/?storeId=a+b&transport=ws"),
-            ("https://h/sync", Kind::Ws, "wss://h/sync?storeId=a+b&transport=ws"),
-            ("wss://h/sync/", Kind::Http, "https://h/sync?storeId=a+b&transport=http"),
-            ("http://h:1/x", Kind::V03, "ws://h:1/x/websocket?storeId=a+b"),
-            ("http://[::1]:1/", Kind::V03, "ws://[::1]:1/websocket?storeId=a+b"),
+        for (url, protocol, expected) in [
+            ("ws://h:1", Protocol::V04Ws, "ws://h:1/?storeId=a+b&transport=ws"),
+            ("https://h", Protocol::V04Ws, "wss://h/?storeId=a+b&transport=ws"),
+            ("https://h/sync", Protocol::V04Ws, "wss://h/sync?storeId=a+b&transport=ws"),
+            ("wss://h/sync/", Protocol::V04Http, "https://h/sync?storeId=a+b&transport=http"),
+            ("http://h:1/x", Protocol::V03, "ws://h:1/x/websocket?storeId=a+b"),
+            ("http://[::1]:1/", Protocol::V03, "ws://[::1]:1/websocket?storeId=a+b"),
         ] {
-            let uri = Address::parse(url).unwrap().uri(kind, &target);
-            assert_eq!(uri, expected, "{url}");
+            let address = Address::parse(url);
+            if !Tls::AVAILABLE && (url.starts_with("https") || url.starts_with("wss")) {
+                assert_eq!(address, Err(ConfigError::Tls(url.into())));
+                continue;
+            }
+            assert_eq!(address.unwrap().uri(protocol, &target), expected, "{url}");
         }
     }
 

@@ -1,64 +1,28 @@
+//! Everything that is said about a client before it is started.
+
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use hyper::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
-use serde_json::value::{RawValue, to_raw_value};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
+#[cfg(feature = "tls")]
 use tokio_rustls::rustls::ClientConfig;
 
+use super::SyncClient;
 use super::address::Address;
-use super::link::Settings;
+use super::append::Appender;
+use super::requests::Requests;
+use super::settings::{Payload, Settings};
 use super::task::Task;
-use super::{Requests, SyncClient};
-use crate::connection::{Connection, Dialect, Kind};
-use crate::{ConfigError, ConnectionState, OfflineReason, Timing};
-
-/// Which protocol to speak. Servers of this project speak all, the reference its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Generation {
-    /// `@livestore/sync-cf` 0.3.x.
-    V03,
-    /// `@livestore/sync-cf` 0.4.x.
-    #[default]
-    V04,
-}
-
-/// How to reach the server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Transport {
-    /// A WebSocket.
-    #[default]
-    Ws,
-    /// An HTTP request for each push and pull; live pulls poll. 0.4 only.
-    Http,
-}
-
-type Provided = Pin<Box<dyn Future<Output = Result<Value, String>> + Send>>;
-
-#[derive(Clone)]
-pub(super) enum Payload {
-    None,
-    Fixed(Value),
-    Provider(Arc<dyn Fn() -> Provided + Send + Sync>),
-}
-
-impl Payload {
-    pub(super) async fn get(&self) -> Result<Option<Box<RawValue>>, String> {
-        let value = match self {
-            Self::None => return Ok(None),
-            Self::Fixed(value) => value.clone(),
-            Self::Provider(provider) => provider().await?,
-        };
-        to_raw_value(&value).map(Some).map_err(|error| error.to_string())
-    }
-}
+use super::tls::Tls;
+use crate::connection::{Connection, Dialect, Protocol, Timing};
+use crate::error::ConfigError;
+use crate::event::Author;
+use crate::id::new_id;
+use crate::state::{ConnectionState, OfflineReason};
 
 /// Describes a [`SyncClient`]. Made by [`SyncClient::builder`].
 #[derive(Clone)]
@@ -68,10 +32,10 @@ pub struct Builder {
     store_id: String,
     payload: Payload,
     headers: Vec<(String, String)>,
-    generation: Generation,
-    transport: Transport,
+    protocol: Protocol,
+    client_id: Option<String>,
     timing: Timing,
-    tls: Option<Arc<ClientConfig>>,
+    tls: Tls,
 }
 
 impl Builder {
@@ -81,10 +45,10 @@ impl Builder {
             store_id,
             payload: Payload::None,
             headers: Vec::new(),
-            generation: Generation::default(),
-            transport: Transport::default(),
+            protocol: Protocol::default(),
+            client_id: None,
             timing: Timing::default(),
-            tls: None,
+            tls: Tls::default(),
         }
     }
 
@@ -115,22 +79,24 @@ impl Builder {
         self
     }
 
-    /// Which protocol to speak; 0.4 if nothing is said.
-    pub fn generation(mut self, generation: Generation) -> Self {
-        self.generation = generation;
+    /// Which protocol to speak; 0.4 over a WebSocket if nothing is said.
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
         self
     }
 
-    /// How to reach the server; a WebSocket if nothing is said.
-    pub fn transport(mut self, transport: Transport) -> Self {
-        self.transport = transport;
+    /// The client id of events that are [appended](SyncClient::append); a random one if nothing is said. Their session
+    /// id is a new one for each client that is started.
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = Some(client_id.into());
         self
     }
 
     /// Which certificates `wss` and `https` trust, for servers with a certificate of their own. If nothing is said,
     /// those that browsers trust (`webpki-roots`).
+    #[cfg(feature = "tls")]
     pub fn tls(mut self, config: Arc<ClientConfig>) -> Self {
-        self.tls = Some(config);
+        self.tls.config = Some(config);
         self
     }
 
@@ -140,44 +106,43 @@ impl Builder {
         self
     }
 
-    /// Starts the client, which connects in the background and stays connected. Requests may be made at once.
+    /// Starts the client: a task of this tokio runtime, which connects in the background and stays connected. There is
+    /// no connection yet when this returns, and none is needed: requests may be made at once, and wait for it.
+    /// [`SyncClient::connection`] tells when it is there.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names what cannot be right.
+    /// [`ConfigError`] names what cannot be right; [`ConfigError::NoRuntime`] outside of a tokio runtime.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with time and I/O.
-    pub fn connect(self) -> Result<SyncClient, ConfigError> {
-        let kind = match (self.generation, self.transport) {
-            (Generation::V04, Transport::Ws) => Kind::Ws,
-            (Generation::V04, Transport::Http) => Kind::Http,
-            (Generation::V03, Transport::Ws) => Kind::V03,
-            (Generation::V03, Transport::Http) => return Err(ConfigError::Transport),
-        };
+    /// Nothing here panics, but the task does if the runtime was built without time or I/O (`enable_all`), and requests
+    /// then fail with their `Stopped`.
+    pub fn start(self) -> Result<SyncClient, ConfigError> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         let settings = Settings {
             address: Address::parse(&self.url)?,
-            kind,
+            protocol: self.protocol,
             store_id: self.store_id.clone(),
             payload: self.payload,
             headers: headers(&self.headers)?,
             tls: self.tls,
         };
         let seed = getrandom::u64().expect("the system has random numbers");
-        let (sender, messages) = mpsc::unbounded_channel();
+        let (requests, messages) = Requests::channel();
         let (state_sender, state) = watch::channel(ConnectionState::Offline { reason: OfflineReason::Connecting });
         let task = Task {
-            connection: Connection::new(Dialect::new(kind, self.store_id, seed), self.timing, seed),
+            connection: Connection::new(Dialect::new(self.protocol, self.store_id, seed), self.timing, seed),
             settings: Arc::new(settings),
             messages,
             state: state_sender,
             replies: HashMap::new(),
             link: None,
         };
-        tokio::spawn(task.run());
-        let requests = Requests { sender, last_key: Arc::new(AtomicU64::new(1)) };
-        Ok(SyncClient { requests, state, generation: self.generation })
+        runtime.spawn(task.run());
+        let author = Author { client_id: self.client_id.unwrap_or_else(new_id), session_id: new_id() };
+        let appender = Arc::new(Appender::new(author, self.timing));
+        Ok(SyncClient { requests, state, protocol: self.protocol, appender })
     }
 }
 
@@ -197,8 +162,7 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("url", &self.url)
             .field("store_id", &self.store_id)
-            .field("generation", &self.generation)
-            .field("transport", &self.transport)
+            .field("protocol", &self.protocol)
             .field("timing", &self.timing)
             .finish_non_exhaustive()
     }

@@ -1,4 +1,5 @@
-//! The http transport: a request for each push, page run and ping. "Open" means that a ping was answered.
+//! The http transport: a request for each push, pull and ping. "Open" means that a ping was answered. Called by
+//! the link; it knows frames only as texts.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,37 +15,38 @@ use livestore_sync_protocol::rpc::{ClientMessage, PingPayload, Request as Call, 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::link::{Ends, FRAME_BYTES_MAX, LinkCommand, LinkEvent, REFUSAL_BYTES_MAX, Settings, refusal};
+use super::channels::{LinkChannels, LinkCommand, LinkEvent};
 use super::net;
+use super::settings::{FRAME_BYTES_MAX, REFUSAL_BYTES_MAX, Settings, refusal};
 use super::split::Split;
-use crate::OfflineReason;
+use crate::state::OfflineReason;
 
 /// How long a server may say nothing in the middle of an answer.
 const SILENCE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Serves requests until one of them fails.
-pub(super) async fn run(settings: Arc<Settings>, uri: Uri, mut ends: Ends) {
+pub(super) async fn run(settings: Arc<Settings>, uri: Uri, mut channels: LinkChannels) {
     // The answer is the machine's business only in that there is one.
     let (sink, mut answers) = mpsc::channel(1);
     let ping = exchange(settings.clone(), uri.clone(), ping(&settings), sink);
     let drain = async { while answers.recv().await.is_some() {} };
     if let (Err(reason), ()) = tokio::join!(ping, drain) {
-        return ends.tell(LinkEvent::Lost(reason)).await;
+        return channels.tell(LinkEvent::Lost(reason)).await;
     }
-    ends.tell(LinkEvent::Opened).await;
+    channels.tell(LinkEvent::Opened).await;
 
     // Dropped with this task, and its requests with it.
     let mut exchanges = JoinSet::new();
     let mut running: HashMap<u64, AbortHandle> = HashMap::new();
     loop {
         tokio::select! {
-            command = ends.commands.recv() => match command {
-                Some(LinkCommand::Send { wire, frame }) => {
-                    let exchange = exchange(settings.clone(), uri.clone(), frame, ends.events.clone());
-                    running.insert(wire, exchanges.spawn(async move { (wire, exchange.await) }));
+            command = channels.commands.recv() => match command {
+                Some(LinkCommand::Send { request, frame }) => {
+                    let exchange = exchange(settings.clone(), uri.clone(), frame, channels.events.clone());
+                    running.insert(request, exchanges.spawn(async move { (request, exchange.await) }));
                 }
-                Some(LinkCommand::Cancel { wire }) => {
-                    if let Some(exchange) = running.remove(&wire) {
+                Some(LinkCommand::Cancel { request }) => {
+                    if let Some(exchange) = running.remove(&request) {
                         exchange.abort();
                     }
                 }
@@ -52,10 +54,10 @@ pub(super) async fn run(settings: Arc<Settings>, uri: Uri, mut ends: Ends) {
                 None => return,
             },
             Some(ended) = exchanges.join_next() => match ended {
-                Ok((wire, Ok(()))) => {
-                    running.remove(&wire);
+                Ok((request, Ok(()))) => {
+                    running.remove(&request);
                 }
-                Ok((_, Err(reason))) => return ends.tell(LinkEvent::Lost(reason)).await,
+                Ok((_, Err(reason))) => return channels.tell(LinkEvent::Lost(reason)).await,
                 // It was cancelled.
                 Err(_) => {}
             },
@@ -85,7 +87,7 @@ async fn exchange(
 ) -> Result<(), OfflineReason> {
     let unreachable = |message: String| OfflineReason::Unreachable { message };
     let lost = |error: hyper::Error| OfflineReason::Lost { message: error.to_string() };
-    let stream = net::connect(&uri, settings.tls.as_ref()).await.map_err(|error| unreachable(error.to_string()))?;
+    let stream = net::connect(&uri, &settings.tls).await.map_err(|error| unreachable(error.to_string()))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
     let mut request = Request::post(uri.path_and_query().map_or("/", |target| target.as_str()))
         .header(HOST, uri.authority().map_or("", |authority| authority.as_str()))

@@ -1,3 +1,6 @@
+//! The streams of pages that pulls give to the app. A page counts as taken, and is acknowledged to the server, when the
+//! app gets it out of here.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -5,10 +8,10 @@ use futures_core::Stream;
 use livestore_sync_protocol::{Cursor, PulledEvent};
 use tokio::sync::mpsc;
 
-use super::Requests;
-use super::task::Reply;
-use crate::connection::{Command, Key};
-use crate::{Page, PullError};
+use super::requests::{Reply, Requests};
+use crate::connection::{AppCommand, Key};
+use crate::error::PullError;
+use crate::page::Page;
 
 /// The pages of a log, from a cursor to its end. See [`SyncClient::pull`](crate::SyncClient::pull).
 ///
@@ -35,7 +38,7 @@ impl Pages {
         let key = requests.new_key();
         // What waits in it is limited by acknowledgements, or by the connection (`PAGES_WAITING_MAX`).
         let (sender, receiver) = mpsc::unbounded_channel();
-        requests.send(Command::Pull { key, cursor, live }, Some(Reply::Pages(sender)));
+        requests.send(AppCommand::Pull { key, cursor, live }, Some(Reply::Pages(sender)));
         Self { key, requests, receiver, ended: false }
     }
 
@@ -45,7 +48,7 @@ impl Pages {
         }
         let result = match std::task::ready!(self.receiver.poll_recv(cx)) {
             Some(Ok(Some(page))) => {
-                self.requests.send(Command::Taken { key: self.key }, None);
+                self.requests.send(AppCommand::Taken { key: self.key }, None);
                 return Poll::Ready(Some(Ok(page)));
             }
             Some(Ok(None)) => None,
@@ -64,7 +67,7 @@ impl Pages {
 impl Drop for Pages {
     fn drop(&mut self) {
         if !self.ended {
-            self.requests.send(Command::Drop { key: self.key }, None);
+            self.requests.send(AppCommand::Drop { key: self.key }, None);
         }
     }
 }

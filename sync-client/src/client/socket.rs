@@ -1,4 +1,4 @@
-//! A WebSocket.
+//! The WebSocket transport, of 0.3 and 0.4. Called by the link; it knows frames only as texts.
 
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::link::{Ends, FRAME_BYTES_MAX, LinkCommand, LinkEvent, Settings, refusal};
+use super::channels::{LinkChannels, LinkCommand, LinkEvent};
 use super::net::{self, Io};
-use crate::OfflineReason;
+use super::settings::{FRAME_BYTES_MAX, Settings, refusal};
+use crate::state::OfflineReason;
 
 /// A socket that cannot be written to may have a close frame to read, which says more.
 const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(1);
@@ -19,15 +20,15 @@ const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(1);
 type Socket = WebSocketStream<Box<dyn Io>>;
 
 /// Opens a socket and serves it until it is gone.
-pub(super) async fn run(settings: &Settings, uri: Uri, mut ends: Ends) {
+pub(super) async fn run(settings: &Settings, uri: Uri, mut channels: LinkChannels) {
     let socket = match open(settings, uri).await {
         Ok(socket) => socket,
-        Err(reason) => return ends.tell(LinkEvent::Lost(reason)).await,
+        Err(reason) => return channels.tell(LinkEvent::Lost(reason)).await,
     };
-    ends.tell(LinkEvent::Opened).await;
+    channels.tell(LinkEvent::Opened).await;
     let (mut sink, mut stream) = socket.split();
-    let commands = &mut ends.commands;
-    let events = &ends.events;
+    let commands = &mut channels.commands;
+    let events = &channels.events;
 
     let write = async {
         while let Some(command) = commands.recv().await {
@@ -68,12 +69,12 @@ pub(super) async fn run(settings: &Settings, uri: Uri, mut ends: Ends) {
             (Ok(()), Err(_)) => return,
         },
     };
-    ends.tell(LinkEvent::Lost(reason)).await;
+    channels.tell(LinkEvent::Lost(reason)).await;
 }
 
 async fn open(settings: &Settings, uri: Uri) -> Result<Socket, OfflineReason> {
     let unreachable = |message: String| OfflineReason::Unreachable { message };
-    let stream = net::connect(&uri, settings.tls.as_ref()).await.map_err(|error| unreachable(error.to_string()))?;
+    let stream = net::connect(&uri, &settings.tls).await.map_err(|error| unreachable(error.to_string()))?;
     let mut request = uri.into_client_request().map_err(|error| unreachable(error.to_string()))?;
     for (name, value) in &settings.headers {
         request.headers_mut().append(name, value.clone());

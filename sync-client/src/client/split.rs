@@ -1,3 +1,5 @@
+//! Answers over http are one JSON array whose elements come over time. Called by `http`.
+
 /// Cuts the elements out of a JSON array while it arrives. What is no array is one element.
 #[derive(Debug)]
 pub(super) struct Split {

@@ -1,32 +1,21 @@
+//! The task: it gives the machine what the app asks, what the link brings and the time, and does what the machine says.
+//! All of a client's state is in here, so there is nothing to lock. Started by the builder.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::link::{Link, LinkCommand, LinkEvent, Settings};
-use crate::connection::{Action, Command, Connection, Key};
-use crate::{ConnectionState, Page, PingError, PullError, PushError};
+use super::channels::{LinkCommand, LinkEvent};
+use super::link::Link;
+use super::requests::{Message, Reply};
+use super::settings::Settings;
+use crate::connection::{Action, AppCommand, Connection, Key};
+use crate::state::ConnectionState;
 
-/// What comes from the app.
-#[derive(Debug)]
-pub(super) enum Message {
-    /// What it asks for, and where the answer goes.
-    Request { command: Command, reply: Option<Reply> },
-    /// It wants nothing any more.
-    Stop,
-}
-
-#[derive(Debug)]
-pub(super) enum Reply {
-    /// `None` is the end.
-    Pages(mpsc::UnboundedSender<Result<Option<Page>, PullError>>),
-    Push(oneshot::Sender<Result<(), PushError>>),
-    Ping(oneshot::Sender<Result<(), PingError>>),
-}
-
-/// Owns the connection.
+/// Owns the machine and the link.
 pub(super) struct Task {
     pub(super) connection: Connection,
     pub(super) settings: Arc<Settings>,
@@ -37,7 +26,7 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Runs until nobody can ask for anything any more.
+    /// Runs until the last handle is dropped, or one says stop.
     pub(super) async fn run(mut self) {
         let start = Instant::now();
         loop {
@@ -56,17 +45,17 @@ impl Task {
                 () = sleep_until(timeout) => self.connection.handle_timeout(start.elapsed()),
             }
         }
-        // Whoever still waits is told that there is nothing to wait for.
+        // Dropping a reply is the answer "the client has stopped" for everyone who still waits.
         self.replies.clear();
         if let Some(link) = self.link.take() {
             link.finish().await;
         }
     }
 
-    fn handle_request(&mut self, now: Duration, command: Command, reply: Option<Reply>) {
+    fn handle_request(&mut self, now: Duration, command: AppCommand, reply: Option<Reply>) {
         if let Some(reply) = reply {
             self.replies.insert(command.key(), reply);
-        } else if let Command::Drop { key } = command {
+        } else if let AppCommand::Drop { key } = command {
             self.replies.remove(&key);
         }
         self.connection.handle_command(now, command);
@@ -86,13 +75,13 @@ impl Task {
         match action {
             Action::Open => self.link = Some(Link::open(self.settings.clone())),
             Action::Close => self.link = None,
-            Action::Send { wire, frame } => self.tell(LinkCommand::Send { wire, frame }),
-            Action::Cancel { wire } => self.tell(LinkCommand::Cancel { wire }),
-            Action::SocketPing => self.tell(LinkCommand::SocketPing),
+            Action::Send { request, frame } => self.send(LinkCommand::Send { request, frame }),
+            Action::Cancel { request } => self.send(LinkCommand::Cancel { request }),
+            Action::SocketPing => self.send(LinkCommand::SocketPing),
             Action::State(state) => {
                 self.state.send_replace(state);
             }
-            // Whoever asked may be gone; then the answer is not missed.
+            // A sender fails when the app has dropped its end in this very moment; the answer is not missed.
             Action::Page { key, page } => {
                 if let Some(Reply::Pages(sender)) = self.replies.get(&key) {
                     let _ = sender.send(Ok(Some(page)));
@@ -116,7 +105,7 @@ impl Task {
         }
     }
 
-    fn tell(&self, command: LinkCommand) {
+    fn send(&self, command: LinkCommand) {
         if let Some(link) = &self.link {
             link.send(command);
         }

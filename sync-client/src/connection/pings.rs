@@ -1,20 +1,21 @@
-//! The pings of a connection: the app's, and those that show whether the server is still there.
+//! The pings of a connection: the app's, and those that show whether the server is still there. A network that swallows
+//! everything looks like a server that has nothing to say; only a ping that is not answered tells them apart.
 
 use std::time::Duration;
 
-use super::dialect::Kind;
+use super::Protocol;
 use super::types::Action;
-use super::{Connection, Owner, Phase, take_where};
-use crate::PingError;
+use super::{Connection, LinkPhase, Owner, take_where};
+use crate::error::PingError;
 
 #[derive(Debug)]
-pub(super) struct Ping {
+pub(super) struct PingState {
     sent: bool,
     /// When it began to wait for a connection.
     pub(super) waiting_since: Duration,
 }
 
-impl Ping {
+impl PingState {
     pub(super) fn new(now: Duration) -> Self {
         Self { sent: false, waiting_since: now }
     }
@@ -33,16 +34,17 @@ impl Connection {
     }
 
     pub(super) fn send_ping(&mut self, now: Duration) {
-        let Phase::Open { pinged, pulled, .. } = &mut self.phase else { return };
+        let LinkPhase::Open { pinged, pulled, .. } = &mut self.phase else { return };
         pinged.get_or_insert(now);
-        // Servers of 0.4 take a client that pings and never pulled for one that waits for an earlier connection's
-        // pull, and close its connection.
-        if self.dialect.kind == Kind::Ws && !*pulled {
+        // Servers of 0.4 take a client that pings and never pulled for the published client of 0.4.0 that is stuck: it
+        // waits for a pull of an earlier connection, and is helped by closing this one. A ping of the WebSocket
+        // protocol asks the same and is not seen by the server's program.
+        if self.dialect.protocol == Protocol::V04Ws && !*pulled {
             return self.actions.push_back(Action::SocketPing);
         }
-        let wire = if self.dialect.kind == Kind::Http { self.new_wire(Owner::Ping) } else { 0 };
-        let frame = self.dialect.ping(wire);
-        self.send(wire, frame);
+        let request = if self.dialect.protocol == Protocol::V04Http { self.new_request(Owner::Ping) } else { 0 };
+        let frame = self.dialect.ping(request);
+        self.send(request, frame);
     }
 
     pub(super) fn ponged(&mut self) {
@@ -51,12 +53,12 @@ impl Connection {
         }
     }
 
-    /// Nothing was heard for a while.
+    /// Nothing came from the server for a while.
     pub(super) fn keep_alive(&mut self, now: Duration) {
-        // Without a request there is nothing to lose over http.
-        if self.dialect.kind == Kind::Http && self.wires.is_empty() {
-            if let Phase::Open { heard, .. } = &mut self.phase {
-                *heard = now;
+        // Over http each request is a connection of its own: without one there is nothing that could be lost.
+        if self.dialect.protocol == Protocol::V04Http && self.requests.is_empty() {
+            if let LinkPhase::Open { last_frame, .. } = &mut self.phase {
+                *last_frame = now;
             }
             return;
         }
@@ -73,7 +75,7 @@ impl Connection {
         self.fail_pings(|ping| ping.waiting_since + patience <= now);
     }
 
-    fn fail_pings(&mut self, condition: impl Fn(&Ping) -> bool) {
+    fn fail_pings(&mut self, condition: impl Fn(&PingState) -> bool) {
         for (key, _) in take_where(&mut self.pings, condition) {
             let result = Err(PingError::Offline { reason: self.reason.clone() });
             self.actions.push_back(Action::Ponged { key, result });

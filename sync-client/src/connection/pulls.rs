@@ -1,34 +1,36 @@
-//! The pulls of a connection.
+//! All pulls of a client: sent, sent again, acknowledged, ended. What a page means is decided in `pull`.
 
 use std::time::Duration;
 
 use livestore_sync_protocol::SeqNum;
 
-use super::dialect::{Failure, Kind};
-use super::pull::{Next, Phase};
-use super::types::{Action, Key, OfflineReason, Page};
-use super::{Connection, Owner, Phase as Link, take_where};
-use crate::PullError;
+use super::dialect::{Failure, Protocol};
+use super::pull::{Next, PullPhase};
+use super::types::{Action, Key};
+use super::{Connection, LinkPhase, Owner, take_where};
+use crate::error::PullError;
+use crate::page::Page;
+use crate::state::OfflineReason;
 
 impl Connection {
     /// Sends a pull from where it is, if there is a connection.
     pub(super) fn send_pull(&mut self, key: Key) {
-        let Link::Open { pulled, .. } = &mut self.phase else { return };
-        let Some(pull) = self.pulls.get(&key).filter(|pull| pull.phase != Phase::Paused) else { return };
+        let LinkPhase::Open { pulled, .. } = &mut self.phase else { return };
+        let Some(pull) = self.pulls.get(&key).filter(|pull| pull.phase != PullPhase::Paused) else { return };
         *pulled = true;
         let (seq_num, backend_id, live) = (pull.seq_num, pull.backend_id.clone(), pull.live);
-        let wire = self.new_wire(Owner::Pull(key));
-        let frame = self.dialect.pull(wire, self.cursor(backend_id.as_deref(), seq_num), live);
-        self.send(wire, frame);
+        let request = self.new_request(Owner::Pull(key));
+        let frame = self.dialect.pull(request, self.cursor(backend_id.as_deref(), seq_num), live);
+        self.send(request, frame);
         if let Some(pull) = self.pulls.get_mut(&key) {
-            pull.sent(wire);
+            pull.sent(request);
         }
     }
 
-    /// A cursor as the server wants it: 0.4 takes none without the log's id.
+    /// A cursor as the server wants it: 0.4 takes none without the log's id, and 0.3 knows no ids.
     pub(super) fn cursor<'a>(&self, backend_id: Option<&'a str>, seq_num: SeqNum) -> Option<(&'a str, SeqNum)> {
-        match (self.dialect.kind, backend_id) {
-            (Kind::V03, _) => (seq_num != SeqNum::ROOT).then_some(("", seq_num)),
+        match (self.dialect.protocol, backend_id) {
+            (Protocol::V03, _) => (seq_num != SeqNum::ROOT).then_some(("", seq_num)),
             (_, Some(backend_id)) => Some((backend_id, seq_num)),
             (_, None) => None,
         }
@@ -39,34 +41,35 @@ impl Connection {
             self.backend_id.clone_from(&page.backend_id);
         }
         let Some(pull) = self.pulls.get_mut(&key) else { return };
-        let Some(wire) = pull.wire() else { return };
+        let Some(request) = pull.request() else { return };
         let verdict = pull.take(page, broadcast);
         match verdict.page {
             Some(page) => self.actions.push_back(Action::Page { key, page }),
             None if broadcast => {}
-            None => self.ack(wire),
+            // The app gets nothing of it and so never takes it, but the server counts it.
+            None => self.ack(request),
         }
         match verdict.next {
             Next::Wait => {}
             Next::Again => {
-                self.end_wire(wire);
+                self.end_request(request);
                 self.send_pull(key);
             }
             Next::Pause => {
-                self.end_wire(wire);
+                self.end_request(request);
                 if let Some(pull) = self.pulls.get_mut(&key) {
-                    pull.phase = Phase::Paused;
+                    pull.phase = PullPhase::Paused;
                     pull.waiting_since = now;
                 }
             }
             Next::Fail(error) => {
-                self.end_wire(wire);
+                self.end_request(request);
                 self.pull_done(key, Err(error));
             }
         }
     }
 
-    /// Everybody gets what somebody pushed (0.3).
+    /// What somebody pushed goes to every client, and here to every pull that follows the log (0.3).
     pub(super) fn broadcast(&mut self, now: Duration, page: &Page) {
         let live = self.pulls.iter().filter(|(_, pull)| pull.live).map(|(key, _)| *key).collect::<Vec<_>>();
         for key in live {
@@ -77,29 +80,29 @@ impl Connection {
     pub(super) fn taken(&mut self, key: Key) {
         let Some(pull) = self.pulls.get_mut(&key) else { return };
         let present = pull.taken();
-        if let (true, Some(wire)) = (present, pull.wire()) {
-            self.ack(wire);
-        } else if pull.phase == Phase::Paused && pull.untaken == 0 {
-            pull.phase = Phase::Unsent;
+        if let (true, Some(request)) = (present, pull.request()) {
+            self.ack(request);
+        } else if pull.phase == PullPhase::Paused && pull.untaken == 0 {
+            pull.phase = PullPhase::Unsent;
             self.send_pull(key);
         }
     }
 
-    fn ack(&mut self, wire: u64) {
-        if let Some(frame) = self.dialect.ack(wire) {
-            self.send(wire, frame);
+    fn ack(&mut self, request: u64) {
+        if let Some(frame) = self.dialect.ack(request) {
+            self.send(request, frame);
         }
     }
 
-    /// The server sent all that there was.
+    /// The server has sent all that there was.
     pub(super) fn pull_ended(&mut self, now: Duration, key: Key) {
         let Some(pull) = self.pulls.get_mut(&key) else { return };
-        match (pull.live, self.dialect.kind) {
+        match (pull.live, self.dialect.protocol) {
             (false, _) => self.pull_done(key, Ok(())),
-            // What is pushed later comes to everybody: the pull stays.
-            (true, Kind::V03) => {}
-            (true, Kind::Http) => pull.phase = Phase::Resting { until: now + self.timing.poll_interval },
-            (true, Kind::Ws) => {
+            // What is pushed later comes to every client: the pull stays, to take it.
+            (true, Protocol::V03) => {}
+            (true, Protocol::V04Http) => pull.phase = PullPhase::Resting { until: now + self.timing.poll_interval },
+            (true, Protocol::V04Ws) => {
                 let message = "the server ended a live pull".to_owned();
                 self.handle_lost(now, OfflineReason::Confused { message });
             }
@@ -117,26 +120,27 @@ impl Connection {
     }
 
     pub(super) fn drop_pull(&mut self, key: Key) {
-        if let Some(wire) = self.pulls.remove(&key).and_then(|pull| pull.wire()) {
-            self.end_wire(wire);
+        if let Some(request) = self.pulls.remove(&key).and_then(|pull| pull.request()) {
+            self.end_request(request);
         }
     }
 
-    /// Nobody wants the answer any more.
-    pub(super) fn end_wire(&mut self, wire: u64) {
-        if self.wires.remove(&wire).is_none() {
+    /// The answer is not wanted any more: it finds no request when it comes, and the server is told where that is
+    /// possible, so that it does not send a whole log for nothing.
+    pub(super) fn end_request(&mut self, request: u64) {
+        if self.requests.remove(&request).is_none() {
             return;
         }
-        if let Some(frame) = self.dialect.interrupt(wire) {
-            self.send(wire, frame);
-        } else if self.dialect.kind == Kind::Http {
-            self.actions.push_back(Action::Cancel { wire });
+        if let Some(frame) = self.dialect.interrupt(request) {
+            self.send(request, frame);
+        } else if self.dialect.protocol == Protocol::V04Http {
+            self.actions.push_back(Action::Cancel { request });
         }
     }
 
     /// Sends pulls that have rested.
     pub(super) fn wake_pulls(&mut self, now: Duration) {
-        let due = |phase: Phase| matches!(phase, Phase::Resting { until } if until <= now);
+        let due = |phase: PullPhase| matches!(phase, PullPhase::Resting { until } if until <= now);
         let due: Vec<_> = self.pulls.iter().filter(|(_, pull)| due(pull.phase)).map(|(key, _)| *key).collect();
         for key in due {
             self.send_pull(key);

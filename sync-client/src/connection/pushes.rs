@@ -1,26 +1,27 @@
-//! The pushes of a connection.
+//! All pushes of a client: sent, sent once more, made sure of, given up. What the log says of one is decided in `push`.
 
 use std::time::Duration;
 
 use livestore_sync_protocol::SeqNum;
 
 use super::dialect::Failure;
-use super::push::{Check, Phase};
-use super::types::{Action, Key, Page};
-use super::{Connection, Owner, Phase as Link, take_where};
-use crate::PushError;
+use super::push::{Check, PushPhase};
+use super::types::{Action, Key};
+use super::{Connection, LinkPhase, Owner, take_where};
+use crate::error::PushError;
+use crate::page::Page;
 
 impl Connection {
     /// Sends a push, if there is a connection.
     pub(super) fn send_push(&mut self, now: Duration, key: Key) {
-        if self.is_offline() || !self.pushes.get(&key).is_some_and(|push| push.phase == Phase::Unsent) {
+        if self.is_offline() || !self.pushes.get(&key).is_some_and(|push| push.phase == PushPhase::Unsent) {
             return;
         }
-        let wire = self.new_wire(Owner::Push(key));
+        let request = self.new_request(Owner::Push(key));
         let Some(push) = self.pushes.get_mut(&key) else { return };
-        push.phase = Phase::Running { wire, at: now };
-        let frame = self.dialect.push(wire, &push.batch, push.backend_id.as_deref());
-        self.send(wire, frame);
+        push.phase = PushPhase::Running { request, at: now };
+        let frame = self.dialect.push(request, &push.batch, push.backend_id.as_deref());
+        self.send(request, frame);
     }
 
     pub(super) fn push_done(&mut self, key: Key, result: Result<(), PushError>) {
@@ -40,42 +41,43 @@ impl Connection {
         }
     }
 
-    /// The server may be ahead by this very batch: it was sent before, and the answer was lost.
+    /// The server may be ahead by this very batch: it was sent before, and the answer was lost. Reads the log from the
+    /// batch's parent to find out.
     fn start_check(&mut self, now: Duration, key: Key, head: SeqNum) {
-        let Link::Open { pulled, .. } = &mut self.phase else { return };
+        let LinkPhase::Open { pulled, .. } = &mut self.phase else { return };
         *pulled = true;
         let Some(push) = self.pushes.get(&key) else { return };
         let parent = push.parent();
         let backend_id = push.backend_id.clone().or_else(|| self.backend_id.clone());
-        let wire = self.new_wire(Owner::Check(key));
-        let frame = self.dialect.pull(wire, self.cursor(backend_id.as_deref(), parent), false);
-        self.send(wire, frame);
+        let request = self.new_request(Owner::Check(key));
+        let frame = self.dialect.pull(request, self.cursor(backend_id.as_deref(), parent), false);
+        self.send(request, frame);
         if let Some(push) = self.pushes.get_mut(&key) {
-            push.phase = Phase::Checking { wire, at: now, same: 0, head };
+            push.phase = PushPhase::Checking { request, at: now, same: 0, head };
         }
     }
 
     pub(super) fn checked(&mut self, now: Duration, key: Key, page: &Page) {
         let Some(push) = self.pushes.get_mut(&key) else { return };
-        let Phase::Checking { wire, .. } = push.phase else { return };
+        let PushPhase::Checking { request, .. } = push.phase else { return };
         match push.check(page, now) {
             Check::Stored => {
-                self.end_wire(wire);
+                self.end_request(request);
                 self.push_done(key, Ok(()));
             }
             Check::Other => {
-                self.end_wire(wire);
+                self.end_request(request);
                 self.not_stored(key);
             }
             Check::Unclear => {
-                if let Some(frame) = self.dialect.ack(wire) {
-                    self.send(wire, frame);
+                if let Some(frame) = self.dialect.ack(request) {
+                    self.send(request, frame);
                 }
             }
         }
     }
 
-    /// The log ends before the batch does.
+    /// The log ends before the batch does, so it has none of it.
     pub(super) fn check_ended(&mut self, key: Key) {
         self.not_stored(key);
     }
@@ -86,7 +88,7 @@ impl Connection {
 
     fn not_stored(&mut self, key: Key) {
         let Some(push) = self.pushes.get(&key) else { return };
-        let Phase::Checking { head, .. } = push.phase else { return };
+        let PushPhase::Checking { head, .. } = push.phase else { return };
         let error = PushError::ServerAhead { minimum_expected: head, provided: push.parent() };
         self.push_done(key, Err(error));
     }
@@ -94,20 +96,21 @@ impl Connection {
     pub(super) fn drop_push(&mut self, key: Key) {
         match self.pushes.remove(&key).map(|push| push.phase) {
             // The server may be about to store it: it is let finish, and its answer is ignored.
-            Some(Phase::Running { wire, .. }) => {
-                self.wires.remove(&wire);
+            Some(PushPhase::Running { request, .. }) => {
+                self.requests.remove(&request);
             }
-            Some(Phase::Checking { wire, .. }) => self.end_wire(wire),
-            Some(Phase::Unsent) | None => {}
+            Some(PushPhase::Checking { request, .. }) => self.end_request(request),
+            Some(PushPhase::Unsent) | None => {}
         }
     }
 
-    /// What was on its way is sent once more, on the next connection.
+    /// What was on its way is sent once more, on the next connection. Not for ever: an app may prefer to hear that the
+    /// outcome is not known over waiting for a server that fails at each attempt.
     pub(super) fn lose_pushes(&mut self, now: Duration) {
-        for (_, push) in self.pushes.iter_mut().filter(|(_, push)| push.wire().is_some() && !push.in_doubt) {
-            (push.phase, push.in_doubt, push.waiting_since) = (Phase::Unsent, true, now);
+        for (_, push) in self.pushes.iter_mut().filter(|(_, push)| push.request().is_some() && !push.in_doubt) {
+            (push.phase, push.in_doubt, push.waiting_since) = (PushPhase::Unsent, true, now);
         }
-        for (key, _) in take_where(&mut self.pushes, |push| push.wire().is_some()) {
+        for (key, _) in take_where(&mut self.pushes, |push| push.request().is_some()) {
             let result = Err(PushError::Offline { sent: true, reason: self.reason.clone() });
             self.actions.push_back(Action::Pushed { key, result });
         }

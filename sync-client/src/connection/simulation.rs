@@ -2,16 +2,16 @@
 //! silent or are refused at any point.
 
 mod app;
-mod random;
 mod server;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use self::app::App;
-use self::random::Random;
 use self::server::Server;
-use super::{Action, Connection, Dialect, Kind, OfflineReason, Timing};
+use super::{Action, Connection, Dialect, Protocol, Timing};
+use crate::random::Random;
+use crate::state::OfflineReason;
 
 const APPS: usize = 3;
 /// How long things go wrong, and how long they then have to come right.
@@ -57,14 +57,14 @@ struct World {
 }
 
 impl World {
-    fn new(kind: Kind, reference: bool, seed: u64) -> Self {
+    fn new(protocol: Protocol, reference: bool, seed: u64) -> Self {
         let timing = Timing { poll_interval: Duration::from_millis(500), ..Timing::default() };
         let connection =
-            |app| Connection::new(Dialect::new(kind, "s".into(), seed + app), timing, seed.wrapping_mul(31) + app);
+            |app| Connection::new(Dialect::new(protocol, "s".into(), seed + app), timing, seed.wrapping_mul(31) + app);
         Self {
             now: Duration::ZERO,
-            random: Random(seed),
-            server: Server::new(kind, reference),
+            random: Random::new(seed),
+            server: Server::new(protocol, reference),
             connections: (0..APPS as u64).map(connection).collect(),
             apps: (0..APPS).map(App::new).collect(),
             sockets: BTreeMap::new(),
@@ -170,7 +170,7 @@ impl World {
     }
 
     fn send_to_client(&mut self, id: usize, event: ToClient) {
-        let delay = self.random.millis(100);
+        let delay = Duration::from_millis(self.random.below(100));
         let Some(socket) = self.sockets.get_mut(&id).filter(|socket| !socket.silent && !socket.abandoned) else {
             return;
         };
@@ -179,7 +179,7 @@ impl World {
     }
 
     fn send_to_server(&mut self, app: usize, event: ToServer) {
-        let delay = self.random.millis(100);
+        let delay = Duration::from_millis(self.random.below(100));
         let open = |socket: &&mut Socket| socket.app == app && !socket.abandoned && !socket.silent;
         if let Some(socket) = self.sockets.values_mut().find(open) {
             let at = socket.to_server.back().map_or(Duration::ZERO, |(at, _)| *at).max(self.now + delay);
@@ -241,7 +241,7 @@ impl World {
             assert!(app.push.is_none() && app.pulls.is_empty(), "everything has been answered: {app:?}");
             assert!(app.stored.iter().all(|name| names.binary_search(&name).is_ok()));
             assert_eq!((connection.pulls.len(), connection.pushes.len()), (1, 0), "nothing is left");
-            assert!(connection.wires.len() <= 1, "{:?}", connection.wires);
+            assert!(connection.requests.len() <= 1, "{:?}", connection.requests);
         }
         let open = self.sockets.iter().filter(|(_, socket)| !socket.abandoned).map(|(id, _)| id);
         for id in open {
@@ -254,9 +254,9 @@ impl World {
 /// More for a thorough search: each is 40 seconds of trouble.
 const SEEDS: u64 = 4;
 
-fn simulate(kind: Kind, reference: bool) {
+fn simulate(protocol: Protocol, reference: bool) {
     for seed in 0..SEEDS {
-        let mut world = World::new(kind, reference, seed);
+        let mut world = World::new(protocol, reference, seed);
         // The seed is what a failure is repeated with.
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             world.run();
@@ -268,30 +268,30 @@ fn simulate(kind: Kind, reference: bool) {
 
 #[test]
 fn v04_over_a_socket() {
-    simulate(Kind::Ws, false);
+    simulate(Protocol::V04Ws, false);
 }
 
 #[test]
 fn v04_over_a_socket_of_the_reference() {
-    simulate(Kind::Ws, true);
+    simulate(Protocol::V04Ws, true);
 }
 
 #[test]
 fn v04_over_http() {
-    simulate(Kind::Http, false);
+    simulate(Protocol::V04Http, false);
 }
 
 #[test]
 fn v04_over_http_of_the_reference() {
-    simulate(Kind::Http, true);
+    simulate(Protocol::V04Http, true);
 }
 
 #[test]
 fn v03() {
-    simulate(Kind::V03, false);
+    simulate(Protocol::V03, false);
 }
 
 #[test]
 fn v03_of_the_reference() {
-    simulate(Kind::V03, true);
+    simulate(Protocol::V03, true);
 }

@@ -7,9 +7,10 @@ use livestore_sync_protocol::{Cursor, PulledEvent, v03};
 
 use self::case::{Case, ahead, at, events, id, page, pulled_from, push, secs, sent};
 use super::pull::PAGES_WAITING_MAX;
-use super::types::{Action, Command};
-use super::{Connection, ConnectionState, Kind, OfflineReason};
-use crate::{PullError, PushError};
+use super::types::{Action, AppCommand};
+use super::{Connection, Protocol};
+use crate::error::{PullError, PushError};
+use crate::state::{ConnectionState, OfflineReason};
 
 #[test]
 fn a_server_that_says_nothing_is_pinged_and_given_up() {
@@ -18,7 +19,7 @@ fn a_server_that_says_nothing_is_pinged_and_given_up() {
     assert_eq!(case.wait(), [Action::SocketPing]);
     assert_eq!(case.now, secs(20));
     case.connection.handle_socket_pong(secs(25));
-    case.command(Command::Pull { key: 1, cursor: None, live: true });
+    case.command(AppCommand::Pull { key: 1, cursor: None, live: true });
     let ping = case.wait();
     assert!(matches!(sent(&ping)[..], [ClientMessage::Ping]), "{ping:?}");
     assert_eq!(case.now, secs(45));
@@ -41,7 +42,7 @@ fn a_connection_that_does_not_open_is_given_up() {
 #[test]
 fn pulls_go_on_where_they_were() {
     let mut case = Case::open();
-    assert_eq!(pulled_from(&case.command(Command::Pull { key: 1, cursor: None, live: true })), None);
+    assert_eq!(pulled_from(&case.command(AppCommand::Pull { key: 1, cursor: None, live: true })), None);
     case.server(&page(1, 1..=3, 7));
     case.lose();
     let cursor = Some(Cursor { backend_id: Some("b".into()), seq_num: at(3) });
@@ -56,13 +57,13 @@ fn pulls_go_on_where_they_were() {
 #[test]
 fn pages_are_acknowledged_as_they_are_taken_on_their_connection() {
     let mut case = Case::open();
-    case.command(Command::Pull { key: 1, cursor: None, live: true });
+    case.command(AppCommand::Pull { key: 1, cursor: None, live: true });
     case.server(&page(1, 1..=3, 7));
     case.lose();
     case.reopen();
     case.server(&page(2, 4..=5, 5));
-    assert_eq!(case.command(Command::Taken { key: 1 }), [], "the page of the lost connection");
-    let ack = case.command(Command::Taken { key: 1 });
+    assert_eq!(case.command(AppCommand::Taken { key: 1 }), [], "the page of the lost connection");
+    let ack = case.command(AppCommand::Taken { key: 1 });
     assert!(matches!(&sent(&ack)[..], [ClientMessage::Ack { request_id }] if *request_id == id(2)), "{ack:?}");
 }
 
@@ -107,9 +108,9 @@ fn requests_wait_for_a_connection_for_a_while_and_live_pulls_for_ever() {
     let mut case = Case::open();
     case.lose();
     case.command(push(1));
-    case.command(Command::Pull { key: 2, cursor: None, live: false });
-    case.command(Command::Pull { key: 3, cursor: None, live: true });
-    case.command(Command::Ping { key: 4 });
+    case.command(AppCommand::Pull { key: 2, cursor: None, live: false });
+    case.command(AppCommand::Pull { key: 3, cursor: None, live: true });
+    case.command(AppCommand::Ping { key: 4 });
     let mut ended = Vec::new();
     while case.now < secs(60) {
         for action in case.wait() {
@@ -141,15 +142,15 @@ fn a_push_that_is_not_answered_costs_the_connection() {
 #[test]
 fn events_that_were_left_out_are_asked_for_again_until_it_is_clear_that_they_do_not_come() {
     let mut case = Case::open();
-    case.command(Command::Pull { key: 1, cursor: None, live: true });
+    case.command(AppCommand::Pull { key: 1, cursor: None, live: true });
     case.server(&page(1, 1..=3, 0));
-    for wire in 1..=3 {
-        let actions = case.server(&page(wire, 6..=7, 0));
+    for request in 1..=3 {
+        let actions = case.server(&page(request, 6..=7, 0));
         let messages = sent(&actions);
         let [.., ClientMessage::Interrupt { request_id }, ClientMessage::Request(again)] = &messages[..] else {
             panic!("{messages:?}")
         };
-        assert_eq!((request_id, &again.id), (&id(wire), &id(wire + 1)));
+        assert_eq!((request_id, &again.id), (&id(request), &id(request + 1)));
     }
     let actions = case.server(&page(4, 6..=7, 0));
     let error = PullError::Gap { after: at(3), parent: at(5) };
@@ -159,21 +160,21 @@ fn events_that_were_left_out_are_asked_for_again_until_it_is_clear_that_they_do_
 #[test]
 fn what_is_dropped_leaves_nothing_behind() {
     for (command, connected) in [
-        (Command::Pull { key: 1, cursor: None, live: true }, true),
-        (Command::Pull { key: 1, cursor: None, live: false }, false),
+        (AppCommand::Pull { key: 1, cursor: None, live: true }, true),
+        (AppCommand::Pull { key: 1, cursor: None, live: false }, false),
         (push(1), true),
         (push(1), false),
-        (Command::Ping { key: 1 }, true),
+        (AppCommand::Ping { key: 1 }, true),
     ] {
         let mut case = if connected { Case::open() } else { Case::new() };
-        let pulled = matches!(command, Command::Pull { .. });
+        let pulled = matches!(command, AppCommand::Pull { .. });
         case.command(command);
-        let dropped = case.command(Command::Drop { key: 1 });
+        let dropped = case.command(AppCommand::Drop { key: 1 });
         let interrupted = matches!(&sent(&dropped)[..], [ClientMessage::Interrupt { .. }]);
         assert_eq!(interrupted, pulled && connected);
-        let Connection { pulls, pushes, pings, wires, .. } = &case.connection;
-        assert!(pulls.is_empty() && pushes.is_empty() && pings.is_empty() && wires.is_empty());
-        // An answer that was on its way is nobody's.
+        let Connection { pulls, pushes, pings, requests, .. } = &case.connection;
+        assert!(pulls.is_empty() && pushes.is_empty() && pings.is_empty() && requests.is_empty());
+        // An answer that was on its way is for no request any more.
         if connected {
             assert_eq!(case.server(&ServerMessage::push_success(id(1))), []);
         }
@@ -192,8 +193,8 @@ fn what_cannot_be_understood_costs_the_connection_and_not_the_app() {
 
 #[test]
 fn an_app_that_takes_too_slowly_is_waited_for_where_the_server_does_not() {
-    let mut case = Case::of(Kind::V03).opened();
-    let command = Command::Pull { key: 1, cursor: None, live: true };
+    let mut case = Case::of(Protocol::V03).opened();
+    let command = AppCommand::Pull { key: 1, cursor: None, live: true };
     let pulls = |actions: &[Action]| -> Vec<v03::PullReq> {
         let decoded = |action: &Action| match action {
             Action::Send { frame, .. } => match v03::ClientMessage::decode(frame) {
@@ -220,7 +221,7 @@ fn an_app_that_takes_too_slowly_is_waited_for_where_the_server_does_not() {
     let mut again = Vec::new();
     for _ in 0..given {
         assert_eq!(again, []);
-        again = pulls(&case.command(Command::Taken { key: 1 }));
+        again = pulls(&case.command(AppCommand::Taken { key: 1 }));
     }
     assert_eq!(again[0].cursor, Some(at(given as i64)));
 }

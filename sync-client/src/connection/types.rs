@@ -1,101 +1,23 @@
-use std::fmt;
+//! What goes into the machine and comes out of it. Made and read by the client's task.
+
 use std::time::Duration;
 
-use livestore_sync_protocol::{Cursor, Event, PulledEvent};
+use livestore_sync_protocol::{Cursor, Event};
 
-use crate::{PingError, PullError, PushError};
+use crate::error::{PingError, PullError, PushError};
+use crate::page::Page;
+use crate::state::ConnectionState;
 
-/// Part of a pull.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// The events, ascending.
-    pub events: Vec<PulledEvent>,
-    /// How many events the server had beyond this page when it sent it.
-    pub remaining: u64,
-    /// The log's identity; 0.3 does not tell it.
-    pub backend_id: Option<String>,
-}
-
-/// Whether there is a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConnectionState {
-    /// Requests are sent as they are made.
-    Connected,
-    /// Requests wait.
-    Offline {
-        /// Why.
-        reason: OfflineReason,
-    },
-}
-
-impl Default for ConnectionState {
-    fn default() -> Self {
-        Self::Offline { reason: OfflineReason::Connecting }
-    }
-}
-
-/// Why there is no connection. The client tries again in any case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OfflineReason {
-    /// The first attempt is under way.
-    Connecting,
-    /// The server could not be reached.
-    Unreachable {
-        /// What the network says.
-        message: String,
-    },
-    /// The server answered, but did not open a connection: the payload may be refused or out of date.
-    Refused {
-        /// The HTTP status.
-        status: u16,
-        /// The beginning of the answer's body.
-        message: String,
-    },
-    /// The payload provider failed.
-    Payload {
-        /// What it says.
-        message: String,
-    },
-    /// The server closed the connection.
-    Closed {
-        /// The WebSocket close code; 1005 for none.
-        code: u16,
-        /// The server's words.
-        message: String,
-    },
-    /// The connection broke.
-    Lost {
-        /// What the network says.
-        message: String,
-    },
-    /// The server did not answer in time.
-    Silent,
-    /// The server sent what this client cannot make sense of, or said so of the client.
-    Confused {
-        /// What is wrong.
-        message: String,
-    },
-}
-
-impl fmt::Display for OfflineReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connecting => f.write_str("still connecting"),
-            Self::Unreachable { message } => write!(f, "cannot reach the server: {message}"),
-            Self::Refused { status, message } => write!(f, "the server refused the connection ({status}): {message}"),
-            Self::Payload { message } => write!(f, "there is no payload: {message}"),
-            Self::Closed { code, message } => write!(f, "the server closed the connection ({code}) {message}"),
-            Self::Lost { message } => write!(f, "the connection broke: {message}"),
-            Self::Silent => f.write_str("the server does not answer"),
-            Self::Confused { message } => write!(f, "the server cannot be understood: {message}"),
-        }
-    }
-}
-
-/// How long things take.
+/// How long things take. Changed field by field, from [`Timing::default`]:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let mut timing = livestore_sync_client::Timing::default();
+/// timing.patience = Duration::from_secs(60);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timing {
     /// How long opening a connection may take.
     pub open: Duration,
@@ -135,7 +57,7 @@ pub(crate) type Key = u64;
 
 /// What the app asks for.
 #[derive(Debug)]
-pub(crate) enum Command {
+pub(crate) enum AppCommand {
     Pull {
         key: Key,
         cursor: Option<Cursor>,
@@ -149,7 +71,7 @@ pub(crate) enum Command {
     Ping {
         key: Key,
     },
-    /// The app took a page of a pull.
+    /// The app took a page of a pull: the server may send another one.
     Taken {
         key: Key,
     },
@@ -159,7 +81,7 @@ pub(crate) enum Command {
     },
 }
 
-impl Command {
+impl AppCommand {
     pub(crate) fn key(&self) -> Key {
         match self {
             Self::Pull { key, .. }
@@ -176,14 +98,14 @@ impl Command {
 pub(crate) enum Action {
     /// Open a connection, with a new payload.
     Open,
-    /// Send this; `wire` tells requests apart, over http.
+    /// Send this. `request` is the number of the request that it belongs to, by which http tells them apart.
     Send {
-        wire: u64,
+        request: u64,
         frame: String,
     },
     /// Give up an http request.
     Cancel {
-        wire: u64,
+        request: u64,
     },
     /// Send a ping of the WebSocket protocol.
     SocketPing,

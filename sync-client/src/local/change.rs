@@ -1,4 +1,4 @@
-//! What happens to a store's events.
+//! What happens to a store's events, as a stream for the app. Published by the writer.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,16 +6,15 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use livestore_sync_protocol::{Event, PulledEvent, SeqNum};
-
 use tokio::sync::broadcast;
 
 use super::status::StopReason;
 
-/// Something that happened to a store's events. It is told after it is durable.
+/// Something that happened to a store's events. It is durable by then.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Change {
-    /// Events were committed here. Their numbers are those that they have if nobody else commits.
+    /// Events were committed here. Their numbers are those that they have if no other client's events come first.
     Committed(Arc<[Event]>),
     /// Pending events entered the log.
     Confirmed(Arc<[Event]>),

@@ -1,4 +1,4 @@
-//! What can go wrong, per operation.
+//! What can go wrong with a store, an enum for each operation.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use livestore_sync_protocol::Event;
 
 use super::options::BoxError;
 use super::status::StopReason;
+use crate::batch::InvalidBatch;
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +48,7 @@ pub enum OpenError {
     /// The app's tables cannot be made or kept in step.
     #[error("the app's tables: {0}")]
     Tables(#[from] TablesError),
-    /// The tables are to be built anew, and a materialiser fails at an event of the log.
+    /// The tables are to be rebuilt, and a materialiser fails at an event of the log.
     #[error("cannot build the app's tables from the log: {0}")]
     Rebuild(#[from] MaterialiseError),
 }
@@ -132,16 +133,9 @@ pub enum CommitError {
     /// An event cannot be applied to the app's tables.
     #[error(transparent)]
     Materialise(#[from] MaterialiseError),
-    /// An event is too large for the wire.
-    #[error("`{name}` has {bytes} bytes; an event may have {max}")]
-    TooLarge {
-        /// The event's name.
-        name: String,
-        /// Its size.
-        bytes: usize,
-        /// The limit.
-        max: usize,
-    },
+    /// An event is too large for the wire ([`NEW_EVENT_BYTES_MAX`](crate::NEW_EVENT_BYTES_MAX)).
+    #[error(transparent)]
+    TooLarge(#[from] InvalidBatch),
     /// The database failed. If it failed while it made the commit durable, the events may turn up after all.
     #[error(transparent)]
     Database(#[from] DatabaseError),

@@ -1,4 +1,16 @@
-//! The file: a log, what is pending, and the app's tables, changed together. Synchronous; one thread has it.
+//! The file: a log, what is pending, and the app's tables, changed together. Synchronous; the writer's thread has it,
+//! and in tests the simulation.
+//!
+//! Every change is one transaction that leaves the three in step: the tables are what the confirmed events and then the
+//! pending ones make of them. What is cached beside the connection (`position`, `backend_id`, `last_id`) is changed
+//! only after the commit.
+//!
+//! - `log`: the statements on the store's own tables.
+//! - `receive`: pages of the backend, acknowledgements, and what the app asks for (dropping an event, following a new
+//!   log).
+//! - `materialise`: events into the app's tables. `gate`: what a materialiser may do meanwhile.
+//! - `undo`: how pending events are taken back.
+//! - `open`: the lock, the format of the file, and the app's tables when they have changed.
 
 mod gate;
 pub(crate) mod log;
@@ -25,9 +37,9 @@ pub(crate) use self::receive::Received;
 use self::undo::UndoTable;
 use super::backend::PushBatch;
 use super::error::{CommitError, DatabaseError, OpenError};
-use super::event::NewEvent;
-use super::limits;
 use super::options::{Materialiser, Options, UnknownEvents};
+use crate::batch;
+use crate::event::{Author, NewEvent};
 
 pub(crate) struct LogFile {
     connection: Connection,
@@ -37,6 +49,7 @@ pub(crate) struct LogFile {
     backend_id: Option<String>,
     /// The last id given to a pending event. Ids only go up while the file is open.
     last_id: i64,
+    /// Counts what gives pending events other numbers.
     epoch: u64,
     /// Released when all else is closed: fields are dropped in this order.
     _lock: File,
@@ -46,12 +59,11 @@ pub(crate) struct LogFile {
 pub(crate) struct Context {
     materialisers: HashMap<String, Materialiser>,
     unknown_events: UnknownEvents,
-    /// Unknown names that the log has been told about.
+    /// Unknown names that were warned of, each once.
     warned: RefCell<HashSet<String>>,
     tables: Vec<UndoTable>,
     gate: Gate,
-    client_id: String,
-    session_id: String,
+    author: Author,
 }
 
 impl LogFile {
@@ -70,7 +82,7 @@ impl LogFile {
     }
 
     pub(crate) fn client_id(&self) -> &str {
-        &self.context.client_id
+        &self.context.author.client_id
     }
 
     pub(crate) fn position(&self) -> Position {
@@ -85,12 +97,14 @@ impl LogFile {
         self.last_id
     }
 
-    /// Changes whenever pending events get other numbers.
+    /// Changes whenever pending events get other numbers. An answer to a push counts for the events that have its
+    /// numbers now only if the epoch is still that of the push.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Commits each group of events, all or nothing, and all that succeed in one transaction.
+    /// Commits each group of events, all or nothing, and all that succeed in one transaction: a write to the disk costs
+    /// more than all the rest, and commits that wait at the same time share it.
     pub(crate) fn commit(&mut self, groups: &[Vec<NewEvent>]) -> Vec<Result<Vec<Event>, CommitError>> {
         match self.try_commit(groups) {
             Ok(results) => results,
@@ -100,7 +114,8 @@ impl LogFile {
             }
             Err(NotCommitted::Aborted(error)) => vec![Err(error)],
             Err(NotCommitted::Unknown(error)) => {
-                // It may be in the file all the same; if not even that can be told, the next commit fails likewise.
+                // The commit may be in the file all the same (the disk failed after it had it). What is cached is read
+                // again; if that fails as well, so does the next commit, and reads it again.
                 let _ = self.locate();
                 groups.iter().map(|_| Err(error.clone().into())).collect()
             }
@@ -112,8 +127,11 @@ impl LogFile {
         let (mut position, mut last_id) = (self.position, self.last_id);
         let mut results = Vec::with_capacity(groups.len());
         for group in groups {
+            // A group that fails is rolled back alone.
             transaction.execute_batch("SAVEPOINT livestore_commit")?;
-            let result = append(&transaction, &self.context, position.tip(), last_id, group);
+            let result = append(&transaction, &self.context, position.local_head(), last_id, group);
+            // SQLite rolls the whole transaction back for some errors (a full disk, `ON CONFLICT ROLLBACK`), and with
+            // it the groups before this one.
             if transaction.is_autocommit() {
                 return Err(NotCommitted::Aborted(result.err().unwrap_or(CommitError::Closed)));
             }
@@ -134,15 +152,11 @@ impl LogFile {
         Ok(results)
     }
 
-    /// The first pending events, as many as fit into a push.
+    /// The first pending events, as many as fit into a push and no more than `events_max`.
     pub(crate) fn batch(&self, events_max: usize) -> rusqlite::Result<PushBatch> {
         let rows = log::pending(&self.connection, i64::MIN, self.position.head, events_max)?;
-        let mut bytes = 0;
-        let fits = |row: &log::PendingRow| {
-            bytes += limits::size(&row.event);
-            bytes <= limits::BATCH_BYTES_MAX
-        };
-        let events = rows.into_iter().take_while(fits_first(fits)).map(|row| row.event).collect();
+        let mut events: Vec<_> = rows.into_iter().map(|row| row.event).collect();
+        events.truncate(batch::fitting(&events));
         Ok(PushBatch { events, backend_id: self.backend_id.clone() })
     }
 }
@@ -161,34 +175,18 @@ impl From<rusqlite::Error> for NotCommitted {
     }
 }
 
-/// One event goes in any case: there is nothing to be gained by waiting.
-fn fits_first<T>(mut fits: impl FnMut(&T) -> bool) -> impl FnMut(&T) -> bool {
-    let mut is_first = true;
-    move |item| {
-        let is_first = std::mem::replace(&mut is_first, false);
-        fits(item) || is_first
-    }
-}
-
 fn append(
     transaction: &Transaction<'_>,
     context: &Context,
-    tip: SeqNum,
+    head: SeqNum,
     last_id: i64,
     group: &[NewEvent],
 ) -> Result<Vec<Event>, CommitError> {
-    let mut parent = tip;
+    let mut parent = head;
     let mut events = Vec::with_capacity(group.len());
     for (id, new) in (last_id + 1..).zip(group) {
-        let event = Event {
-            name: new.name.clone(),
-            args: new.args.clone(),
-            seq_num: log::after(parent, 1),
-            parent_seq_num: parent,
-            client_id: context.client_id.clone(),
-            session_id: context.session_id.clone(),
-        };
-        limits::check(&event)?;
+        let event = new.clone().by(&context.author, parent);
+        batch::check_new(&event)?;
         let known = materialise::apply(transaction, context, &event, Some(id))?;
         log::insert_pending(transaction, id, &event, known)?;
         parent = event.seq_num;

@@ -1,8 +1,17 @@
-//! Pure: what a page of the log means to a store with pending events.
+//! What a page of the log means to a store with pending events. Pure; `file::receive` does what follows.
+//!
+//! A page is a piece of the log above the store's head, or overlaps it. Each of its events is one of three things:
+//! *known* (at or below the head), *own* (the first pending event, which is thereby confirmed) or *news* (another
+//! client's). Own events are looked for one by one, and only at the front of what is pending: a session's events enter
+//! the log in the order of their commits, so the second pending one cannot be there before the first.
+//!
+//! As long as a page begins with own events, nothing has to be undone: they are in the log as they were applied. From
+//! the first event of another client on, the pending events that are left were applied too early, before that event, so
+//! they are taken back, the page is applied, and they are applied again after it. That is a rebase.
 
 use livestore_sync_protocol::{Event, SeqNum};
 
-use super::same::is_same;
+use crate::same::is_same_commit;
 
 /// What to do with a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,13 +55,13 @@ pub(crate) fn merge<'a>(
         if event.seq_num <= last {
             return Merge::Disorder { after: last };
         }
-        // A parent below the last event is wrong too, but no sign that something is missing:
-        // the reference takes any parents inside a batch.
+        // A parent below the last event is wrong too, but no sign that something is missing: the reference takes any
+        // parents inside a batch, and stores them.
         if event.parent_seq_num > last {
             return Merge::Gap { head: last, parent: event.parent_seq_num };
         }
         last = event.seq_num;
-        is_own.push(pending.next_if(|own| is_same(own, event)).is_some());
+        is_own.push(pending.next_if(|own| is_same_commit(own, event)).is_some());
     }
     Merge::Follows { known, is_own }
 }

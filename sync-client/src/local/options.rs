@@ -1,3 +1,5 @@
+//! How a store is opened: the app's tables, its functions, and settings.
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub(crate) type Materialiser = Box<dyn Fn(&Transaction<'_>, &Event) -> Result<(), BoxError> + Send>;
 
-/// Is told of events whose name has no materialiser.
+/// Called with events whose name has no materialiser.
 pub type UnknownEventFn = Arc<dyn Fn(&Event) -> Result<(), BoxError> + Send + Sync>;
 
 /// What happens to an event whose name has no materialiser, committed here or elsewhere. In any case
@@ -19,8 +21,8 @@ pub type UnknownEventFn = Arc<dyn Fn(&Event) -> Result<(), BoxError> + Send + Sy
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum UnknownEvents {
-    /// It is kept, with a warning. When a later version of the app knows the name, the tables are
-    /// built anew from the log.
+    /// It is kept, with a warning in the log of the program (once for each name). When a later version of the app knows
+    /// the name, the tables are rebuilt from the log.
     #[default]
     Keep,
     /// It is kept, silently. When a later version of the app is to know the name, raise the version of the
@@ -28,7 +30,7 @@ pub enum UnknownEvents {
     Ignore,
     /// A commit fails, and sync stops at an event that comes from the backend.
     Fail,
-    /// The function is told; what it returns is as with a materialiser.
+    /// The function is called; what it returns is as with a materialiser.
     Call(UnknownEventFn),
 }
 
@@ -92,7 +94,7 @@ impl Options {
 
     /// The app's tables, as statements that make them in an empty database. The tables hold nothing but
     /// what the events make of them: when the statements or the version differ from the
-    /// file's, all tables are dropped and built anew from the log. Raise the version when a
+    /// file's, all tables are dropped and rebuilt from the log. Raise the version when a
     /// materialiser changes.
     ///
     /// Virtual tables, `AUTOINCREMENT` and names that start with `livestore_` are refused at opening.
@@ -132,15 +134,15 @@ impl Options {
         self
     }
 
-    /// How long to wait before what failed is tried again: at first and at most. Half a second and
-    /// half a minute by default.
+    /// How long to wait before what failed is tried again: the longest first wait, which doubles with each failure, and
+    /// the longest of all. Each wait is a random time below that. Half a second and half a minute by default.
     #[must_use]
     pub fn retry_after(mut self, first: Duration, longest: Duration) -> Self {
         self.retry_after = (first, longest.max(first));
         self
     }
 
-    /// How many changes a reader of [`LocalStore::events`](super::LocalStore::events) may be behind
+    /// How many changes a reader of [`LocalStore::changes`](super::LocalStore::changes) may be behind
     /// before it misses some. 1,024 by default.
     #[must_use]
     pub fn changes_capacity(mut self, changes: usize) -> Self {

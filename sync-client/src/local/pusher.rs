@@ -1,11 +1,12 @@
-//! Pure: what follows from the outcome of a push.
-
-use std::time::Duration;
+//! What follows from the outcome of a push. Pure; the sync task (`sync`) does it.
+//!
+//! Acknowledged or not, nothing here decides what is confirmed against the live pull: an event that the pull brings is
+//! confirmed whatever its push was answered, so a lost answer needs no care beyond pushing again later.
 
 use livestore_sync_protocol::SeqNum;
 
-use super::limits::BATCH_EVENTS_MAX;
-use crate::PushError;
+use crate::batch::PUSH_EVENTS_MAX;
+use crate::error::PushError;
 
 /// What the pushing side of sync remembers between pushes.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub(crate) struct Pusher {
 
 /// What to do after a push.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum AfterPush {
     /// The batch is in the log.
     Acknowledge,
     /// Push what is pending now.
@@ -39,7 +40,7 @@ const BEHIND_MAX: u32 = 3;
 
 impl Pusher {
     pub(crate) fn new() -> Self {
-        Self { events_max: BATCH_EVENTS_MAX, behind: 0 }
+        Self { events_max: PUSH_EVENTS_MAX, behind: 0 }
     }
 
     pub(crate) fn events_max(&self) -> usize {
@@ -47,58 +48,52 @@ impl Pusher {
     }
 
     /// Decides. `head` is the last confirmed event at this moment.
-    pub(crate) fn decide(&mut self, sent: usize, head: SeqNum, outcome: Result<(), PushError>) -> Next {
+    pub(crate) fn decide(&mut self, sent: usize, head: SeqNum, outcome: Result<(), PushError>) -> AfterPush {
         let behind = std::mem::take(&mut self.behind);
         match outcome {
             Ok(()) => {
-                self.events_max = (self.events_max * 2).min(BATCH_EVENTS_MAX);
-                Next::Acknowledge
+                self.events_max = (self.events_max * 2).min(PUSH_EVENTS_MAX);
+                AfterPush::Acknowledge
             }
-            Err(PushError::ServerAhead { minimum_expected, .. }) if minimum_expected > head => Next::AwaitPull,
-            // The pull was faster than the answer.
+            Err(PushError::ServerAhead { minimum_expected, .. }) if minimum_expected > head => AfterPush::AwaitPull,
+            // The refusal is of a batch that was made before the live pull brought the very events that it refuses
+            // for. What is pending now has other numbers.
             Err(PushError::ServerAhead { minimum_expected, provided })
                 if minimum_expected == head && provided != head =>
             {
-                Next::Again
+                AfterPush::Again
             }
             Err(error @ PushError::ServerAhead { minimum_expected, .. }) if minimum_expected < head => {
                 self.behind = behind + 1;
                 if self.behind < BEHIND_MAX {
-                    return Next::Later(error.to_string());
+                    return AfterPush::Later(error.to_string());
                 }
                 self.behind = 0;
-                Next::BackendReset(None)
+                AfterPush::BackendReset(None)
             }
-            Err(PushError::BackendIdMismatch { expected, .. }) => Next::BackendReset(Some(expected)),
+            Err(PushError::BackendIdMismatch { expected, .. }) => AfterPush::BackendReset(Some(expected)),
             Err(PushError::Rejected { .. } | PushError::InvalidBatch(_)) if sent > 1 => {
-                // One bad event spoils its batch: halves find it, and let those before it through.
+                // One bad event spoils its batch, and the answer does not say which. Halves find it: each success
+                // doubles the size again, so the good events before it go through on the way.
                 self.events_max = sent / 2;
-                Next::Again
+                AfterPush::Again
             }
-            Err(PushError::Rejected { message }) => Next::Rejected(message),
-            Err(PushError::InvalidBatch(error)) => Next::Rejected(error.to_string()),
+            Err(PushError::Rejected { message }) => AfterPush::Rejected(message),
+            Err(PushError::InvalidBatch(error)) => AfterPush::Rejected(error.to_string()),
             Err(
                 error @ (PushError::ServerAhead { .. }
                 | PushError::Offline { .. }
                 | PushError::Failed { .. }
                 | PushError::Stopped),
-            ) => Next::Later(error.to_string()),
+            ) => AfterPush::Later(error.to_string()),
         }
     }
-}
-
-/// How long to wait after so many failures in a row. Clients differ by a quarter, so that
-/// not all come back at once.
-pub(crate) fn pause((first, longest): (Duration, Duration), failures: u32, client_id: &str) -> Duration {
-    let base = first.saturating_mul(1 << failures.min(16)).min(longest);
-    let spread = client_id.bytes().fold(failures, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 256;
-    base - base / 4 * spread / 256
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::OfflineReason;
+    use crate::state::OfflineReason;
 
     fn ahead(minimum_expected: i64, provided: i64) -> Result<(), PushError> {
         Err(PushError::ServerAhead {
@@ -115,22 +110,25 @@ mod tests {
     fn outcomes() {
         let head = SeqNum::new(10).unwrap();
         for (outcome, expected) in [
-            (Ok(()), Next::Acknowledge),
-            (ahead(12, 10), Next::AwaitPull),
-            (ahead(12, 8), Next::AwaitPull),
-            (ahead(10, 8), Next::Again),
-            (ahead(10, 10), Next::Later("the server is ahead: its log ends at 10, the batch begins after 10".into())),
+            (Ok(()), AfterPush::Acknowledge),
+            (ahead(12, 10), AfterPush::AwaitPull),
+            (ahead(12, 8), AfterPush::AwaitPull),
+            (ahead(10, 8), AfterPush::Again),
+            (
+                ahead(10, 10),
+                AfterPush::Later("the server is ahead: its log ends at 10, the batch begins after 10".into()),
+            ),
             (
                 Err(PushError::Offline { sent: true, reason: OfflineReason::Silent }),
-                Next::Later("offline: the server does not answer".into()),
+                AfterPush::Later("offline: the server does not answer".into()),
             ),
-            (Err(PushError::Failed { message: "r".into() }), Next::Later("the server failed: r".into())),
-            (Err(PushError::Stopped), Next::Later("the client has stopped".into())),
+            (Err(PushError::Failed { message: "r".into() }), AfterPush::Later("the server failed: r".into())),
+            (Err(PushError::Stopped), AfterPush::Later("the client has stopped".into())),
             (
                 Err(PushError::BackendIdMismatch { expected: "b".into(), received: "a".into() }),
-                Next::BackendReset(Some("b".into())),
+                AfterPush::BackendReset(Some("b".into())),
             ),
-            (rejected(), Next::Rejected("no".into())),
+            (rejected(), AfterPush::Rejected("no".into())),
         ] {
             assert_eq!(Pusher::new().decide(1, head, outcome.clone()), expected, "{outcome:?}");
         }
@@ -140,14 +138,14 @@ mod tests {
     fn a_log_that_went_back_is_another_one() {
         let head = SeqNum::new(10).unwrap();
         let mut pusher = Pusher::new();
-        assert!(matches!(pusher.decide(1, head, ahead(3, 10)), Next::Later(_)));
-        assert!(matches!(pusher.decide(1, head, ahead(3, 10)), Next::Later(_)));
-        assert_eq!(pusher.decide(1, head, ahead(3, 10)), Next::BackendReset(None));
+        assert!(matches!(pusher.decide(1, head, ahead(3, 10)), AfterPush::Later(_)));
+        assert!(matches!(pusher.decide(1, head, ahead(3, 10)), AfterPush::Later(_)));
+        assert_eq!(pusher.decide(1, head, ahead(3, 10)), AfterPush::BackendReset(None));
         // Unless something else is said in between.
-        assert!(matches!(pusher.decide(1, head, ahead(3, 10)), Next::Later(_)));
-        assert_eq!(pusher.decide(1, head, Ok(())), Next::Acknowledge);
-        assert!(matches!(pusher.decide(1, head, ahead(3, 10)), Next::Later(_)));
-        assert!(matches!(pusher.decide(1, head, ahead(3, 10)), Next::Later(_)));
+        assert!(matches!(pusher.decide(1, head, ahead(3, 10)), AfterPush::Later(_)));
+        assert_eq!(pusher.decide(1, head, Ok(())), AfterPush::Acknowledge);
+        assert!(matches!(pusher.decide(1, head, ahead(3, 10)), AfterPush::Later(_)));
+        assert!(matches!(pusher.decide(1, head, ahead(3, 10)), AfterPush::Later(_)));
     }
 
     #[test]
@@ -160,25 +158,14 @@ mod tests {
                 let outcome = if (done..done + sent).contains(&bad) { rejected() } else { Ok(()) };
                 pushes += 1;
                 match pusher.decide(sent, SeqNum::ROOT, outcome) {
-                    Next::Acknowledge => done += sent,
-                    Next::Again => {}
-                    Next::Rejected(_) => break,
+                    AfterPush::Acknowledge => done += sent,
+                    AfterPush::Again => {}
+                    AfterPush::Rejected(_) => break,
                     other => panic!("{other:?}"),
                 }
             }
             assert_eq!(done, bad);
             assert!(pushes <= 30, "{pushes} pushes to find {bad}");
         }
-    }
-
-    #[test]
-    fn pauses_grow_to_a_limit_and_differ() {
-        let limits = (Duration::from_millis(500), Duration::from_secs(30));
-        for failures in 0..40 {
-            let pause = pause(limits, failures, "client");
-            assert!(pause >= Duration::from_millis(375) && pause <= Duration::from_secs(30), "{pause:?}");
-        }
-        assert!(pause(limits, 10, "client") > Duration::from_secs(20));
-        assert_ne!(pause(limits, 3, "client-a"), pause(limits, 3, "client-b"));
     }
 }

@@ -1,4 +1,5 @@
-//! Connections that only read.
+//! Connections that only read: the app's queries, which run beside the writer (SQLite's WAL gives each the state of the
+//! last commit). Called on threads for blocking work.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};

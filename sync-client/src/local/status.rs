@@ -1,9 +1,9 @@
-//! How a store is doing.
+//! How a store is doing, for the app and for those inside that wait for something.
 
 use livestore_sync_protocol::{Event, SeqNum};
 
 use super::error::MaterialiseError;
-use crate::ConnectionState;
+use crate::state::ConnectionState;
 
 /// How a store is doing at one moment.
 #[derive(Clone, Debug, Default)]

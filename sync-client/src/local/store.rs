@@ -1,3 +1,5 @@
+//! The store as apps see it: a handle on the writer's thread, the sync task and the readers. It decides nothing.
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -8,13 +10,14 @@ use tokio::sync::{Notify, watch};
 use super::backend::Backend;
 use super::change::Changes;
 use super::error::{CommitError, FlushError, OpenError, StoreError};
-use super::event::{Keep, NewEvent, PendingEvent, PendingId};
+use super::event::{PendingEvent, PendingId, ResetKeep};
 use super::file::{LogFile, log};
 use super::options::Options;
 use super::reader::Readers;
 use super::status::{Rejection, Status, SyncState};
 use super::sync::Driver;
 use super::writer::{Shared, Writer};
+use crate::event::NewEvent;
 
 /// A store on this machine that works offline and keeps in step with a sync backend. See the
 /// [module](super).
@@ -27,6 +30,7 @@ pub struct LocalStore {
     shared: Arc<Shared>,
     readers: Arc<Readers>,
     restart: Arc<Notify>,
+    /// May be aborted at any moment: each step of it is one transaction of the writer.
     sync: tokio::task::AbortHandle,
     thread: Option<JoinHandle<()>>,
 }
@@ -37,7 +41,7 @@ impl LocalStore {
     /// # Errors
     ///
     /// [`OpenError::InUse`] when the file is open already, here or in another process; the app's tables may be
-    /// refused, or fail to be built anew from the log. The file is then as it was.
+    /// refused, or a materialiser may fail while they are built from the log. The file is then as it was.
     ///
     /// # Panics
     ///
@@ -75,7 +79,6 @@ impl LocalStore {
             shared: Arc::clone(&shared),
             restart: Arc::clone(&restart),
             retry_after,
-            client_id: client_id.clone(),
         };
         let sync = tokio::spawn(driver.run()).abort_handle();
         let readers = Arc::new(Readers::new(path.clone()));
@@ -85,7 +88,7 @@ impl LocalStore {
     /// Commits events, all or none. When this returns they are durable in the file and applied to the app's tables,
     /// whether or not the backend can be reached; they are pushed in the background.
     ///
-    /// The events that are returned have the numbers that they keep if nobody else commits first.
+    /// The events that are returned have the numbers that they keep if no other client's events enter the log first.
     ///
     /// # Errors
     ///
@@ -121,8 +124,8 @@ impl LocalStore {
         }
     }
 
-    /// Confirmed events above a number, at most `limit`. When the backend took them is told for those that the live
-    /// pull has brought, which may be a moment after they were confirmed.
+    /// Confirmed events above a number, at most `limit`. When the backend took an event (`created_at`) is known once
+    /// the live pull has brought it, which may be a moment after it was confirmed.
     ///
     /// # Errors
     ///
@@ -156,7 +159,7 @@ impl LocalStore {
 
     /// What happens to the events from now on.
     #[must_use]
-    pub fn events(&self) -> Changes {
+    pub fn changes(&self) -> Changes {
         Changes::new(self.shared.subscribe())
     }
 
@@ -246,9 +249,9 @@ impl LocalStore {
         self.restart.notify_one();
     }
 
-    /// Follows the backend's log from its start, and keeps of the local events what is asked. For a
-    /// backend that was reset ([`StopReason::BackendReset`](super::StopReason::BackendReset)), which this store reports and
-    /// never acts upon by itself.
+    /// Follows the backend's log from its start, and keeps of the local events what is asked. For a backend that was
+    /// reset ([`StopReason::BackendReset`](super::StopReason::BackendReset)), which this store reports and never acts
+    /// upon by itself.
     ///
     /// # Errors
     ///
@@ -257,7 +260,7 @@ impl LocalStore {
     /// # Cancel safety
     ///
     /// When the future is dropped, the file is reset or not; sync may need [`resume`](Self::resume).
-    pub async fn reset_to_backend(&self, keep: Keep) -> Result<(), StoreError> {
+    pub async fn reset_to_backend(&self, keep: ResetKeep) -> Result<(), StoreError> {
         self.writer.run(move |owner| owner.reset(keep)).await?;
         self.resume();
         Ok(())
@@ -272,7 +275,7 @@ impl LocalStore {
         self.sync.abort();
         self.writer.close();
         if let Some(thread) = self.thread.take() {
-            // It does not panic, and if it did there would be nobody to tell.
+            // The thread does not panic; if it did, the file is closed all the same.
             drop(tokio::task::spawn_blocking(move || drop(thread.join())).await);
         }
     }
@@ -283,6 +286,7 @@ impl Drop for LocalStore {
         self.sync.abort();
         self.writer.close();
         if let Some(thread) = self.thread.take()
+            // Dropped by a materialiser, which runs on the thread itself: it cannot wait for its own end.
             && thread.thread().id() != std::thread::current().id()
         {
             drop(thread.join());

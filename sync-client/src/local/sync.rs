@@ -1,4 +1,9 @@
-//! Keeping in step with the backend: one task that pushes, pulls, and mirrors the connection.
+//! Keeping in step with the backend: one task that pushes, pulls, and mirrors the connection. Started by the store.
+//!
+//! Pushing and pulling run beside each other and meet in the file only. A push that is refused because the log has more
+//! waits for the live pull to bring that (`await_pull`), which rebases what is pending; then it is pushed with its new
+//! numbers. A push whose answer is lost is pushed again after a while: if the log has it, that is refused, and the pull
+//! brings the events, which are recognised.
 //!
 //! What it decides is in `merge` and `pusher`; what it changes, it asks the writer to change. Ending it at any
 //! await leaves the file as it was before or after a step.
@@ -7,29 +12,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use livestore_sync_protocol::{Cursor, SeqNum};
+use livestore_sync_protocol::{Cursor, Event, SeqNum};
 use tokio::sync::Notify;
 
 use super::backend::Backend;
 use super::change::Change;
 use super::error::StoreError;
 use super::file::Received;
-use super::pusher::{Next, Pusher, pause};
+use super::pusher::{AfterPush, Pusher};
 use super::status::{Rejection, Status, StopReason};
-use super::writer::{Shared, Writer};
-use crate::{ConnectionState, PullError, PushError};
+use super::writer::{Owner, Shared, Writer};
+use crate::backoff::Backoff;
+use crate::error::{PullError, PushError};
+use crate::state::ConnectionState;
 
 pub(crate) struct Driver<B> {
     pub(crate) backend: B,
     pub(crate) writer: Writer,
     pub(crate) shared: Arc<Shared>,
-    /// Asks for the live pull anew, from where the store is now.
+    /// Ends the live pull, so that it is asked for again from where the store is now.
     pub(crate) restart: Arc<Notify>,
     pub(crate) retry_after: (Duration, Duration),
-    pub(crate) client_id: String,
 }
 
-/// The store is closed.
+/// The store is closed: the writer's thread is gone.
 struct Closed;
 
 impl<B: Backend> Driver<B> {
@@ -54,12 +60,12 @@ impl<B: Backend> Driver<B> {
     }
 
     async fn pull(&self) -> Result<(), Closed> {
-        let mut failures = 0;
+        let mut backoff = self.backoff();
         loop {
             let status = self.wait(|status| status.health.stopped.is_none()).await?;
             let cursor = Cursor { backend_id: status.backend_id, seq_num: status.head };
             let problem = tokio::select! {
-                problem = self.follow(cursor, &mut failures) => problem?,
+                problem = self.follow(cursor, &mut backoff) => problem?,
                 stopped = self.wait(|status| status.health.stopped.is_some()) => {
                     stopped?;
                     continue;
@@ -68,15 +74,14 @@ impl<B: Backend> Driver<B> {
             };
             self.shared.update(|status| status.health.pull_problem = problem);
             tokio::select! {
-                () = self.pause(failures) => {}
+                () = self.pause(&mut backoff) => {}
                 () = self.restart.notified() => {}
             }
-            failures += 1;
         }
     }
 
     /// Takes pages until something is wrong. Returns what, if it is worth telling.
-    async fn follow(&self, cursor: Cursor, failures: &mut u32) -> Result<Option<String>, Closed> {
+    async fn follow(&self, cursor: Cursor, backoff: &mut Backoff) -> Result<Option<String>, Closed> {
         let known = cursor.backend_id.clone();
         let mut pages = self.backend.live_pull(cursor);
         loop {
@@ -90,7 +95,7 @@ impl<B: Backend> Driver<B> {
             };
             match self.writer.run(move |owner| owner.receive(page)).await {
                 Ok(Received::Taken { .. }) => {
-                    *failures = 0;
+                    backoff.reset();
                     self.shared.update(|status| status.health.pull_problem = None);
                 }
                 Ok(Received::OtherLog { found }) => {
@@ -110,21 +115,20 @@ impl<B: Backend> Driver<B> {
 
     async fn push(&self) -> Result<(), Closed> {
         let mut pusher = Pusher::new();
-        let mut failures = 0;
+        let mut backoff = self.backoff();
         loop {
             self.wait(|status| {
                 status.pending > 0 && status.health.stopped.is_none() && status.health.rejected.is_none()
             })
             .await?;
             let events_max = pusher.events_max();
-            let take = move |owner: &mut super::writer::Owner| {
-                Ok((owner.file.batch(events_max)?, owner.file.position(), owner.file.epoch()))
-            };
+            let take =
+                move |owner: &mut Owner| Ok((owner.file.batch(events_max)?, owner.file.position(), owner.file.epoch()));
             let (batch, position, epoch) = match self.writer.run(take).await {
                 Ok(taken) => taken,
                 Err(StoreError::Closed) => return Err(Closed),
                 Err(error) => {
-                    self.later(error.to_string(), &mut failures).await;
+                    self.later(error.to_string(), &mut backoff).await;
                     continue;
                 }
             };
@@ -136,31 +140,33 @@ impl<B: Backend> Driver<B> {
                 let status = self.shared.status.borrow();
                 (status.head, status.epoch != epoch)
             };
-            // Pending events were renumbered meanwhile: those that were pushed are not those that are pending.
+            // Pending events were renumbered meanwhile, so the answer is about numbers that now belong to others. If it
+            // was stored, the pull brings it. Failures still count: they are about the backend, not about events.
             if is_stale && !matches!(outcome, Err(PushError::Offline { .. } | PushError::Failed { .. })) {
                 continue;
             }
             let next = pusher.decide(sent, head, outcome);
-            if !matches!(next, Next::Later(_)) {
-                failures = 0;
+            if !matches!(next, AfterPush::Later(_)) {
+                backoff.reset();
                 self.shared.update(|status| status.health.push_problem = None);
             }
             match next {
-                Next::Acknowledge => match self.writer.run(move |owner| owner.acknowledge(last, epoch)).await {
+                AfterPush::Acknowledge => match self.writer.run(move |owner| owner.acknowledge(last, epoch)).await {
                     Ok(()) => {}
                     Err(StoreError::Closed) => return Err(Closed),
-                    Err(error) => self.later(error.to_string(), &mut failures).await,
+                    Err(error) => self.later(error.to_string(), &mut backoff).await,
                 },
-                Next::Again => {}
-                Next::AwaitPull => self.await_pull(position.head, epoch).await?,
-                Next::Later(reason) => self.later(reason, &mut failures).await,
-                Next::Rejected(reason) => self.reject(position.first_pending, epoch, first, reason),
-                Next::BackendReset(found) => drop(self.stop_reset(known, found)),
+                AfterPush::Again => {}
+                AfterPush::AwaitPull => self.await_pull(position.head, epoch).await?,
+                AfterPush::Later(reason) => self.later(reason, &mut backoff).await,
+                AfterPush::Rejected(reason) => self.reject(position.first_pending, epoch, first, reason),
+                AfterPush::BackendReset(found) => drop(self.stop_reset(known, found)),
             }
         }
     }
 
-    /// Waits until the live pull has moved the store. One that is silent for too long is asked for anew.
+    /// Waits until the live pull has moved the store. A pull that brings nothing for too long, though the log has more,
+    /// is broken in a way that it does not know of, and is started again.
     async fn await_pull(&self, head: SeqNum, epoch: u64) -> Result<(), Closed> {
         let moved = self.wait(|status| status.head > head || status.epoch != epoch || status.health.stopped.is_some());
         match tokio::time::timeout(self.retry_after.1, moved).await {
@@ -172,7 +178,7 @@ impl<B: Backend> Driver<B> {
         }
     }
 
-    fn reject(&self, id: Option<i64>, epoch: u64, event: livestore_sync_protocol::Event, reason: String) {
+    fn reject(&self, id: Option<i64>, epoch: u64, event: Event, reason: String) {
         let mut is_new = false;
         self.shared.update(|status| {
             // If events were renumbered meanwhile, the refusal was of something else.
@@ -190,7 +196,8 @@ impl<B: Backend> Driver<B> {
         }
     }
 
-    /// Stops, unless the store follows another log by now. There is no problem to tell beside that.
+    /// Stops, unless the app has made the store follow another log meanwhile. Always `None`: the reason is in the
+    /// status already, and there is no other problem beside it.
     fn stop_reset(&self, known: Option<String>, found: Option<String>) -> Option<String> {
         if self.shared.status.borrow().backend_id == known {
             self.shared.stop(StopReason::BackendReset { known, found });
@@ -198,14 +205,19 @@ impl<B: Backend> Driver<B> {
         None
     }
 
-    async fn later(&self, reason: String, failures: &mut u32) {
+    async fn later(&self, reason: String, backoff: &mut Backoff) {
         self.shared.update(|status| status.health.push_problem = Some(reason));
-        self.pause(*failures).await;
-        *failures += 1;
+        self.pause(backoff).await;
     }
 
-    /// Waits for some time, or until the backend can be reached again.
-    async fn pause(&self, failures: u32) {
+    fn backoff(&self) -> Backoff {
+        let (first, longest) = self.retry_after;
+        Backoff::new(first, longest, getrandom::u64().expect("the platform has randomness"))
+    }
+
+    /// Waits for some time, or until the backend can be reached again: what failed for want of a connection is tried at
+    /// once when there is one.
+    async fn pause(&self, backoff: &mut Backoff) {
         let mut connection = self.backend.connection();
         let was_connected = *connection.borrow_and_update() == ConnectionState::Connected;
         let reconnected = async {
@@ -214,7 +226,7 @@ impl<B: Backend> Driver<B> {
             }
         };
         tokio::select! {
-            () = tokio::time::sleep(pause(self.retry_after, failures, &self.client_id)) => {}
+            () = tokio::time::sleep(backoff.next()) => {}
             () = reconnected => {}
         }
     }

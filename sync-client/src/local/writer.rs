@@ -1,4 +1,6 @@
-//! The thread that has the file.
+//! The thread that has the file. Whatever changes it goes through here, one after the other: commits of the app, and
+//! what the sync task takes from the backend. So there is one writer and nothing to lock; readers have connections of
+//! their own (`reader`).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -8,23 +10,24 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::change::Change;
 use super::error::{CommitError, StoreError};
-use super::event::{Keep, NewEvent, PendingId};
+use super::event::{PendingId, ResetKeep};
 use super::file::{LogFile, Received};
 use super::status::{Status, StopReason};
-use crate::Page;
+use crate::event::NewEvent;
+use crate::page::Page;
 
 /// Commits that share a transaction, and so a write to the disk.
 const GROUP_MAX: usize = 512;
 
 type Reply<T> = oneshot::Sender<Result<T, CommitError>>;
 
-enum Command {
+enum Job {
     Commit { events: Vec<NewEvent>, reply: Reply<Vec<Event>> },
     Run(Box<dyn FnOnce(&mut Owner) + Send>),
     Close,
 }
 
-/// What everybody sees of a store.
+/// What is seen of a store from outside of the thread.
 pub(crate) struct Shared {
     pub(crate) status: watch::Sender<Status>,
     changes: Mutex<Option<broadcast::Sender<Change>>>,
@@ -71,53 +74,53 @@ impl Shared {
 /// The way to the thread.
 #[derive(Clone)]
 pub(crate) struct Writer {
-    commands: mpsc::UnboundedSender<Command>,
+    jobs: mpsc::UnboundedSender<Job>,
 }
 
 impl Writer {
     pub(crate) fn spawn(file: LogFile, shared: Arc<Shared>) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let (commands, inbox) = mpsc::unbounded_channel();
+        let (jobs, inbox) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new().name("livestore-store".into());
         let handle = thread.spawn(move || run(Owner { file, shared }, inbox))?;
-        Ok((Self { commands }, handle))
+        Ok((Self { jobs }, handle))
     }
 
     pub(crate) async fn commit(&self, events: Vec<NewEvent>) -> Result<Vec<Event>, CommitError> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Commit { events, reply }).map_err(|_| CommitError::Closed)?;
+        self.jobs.send(Job::Commit { events, reply }).map_err(|_| CommitError::Closed)?;
         answer.await.unwrap_or(Err(CommitError::Closed))
     }
 
-    /// Runs something on the thread. It runs to its end, whether or not anybody waits for it.
+    /// Runs something on the thread. It runs to its end also when the future is dropped.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Owner) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let work = move |owner: &mut Owner| drop(reply.send(work(owner)));
-        self.commands.send(Command::Run(Box::new(work))).map_err(|_| StoreError::Closed)?;
+        self.jobs.send(Job::Run(Box::new(work))).map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Ends the thread after what it was asked before.
     pub(crate) fn close(&self) {
-        drop(self.commands.send(Command::Close));
+        drop(self.jobs.send(Job::Close));
     }
 }
 
-fn run(mut owner: Owner, mut inbox: mpsc::UnboundedReceiver<Command>) {
+fn run(mut owner: Owner, mut inbox: mpsc::UnboundedReceiver<Job>) {
     let mut held_back = None;
-    while let Some(command) = held_back.take().or_else(|| inbox.blocking_recv()) {
-        match command {
-            Command::Close => break,
-            Command::Run(work) => work(&mut owner),
-            Command::Commit { events, reply } => {
+    while let Some(job) = held_back.take().or_else(|| inbox.blocking_recv()) {
+        match job {
+            Job::Close => break,
+            Job::Run(work) => work(&mut owner),
+            Job::Commit { events, reply } => {
                 let (mut groups, mut replies) = (vec![events], vec![reply]);
                 while groups.len() < GROUP_MAX
-                    && let Ok(command) = inbox.try_recv()
+                    && let Ok(job) = inbox.try_recv()
                 {
-                    match command {
-                        Command::Commit { events, reply } => {
+                    match job {
+                        Job::Commit { events, reply } => {
                             groups.push(events);
                             replies.push(reply);
                         }
@@ -131,13 +134,13 @@ fn run(mut owner: Owner, mut inbox: mpsc::UnboundedReceiver<Command>) {
             }
         }
     }
-    // First the file, so that who hears of the end can open it again.
+    // First the file, so that an app that sees the end of the changes can open it again.
     let shared = Arc::clone(&owner.shared);
     drop(owner);
     shared.close();
 }
 
-/// The file, and those who want to know what happens to it.
+/// The file, and where it is published what happens to it.
 pub(crate) struct Owner {
     pub(crate) file: LogFile,
     shared: Arc<Shared>,
@@ -193,7 +196,7 @@ impl Owner {
         Ok(event)
     }
 
-    pub(crate) fn reset(&mut self, keep: Keep) -> Result<(), StoreError> {
+    pub(crate) fn reset(&mut self, keep: ResetKeep) -> Result<(), StoreError> {
         let result = self.file.reset(keep);
         self.publish();
         result?;

@@ -1,13 +1,16 @@
+//! What a store does, case by case.
+
 use futures_util::StreamExt;
-use livestore_sync_client::ConnectionState;
 use livestore_sync_client::local::{
-    Change, CommitError, LocalStore, MaterialiseError, NewEvent, OpenError, Options, StoreError, SyncState,
-    TablesError, UnknownEvents,
+    Change, CommitError, LocalStore, MaterialiseError, OpenError, Options, StoreError, SyncState, TablesError,
+    UnknownEvents,
 };
+use livestore_sync_client::{ConnectionState, NewEvent};
 use livestore_sync_protocol::SeqNum;
 use tempfile::TempDir;
 
-use crate::support::{MemoryBackend, TABLES, add, items, options, soon, until};
+use crate::support::MemoryBackend;
+use crate::support::app::{TABLES, add, items, options, soon, until};
 
 #[tokio::test]
 async fn committed_events_reach_the_backend_and_another_store() {
@@ -46,7 +49,7 @@ async fn offline_work_is_rebased() {
     backend.compete("add", serde_json::json!({ "text": "theirs" }));
     assert_eq!(items(&a).await, ["first", "mine 1", "mine 2"]);
     assert_eq!(a.pending().await.unwrap()[0].event.seq_num.get(), 2);
-    let mut changes = a.events();
+    let mut changes = a.changes();
     backend.go_online();
     soon(a.flush()).await.unwrap();
     assert_eq!(items(&a).await, ["first", "theirs", "mine 1", "mine 2"]);
@@ -262,7 +265,7 @@ async fn unknown_names_have_a_policy() {
 async fn a_closed_store_ends_its_changes() {
     let folder = TempDir::new().unwrap();
     let a = LocalStore::open(folder.path().join("a.db"), MemoryBackend::default(), options()).await.unwrap();
-    let mut changes = a.events();
+    let mut changes = a.changes();
     a.commit([add("one")]).await.unwrap();
     a.close().await;
     assert!(matches!(soon(changes.next()).await, Some(Change::Committed(_))));

@@ -1,9 +1,12 @@
+//! Several stores at once, which end up equal.
+
 use std::collections::HashSet;
 
 use livestore_sync_client::local::LocalStore;
 use tempfile::TempDir;
 
-use crate::support::{MemoryBackend, add, items, options, soon, until};
+use crate::support::MemoryBackend;
+use crate::support::app::{add, items, options, soon, until};
 
 /// SplitMix64.
 fn below(state: &mut u64, limit: u64) -> u64 {

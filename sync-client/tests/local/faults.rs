@@ -1,8 +1,12 @@
+//! Backends that fail, refuse, lose answers or are replaced.
+
 use futures_util::StreamExt;
-use livestore_sync_client::local::{Change, FlushError, Keep, LocalStore, NewEvent, StopReason, StoreError, SyncState};
+use livestore_sync_client::NewEvent;
+use livestore_sync_client::local::{Change, FlushError, LocalStore, ResetKeep, StopReason, StoreError, SyncState};
 use tempfile::TempDir;
 
-use crate::support::{MemoryBackend, add, items, options, soon, until};
+use crate::support::MemoryBackend;
+use crate::support::app::{add, items, options, soon, until};
 
 async fn open(folder: &TempDir, name: &str, backend: &MemoryBackend) -> LocalStore {
     LocalStore::open(folder.path().join(name), backend.clone(), options()).await.unwrap()
@@ -33,12 +37,12 @@ async fn own_events_are_recognised_when_a_backend_spells_their_args_anew() {
     let path = folder.path().join("a.db");
     let a = open(&folder, "a.db", &backend).await;
     backend.go_offline();
-    let args = livestore_sync_protocol::Args::from_json(r#"{ "text": "one", "n": 1.0 }"#.into()).unwrap();
-    a.commit([NewEvent { name: "add".into(), args }]).await.unwrap();
+    let args = livestore_sync_protocol::Args::from_json(r#"{ "text": "one", "n": 1.0, "m": 1e400 }"#.into()).unwrap();
+    a.commit([NewEvent::with_args("add", args)]).await.unwrap();
     let mut event = a.pending().await.unwrap().remove(0).event;
     drop(a);
     // The push arrived, its answer did not, and the process ended.
-    event.args = livestore_sync_protocol::Args::from_json(r#"{"n":1,"text":"one"}"#.into()).unwrap();
+    event.args = livestore_sync_protocol::Args::from_json(r#"{"n":1,"text":"one","m":null}"#.into()).unwrap();
     backend.lock().log.push(livestore_sync_protocol::PulledEvent { event, created_at: None });
     backend.go_online();
     let a = LocalStore::open(&path, backend.clone(), options()).await.unwrap();
@@ -100,7 +104,7 @@ async fn readers_that_are_slow_are_told_what_they_missed() {
     let (folder, backend) = (TempDir::new().unwrap(), MemoryBackend::default());
     let path = folder.path().join("a.db");
     let a = LocalStore::open(path, backend, options().changes_capacity(2)).await.unwrap();
-    let mut changes = a.events();
+    let mut changes = a.changes();
     for n in 0..10 {
         a.commit([add(n)]).await.unwrap();
     }
@@ -136,7 +140,7 @@ async fn a_refused_event_is_found_reported_and_dropped_on_demand() {
     backend.go_offline();
     backend.lock().refused_name = Some("bad".into());
     let a = open(&folder, "a.db", &backend).await;
-    let mut changes = a.events();
+    let mut changes = a.changes();
     a.commit((0..10).map(add)).await.unwrap();
     a.commit([NewEvent::new("bad", ()).unwrap()]).await.unwrap();
     a.commit((11..20).map(add)).await.unwrap();
@@ -164,9 +168,9 @@ async fn a_refused_event_is_found_reported_and_dropped_on_demand() {
 #[tokio::test]
 async fn a_reset_backend_is_reported_and_the_app_decides() {
     for (keep, expected) in [
-        (Keep::Everything, vec!["new", "confirmed", "pending"]),
-        (Keep::Pending, vec!["new", "pending"]),
-        (Keep::Nothing, vec!["new"]),
+        (ResetKeep::Everything, vec!["new", "confirmed", "pending"]),
+        (ResetKeep::Pending, vec!["new", "pending"]),
+        (ResetKeep::Nothing, vec!["new"]),
     ] {
         let (folder, backend) = (TempDir::new().unwrap(), MemoryBackend::default());
         let a = open(&folder, "a.db", &backend).await;
@@ -206,8 +210,8 @@ async fn two_stores_that_keep_everything_double_nothing() {
         store.commit([add("more")]).await.unwrap();
         until(store, |status| matches!(status.sync, SyncState::Stopped(StopReason::BackendReset { .. }))).await;
     }
-    a.reset_to_backend(Keep::Everything).await.unwrap();
-    b.reset_to_backend(Keep::Everything).await.unwrap();
+    a.reset_to_backend(ResetKeep::Everything).await.unwrap();
+    b.reset_to_backend(ResetKeep::Everything).await.unwrap();
     soon(a.flush()).await.unwrap();
     soon(b.flush()).await.unwrap();
     assert_eq!(backend.lock().log.len(), 152);
@@ -236,7 +240,7 @@ async fn a_materialiser_that_fails_at_a_received_event_stops_sync() {
     let a = open(&folder, "a.db", &backend).await;
     a.commit([add("one")]).await.unwrap();
     soon(a.flush()).await.unwrap();
-    let mut changes = a.events();
+    let mut changes = a.changes();
     backend.compete("fail", ());
     let reason = loop {
         if let Change::Stopped(reason) = soon(changes.next()).await.unwrap() {

@@ -1,12 +1,13 @@
-//! A backend in memory that can be told to fail, and an app with one table.
+//! A backend in memory that fails on demand, and (`app`) an app on it.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod app;
+
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use futures_util::stream;
-use livestore_sync_client::local::{Backend, LivePull, LocalStore, NewEvent, Options, PushBatch};
+use livestore_sync_client::local::{Backend, PageStream, PushBatch};
 use livestore_sync_client::{ConnectionState, OfflineReason, Page, PullError, PushError};
 use livestore_sync_protocol::{Args, Cursor, Event, PulledEvent, SeqNum};
 use tokio::sync::watch;
@@ -158,7 +159,7 @@ impl Backend for MemoryBackend {
         if is_lost { Err(offline()) } else { Ok(()) }
     }
 
-    fn live_pull(&self, cursor: Cursor) -> LivePull {
+    fn live_pull(&self, cursor: Cursor) -> PageStream {
         let (backend, news) = (self.clone(), self.news.subscribe());
         let is_first = true;
         Box::pin(stream::unfold(Some((backend, news, cursor, is_first)), async |state| {
@@ -178,7 +179,7 @@ impl Backend for MemoryBackend {
                     }
                     let above = inner.log.iter().filter(|pulled| pulled.event.seq_num > cursor.seq_num);
                     let events: Vec<_> = above.take(if inner.mute { 0 } else { inner.page_events }).cloned().collect();
-                    Page { events, remaining: 0, backend_id: inner.backend_id.clone() }
+                    Page::new(events, 0, inner.backend_id.clone())
                 };
                 if is_first || !page.events.is_empty() {
                     if let Some(last) = page.events.last() {
@@ -196,43 +197,4 @@ impl Backend for MemoryBackend {
     fn connection(&self) -> watch::Receiver<ConnectionState> {
         self.connection.subscribe()
     }
-}
-
-pub(crate) const TABLES: &str = "CREATE TABLE items (place INTEGER PRIMARY KEY, text TEXT NOT NULL);
-    CREATE TABLE counts (name TEXT NOT NULL PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID";
-
-/// `add` appends a text; `fail` fails.
-pub(crate) fn options() -> Options {
-    Options::new()
-        .retry_after(Duration::from_millis(5), Duration::from_millis(20))
-        .tables(1, TABLES)
-        .materialiser("add", |tx, event| {
-            tx.execute("INSERT INTO items (text) VALUES (?1 ->> 'text')", [event.args.as_json()])?;
-            tx.execute("INSERT INTO counts VALUES (?1, 1) ON CONFLICT DO UPDATE SET n = n + 1", [&event.client_id])?;
-            Ok(())
-        })
-        .materialiser("fail", |_, _| Err("told to".into()))
-        .materialiser("panic", |_, _| panic!("told to"))
-}
-
-pub(crate) fn add(text: impl std::fmt::Display) -> NewEvent {
-    NewEvent::new("add", serde_json::json!({ "text": text.to_string() })).unwrap()
-}
-
-pub(crate) async fn items(store: &LocalStore) -> Vec<String> {
-    store
-        .query(|connection| {
-            connection.prepare("SELECT text FROM items ORDER BY place")?.query_map([], |row| row.get(0))?.collect()
-        })
-        .await
-        .unwrap()
-}
-
-/// Waits for something, for ten seconds at most.
-pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("in time")
-}
-
-pub(crate) async fn until(store: &LocalStore, is_it: impl FnMut(&livestore_sync_client::local::Status) -> bool) {
-    drop(soon(store.watch().wait_for(is_it)).await.unwrap());
 }

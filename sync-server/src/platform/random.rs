@@ -1,5 +1,6 @@
 //! Ids from the platform's randomness.
 
+use livestore_sync_protocol::nanoid;
 use uuid::Uuid;
 
 /// A new log's identity: 21 characters of nanoid's alphabet, as the reference makes them.
@@ -9,8 +10,7 @@ use uuid::Uuid;
 /// When the platform has no randomness, without which nothing on it is safe.
 #[must_use]
 pub fn new_backend_id() -> String {
-    const ALPHABET: &[u8; 64] = b"useandom-26T198340PX75pxJACKVERYMINDBUSHWOLF_GQZbfghjklqvwyzrict";
-    random::<21>().iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect()
+    nanoid::from_random(random())
 }
 
 /// A new connection's id: a UUIDv7.

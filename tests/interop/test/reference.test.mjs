@@ -1,4 +1,4 @@
-// This project's Rust client and the published servers: `sync-client/tests/reference.rs`, and a Rust store beside one of each
+// This project's Rust client and the published servers: `tests/client/tests/reference.rs`, and a Rust store beside one of each
 // package. Only with LIVESTORE_SYNC_WORKER=d1, because it does not depend on our server; needs what that needs.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'

@@ -6,8 +6,8 @@ mod todos;
 use std::collections::HashMap;
 use std::error::Error;
 
-use livestore_sync_client::local::{LocalStore, NewEvent};
-use livestore_sync_client::{Generation, SyncClient, Transport};
+use livestore_sync_client::local::LocalStore;
+use livestore_sync_client::{NewEvent, Protocol, SyncClient};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ struct OpenOptions {
     store_id: String,
     client_id: String,
     /// `ws` and `http` are those of 0.4, `cf` is 0.3.
-    kind: Kind,
+    kind: ProtocolName,
     payload: Option<Value>,
     /// Where the file stays; without it, it goes with the process.
     directory: Option<String>,
@@ -38,7 +38,7 @@ struct OpenOptions {
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+enum ProtocolName {
     Cf,
     Ws,
     Http,
@@ -105,13 +105,12 @@ impl Stores {
     }
 
     async fn open(&mut self, options: OpenOptions) -> Result<u64> {
-        let (generation, transport) = match options.kind {
-            Kind::Cf => (Generation::V03, Transport::Ws),
-            Kind::Ws => (Generation::V04, Transport::Ws),
-            Kind::Http => (Generation::V04, Transport::Http),
+        let protocol = match options.kind {
+            ProtocolName::Cf => Protocol::V03,
+            ProtocolName::Ws => Protocol::V04Ws,
+            ProtocolName::Http => Protocol::V04Http,
         };
-        let mut client =
-            SyncClient::builder(options.url, &options.store_id).generation(generation).transport(transport);
+        let mut client = SyncClient::builder(options.url, &options.store_id).protocol(protocol);
         if let Some(payload) = options.payload {
             client = client.payload(payload);
         }
@@ -123,7 +122,7 @@ impl Stores {
             }
         };
         let file = folder.join(format!("{}.db", options.store_id));
-        let store = LocalStore::open(file, client.connect()?, todos::options().client_id(options.client_id)).await?;
+        let store = LocalStore::open(file, client.start()?, todos::options().client_id(options.client_id)).await?;
         self.opened += 1;
         self.open.insert(self.opened, (store, temporary));
         Ok(self.opened)

@@ -1,19 +1,20 @@
+//! Frames of 0.4: requests with ids, over a WebSocket or http. Called by [`Dialect`].
+
 use livestore_sync_protocol::rpc::{
-    Cause, ClientMessage, Exit, PingPayload, PullPayload, PushPayload, Request, Rpc, ServerMessage, SyncError,
-    Transport,
+    self, Cause, ClientMessage, Exit, PingPayload, PullPayload, PushPayload, Request, Rpc, SyncError, Transport,
 };
 use livestore_sync_protocol::{Cursor, Event, PageInfo, PullResponse, RequestId, SeqNum};
 use serde_json::Value;
 
-use super::{Dialect, Failure, Heard, Kind};
-use crate::connection::types::Page;
+use super::{Dialect, Failure, Protocol, ServerMessage};
+use crate::page::Page;
 
-fn id(wire: u64) -> RequestId {
-    RequestId::Text(wire.to_string())
+fn id(request: u64) -> RequestId {
+    RequestId::Text(request.to_string())
 }
 
 /// `None` for an id that this client never gave.
-fn wire(id: &RequestId) -> Option<u64> {
+fn number(id: &RequestId) -> Option<u64> {
     match id {
         RequestId::Text(text) => text.parse().ok(),
         RequestId::Number(_) => None,
@@ -21,66 +22,67 @@ fn wire(id: &RequestId) -> Option<u64> {
 }
 
 fn transport(dialect: &Dialect) -> Transport {
-    if dialect.kind == Kind::Http { Transport::Http } else { Transport::Ws }
+    if dialect.protocol == Protocol::V04Http { Transport::Http } else { Transport::Ws }
 }
 
-fn request(wire: u64, rpc: Rpc) -> String {
-    let request = Request { id: id(wire), rpc, headers: Vec::new(), trace_id: None, span_id: None, sampled: None };
+fn encode(request: u64, rpc: Rpc) -> String {
+    let request = Request { id: id(request), rpc, headers: Vec::new(), trace_id: None, span_id: None, sampled: None };
     ClientMessage::Request(request).encode()
 }
 
-pub(super) fn pull(dialect: &Dialect, wire: u64, cursor: Option<(&str, SeqNum)>, live: bool) -> String {
+pub(super) fn pull(dialect: &Dialect, request: u64, cursor: Option<(&str, SeqNum)>, live: bool) -> String {
     let payload = PullPayload {
         store_id: dialect.store_id.clone(),
         payload: dialect.payload.clone(),
-        live: (dialect.kind == Kind::Ws).then_some(live),
+        live: (dialect.protocol == Protocol::V04Ws).then_some(live),
         cursor: cursor.map(|(backend_id, seq_num)| Cursor { backend_id: Some(backend_id.to_owned()), seq_num }),
         rpc_context: None,
     };
-    request(wire, Rpc::Pull(transport(dialect), payload))
+    encode(request, Rpc::Pull(transport(dialect), payload))
 }
 
-pub(super) fn push(dialect: &Dialect, wire: u64, batch: &[Event], backend_id: Option<&str>) -> String {
+pub(super) fn push(dialect: &Dialect, request: u64, batch: &[Event], backend_id: Option<&str>) -> String {
     let payload = PushPayload {
         store_id: dialect.store_id.clone(),
         payload: dialect.payload.clone(),
         batch: batch.to_vec(),
         backend_id: backend_id.map(str::to_owned),
     };
-    request(wire, Rpc::Push(transport(dialect), payload))
+    encode(request, Rpc::Push(transport(dialect), payload))
 }
 
-pub(super) fn http_ping(dialect: &Dialect, wire: u64) -> String {
+pub(super) fn http_ping(dialect: &Dialect, request: u64) -> String {
     let payload = PingPayload { store_id: dialect.store_id.clone(), payload: dialect.payload.clone() };
-    request(wire, Rpc::Ping(Transport::Http, payload))
+    encode(request, Rpc::Ping(Transport::Http, payload))
 }
 
-pub(super) fn ack(wire: u64) -> String {
-    ClientMessage::Ack { request_id: id(wire) }.encode()
+pub(super) fn ack(request: u64) -> String {
+    ClientMessage::Ack { request_id: id(request) }.encode()
 }
 
-pub(super) fn interrupt(wire: u64) -> String {
-    ClientMessage::Interrupt { request_id: id(wire) }.encode()
+pub(super) fn interrupt(request: u64) -> String {
+    ClientMessage::Interrupt { request_id: id(request) }.encode()
 }
 
-pub(super) fn decode(frame: &str) -> Result<Vec<Heard>, String> {
-    Ok(ServerMessage::decode(frame)?.into_iter().filter_map(heard).collect())
+pub(super) fn decode(frame: &str) -> Result<Vec<ServerMessage>, String> {
+    Ok(rpc::ServerMessage::decode(frame)?.into_iter().filter_map(meaning).collect())
 }
 
-fn heard(message: ServerMessage) -> Option<Heard> {
+/// `None` for what concerns no request of this client.
+fn meaning(message: rpc::ServerMessage) -> Option<ServerMessage> {
     Some(match message {
-        ServerMessage::Chunk { request_id, values } => {
-            Heard::Page { wire: Some(wire(&request_id)?), page: page(values)? }
+        rpc::ServerMessage::Chunk { request_id, values } => {
+            ServerMessage::Page { request: Some(number(&request_id)?), page: page(values)? }
         }
-        ServerMessage::Exit { request_id, exit } => {
-            let wire = wire(&request_id)?;
+        rpc::ServerMessage::Exit { request_id, exit } => {
+            let request = number(&request_id)?;
             match exit {
-                Exit::Success(_) => Heard::End { wire },
-                Exit::Failure(cause) => Heard::Failed { wire, failure: failure(&cause) },
+                Exit::Success(_) => ServerMessage::End { request },
+                Exit::Failure(cause) => ServerMessage::Failed { request, failure: failure(&cause) },
             }
         }
-        ServerMessage::Defect { defect } => Heard::Defect { message: words(&defect) },
-        ServerMessage::Pong => Heard::Pong,
+        rpc::ServerMessage::Defect { defect } => ServerMessage::Defect { message: words(&defect) },
+        rpc::ServerMessage::Pong => ServerMessage::Pong,
     })
 }
 
@@ -172,6 +174,6 @@ mod tests {
         let frame = r#"{"_tag":"Exit","requestId":7,"exit":{"_tag":"Success","value":null}}"#;
         assert_eq!(decode(frame), Ok(vec![]));
         let own = decode(r#"{"_tag":"Exit","requestId":"7","exit":{"_tag":"Success","value":{}}}"#);
-        assert_eq!(own, Ok(vec![Heard::End { wire: 7 }]));
+        assert_eq!(own, Ok(vec![ServerMessage::End { request: 7 }]));
     }
 }

@@ -1,53 +1,56 @@
-use livestore_sync_protocol::v03::{ClientMessage, Context, PullReq, PushReq, ServerMessage};
+//! Frames of 0.3: messages without types for errors, and pages that are no answers. Called by [`Dialect`].
+
+use livestore_sync_protocol::v03::{self, ClientMessage, Context, PullReq, PushReq};
 use livestore_sync_protocol::{Event, SeqNum};
 
-use super::{Dialect, Failure, Heard};
-use crate::connection::types::Page;
+use super::{Dialect, Failure, ServerMessage};
+use crate::page::Page;
 
-/// Servers remember ids beyond their connection, and tell pushes to everybody: ids must be unique.
-fn id(dialect: &Dialect, wire: u64) -> String {
-    format!("{}-{wire}", dialect.prefix)
+/// Ids must be unique among all clients, not only on this connection: servers remember them beyond it, and send the
+/// events of a push to all other clients under the pusher's id.
+fn id(dialect: &Dialect, request: u64) -> String {
+    format!("{}-{request}", dialect.prefix)
 }
 
 /// `None` for an id that this client never gave.
-fn wire(dialect: &Dialect, id: &str) -> Option<u64> {
+fn number(dialect: &Dialect, id: &str) -> Option<u64> {
     id.strip_prefix(&dialect.prefix)?.strip_prefix('-')?.parse().ok()
 }
 
-pub(super) fn pull(dialect: &Dialect, wire: u64, cursor: Option<SeqNum>) -> String {
-    ClientMessage::Pull(PullReq { request_id: id(dialect, wire), cursor }).encode()
+pub(super) fn pull(dialect: &Dialect, request: u64, cursor: Option<SeqNum>) -> String {
+    ClientMessage::Pull(PullReq { request_id: id(dialect, request), cursor }).encode()
 }
 
-pub(super) fn push(dialect: &Dialect, wire: u64, batch: &[Event]) -> String {
-    ClientMessage::Push(PushReq { request_id: id(dialect, wire), batch: batch.to_vec() }).encode()
+pub(super) fn push(dialect: &Dialect, request: u64, batch: &[Event]) -> String {
+    ClientMessage::Push(PushReq { request_id: id(dialect, request), batch: batch.to_vec() }).encode()
 }
 
-pub(super) fn decode(dialect: &Dialect, frame: &str) -> Result<Vec<Heard>, String> {
-    let message = ServerMessage::decode(frame).map_err(|error| error.message)?;
+pub(super) fn decode(dialect: &Dialect, frame: &str) -> Result<Vec<ServerMessage>, String> {
+    let message = v03::ServerMessage::decode(frame).map_err(|error| error.message)?;
     Ok(match message {
-        ServerMessage::Pull(answer) => {
+        v03::ServerMessage::Pull(answer) => {
             let page = Page { events: answer.batch, remaining: answer.remaining, backend_id: None };
             match answer.request_id.context {
-                Context::Push => vec![Heard::Page { wire: None, page }],
-                Context::Pull => match wire(dialect, &answer.request_id.request_id) {
-                    Some(wire) if page.remaining == 0 => {
-                        vec![Heard::Page { wire: Some(wire), page }, Heard::End { wire }]
+                Context::Push => vec![ServerMessage::Page { request: None, page }],
+                Context::Pull => match number(dialect, &answer.request_id.request_id) {
+                    Some(request) if page.remaining == 0 => {
+                        vec![ServerMessage::Page { request: Some(request), page }, ServerMessage::End { request }]
                     }
-                    Some(wire) => vec![Heard::Page { wire: Some(wire), page }],
+                    Some(request) => vec![ServerMessage::Page { request: Some(request), page }],
                     None => vec![],
                 },
             }
         }
-        ServerMessage::PushAck(ack) => {
-            wire(dialect, &ack.request_id).map(|wire| Heard::End { wire }).into_iter().collect()
+        v03::ServerMessage::PushAck(ack) => {
+            number(dialect, &ack.request_id).map(|request| ServerMessage::End { request }).into_iter().collect()
         }
-        ServerMessage::Error(refusal) => match wire(dialect, &refusal.request_id) {
-            Some(wire) => vec![Heard::Failed { wire, failure: failure(refusal.message) }],
-            None if refusal.request_id.is_empty() => vec![Heard::Defect { message: refusal.message }],
+        v03::ServerMessage::Error(refusal) => match number(dialect, &refusal.request_id) {
+            Some(request) => vec![ServerMessage::Failed { request, failure: failure(refusal.message) }],
+            None if refusal.request_id.is_empty() => vec![ServerMessage::Defect { message: refusal.message }],
             None => vec![],
         },
-        ServerMessage::Pong(_) => vec![Heard::Pong],
-        ServerMessage::AdminResetRoom(_) | ServerMessage::AdminInfo(_) => vec![],
+        v03::ServerMessage::Pong(_) => vec![ServerMessage::Pong],
+        v03::ServerMessage::AdminResetRoom(_) | v03::ServerMessage::AdminInfo(_) => vec![],
     })
 }
 
@@ -69,7 +72,7 @@ fn numbers(message: &str) -> Option<(SeqNum, SeqNum)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Kind;
+    use super::super::Protocol;
     use super::*;
 
     #[test]
@@ -88,9 +91,9 @@ mod tests {
 
     #[test]
     fn answers_to_other_clients_are_left_out() {
-        let dialect = Dialect::new(Kind::V03, "s".into(), 7);
+        let dialect = Dialect::new(Protocol::V03, "s".into(), 7);
         let answer = |id: &str| format!(r#"{{"_tag":"WSMessage.PushAck","requestId":"{id}"}}"#);
         assert_eq!(decode(&dialect, &answer("x-1")), Ok(vec![]));
-        assert_eq!(decode(&dialect, &answer(&id(&dialect, 1))), Ok(vec![Heard::End { wire: 1 }]));
+        assert_eq!(decode(&dialect, &answer(&id(&dialect, 1))), Ok(vec![ServerMessage::End { request: 1 }]));
     }
 }

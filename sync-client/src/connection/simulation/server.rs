@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use livestore_sync_protocol::rpc::{Cause, ClientMessage, Rpc, ServerMessage, SyncError};
 use livestore_sync_protocol::v03;
-use livestore_sync_protocol::{Event, PageInfo, PullResponse, PulledEvent, RequestId, SeqNum};
+use livestore_sync_protocol::{Args, Event, PageInfo, PullResponse, PulledEvent, RequestId, SeqNum};
 
-use crate::connection::Kind;
+use crate::connection::Protocol;
+use crate::same::is_same_event;
 
 const BACKEND_ID: &str = "the-log";
 const CHUNK_EVENTS: usize = 3;
@@ -17,7 +18,7 @@ pub(super) type Out = (usize, String);
 
 #[derive(Debug)]
 pub(super) struct Server {
-    kind: Kind,
+    protocol: Protocol,
     /// As the reference: a push that is stored already is refused, and live events overtake a backlog.
     reference: bool,
     pub(super) log: Vec<Event>,
@@ -38,8 +39,8 @@ pub(super) struct Pull {
 }
 
 impl Server {
-    pub(super) fn new(kind: Kind, reference: bool) -> Self {
-        Self { kind, reference, log: Vec::new(), pulls: BTreeMap::new(), later: VecDeque::new() }
+    pub(super) fn new(protocol: Protocol, reference: bool) -> Self {
+        Self { protocol, reference, log: Vec::new(), pulls: BTreeMap::new(), later: VecDeque::new() }
     }
 
     pub(super) fn head(&self) -> SeqNum {
@@ -58,7 +59,7 @@ impl Server {
         if !self.pulls.contains_key(&socket) {
             return Vec::new();
         }
-        if self.kind == Kind::V03 { self.handle_v03(socket, frame) } else { self.handle_rpc(socket, frame) }
+        if self.protocol == Protocol::V03 { self.handle_v03(socket, frame) } else { self.handle_rpc(socket, frame) }
     }
 
     fn handle_rpc(&mut self, socket: usize, frame: &str) -> Vec<Out> {
@@ -94,7 +95,7 @@ impl Server {
                         vec![(socket, ServerMessage::failure(request.id, Cause::Fail { error }).encode())]
                     }
                     Ok(stored) => {
-                        let mut out = if stored { self.publish(&push.batch) } else { vec![] };
+                        let mut out = if stored { self.publish(push.batch.len()) } else { vec![] };
                         out.push((socket, ServerMessage::push_success(request.id).encode()));
                         out
                     }
@@ -107,18 +108,26 @@ impl Server {
     fn push(&mut self, batch: &[Event]) -> Result<bool, SyncError> {
         let parent = batch[0].parent_seq_num;
         if parent == self.head() {
-            self.log.extend_from_slice(batch);
+            let stored: Vec<_> = batch.iter().map(|event| self.stored(event)).collect();
+            self.log.extend(stored);
             return Ok(true);
         }
-        let has_all = batch.iter().all(|event| self.log.contains(event));
+        let has_all = batch.iter().all(|event| self.log.iter().any(|stored| is_same_event(event, stored)));
         if has_all && !self.reference {
             return Ok(false);
         }
         Err(SyncError::ServerAhead { minimum_expected_num: self.head(), provided_num: parent })
     }
 
-    /// Sends live pulls what was pushed.
-    fn publish(&mut self, batch: &[Event]) -> Vec<Out> {
+    /// How an event comes back: the reference parses arguments and writes them again, as JavaScript does.
+    fn stored(&self, event: &Event) -> Event {
+        let args = event.args.as_json().replace("1e400", "null").replace("1.0", "1");
+        if self.reference { Event { args: Args::from_json(args).unwrap(), ..event.clone() } } else { event.clone() }
+    }
+
+    /// Sends live pulls the last events of the log, so many.
+    fn publish(&mut self, count: usize) -> Vec<Out> {
+        let batch = &self.log[self.log.len() - count..];
         let mut out = Vec::new();
         for (socket, pulls) in &mut self.pulls {
             for (id, pull) in pulls.iter_mut().filter(|(_, pull)| pull.live) {
@@ -144,14 +153,16 @@ impl Server {
         if !self.reference {
             pull.tip = self.log.len();
         }
-        while (pull.unacked < WINDOW_CHUNKS || self.kind == Kind::Http) && (pull.sent < pull.tip || !pull.begun) {
+        while (pull.unacked < WINDOW_CHUNKS || self.protocol == Protocol::V04Http)
+            && (pull.sent < pull.tip || !pull.begun)
+        {
             let until = (pull.sent + CHUNK_EVENTS).min(pull.tip);
             out.push((socket, chunk(id, &self.log[pull.sent..until], (pull.tip - until) as u64)));
             pull.sent = until;
             pull.begun = true;
             pull.unacked += 1;
         }
-        if pull.sent == pull.tip && !pull.live && (pull.unacked == 0 || self.kind == Kind::Http) {
+        if pull.sent == pull.tip && !pull.live && (pull.unacked == 0 || self.protocol == Protocol::V04Http) {
             pulls.remove(id);
             out.push((socket, ServerMessage::pull_end(id.clone()).encode()));
         }
@@ -190,7 +201,17 @@ impl Server {
                 Err(other) => panic!("{other:?}"),
                 Ok(stored) => {
                     let all = self.pulls.keys().filter(|_| stored);
-                    let page = |to| (to, page_v03(&push.batch, v03::Context::Push, &push.request_id, 0));
+                    let page = |to| {
+                        (
+                            to,
+                            page_v03(
+                                &self.log[self.log.len() - push.batch.len()..],
+                                v03::Context::Push,
+                                &push.request_id,
+                                0,
+                            ),
+                        )
+                    };
                     let mut out: Vec<_> = all.map(|to| page(*to)).collect();
                     let ack = v03::Id { request_id: push.request_id.clone() };
                     out.push((socket, v03::ServerMessage::PushAck(ack).encode()));

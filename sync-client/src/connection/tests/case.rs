@@ -5,8 +5,9 @@ use std::time::Duration;
 use livestore_sync_protocol::rpc::{Cause, ClientMessage, Rpc, ServerMessage, SyncError};
 use livestore_sync_protocol::{Args, Cursor, Event, PageInfo, PullResponse, PulledEvent, RequestId, SeqNum};
 
-use crate::connection::types::{Action, Command};
-use crate::connection::{Connection, ConnectionState, Dialect, Kind, OfflineReason, Timing};
+use crate::connection::types::{Action, AppCommand};
+use crate::connection::{Connection, Dialect, Protocol, Timing};
+use crate::state::{ConnectionState, OfflineReason};
 
 pub(super) fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -36,11 +37,11 @@ pub(super) struct Case {
 
 impl Case {
     pub(super) fn new() -> Self {
-        Self::of(Kind::Ws)
+        Self::of(Protocol::V04Ws)
     }
 
-    pub(super) fn of(kind: Kind) -> Self {
-        let dialect = Dialect::new(kind, "s".into(), 1);
+    pub(super) fn of(protocol: Protocol) -> Self {
+        let dialect = Dialect::new(protocol, "s".into(), 1);
         Self { connection: Connection::new(dialect, Timing::default(), 1), now: Duration::ZERO }
     }
 
@@ -59,7 +60,7 @@ impl Case {
         std::iter::from_fn(|| self.connection.poll_action()).collect()
     }
 
-    pub(super) fn command(&mut self, command: Command) -> Vec<Action> {
+    pub(super) fn command(&mut self, command: AppCommand) -> Vec<Action> {
         self.connection.handle_command(self.now, command);
         self.actions()
     }
@@ -97,27 +98,27 @@ pub(super) fn sent(actions: &[Action]) -> Vec<ClientMessage> {
     actions.iter().filter_map(frame).collect()
 }
 
-pub(super) fn id(wire: u64) -> RequestId {
-    RequestId::Text(wire.to_string())
+pub(super) fn id(request: u64) -> RequestId {
+    RequestId::Text(request.to_string())
 }
 
-pub(super) fn page(wire: u64, numbers: std::ops::RangeInclusive<i64>, remaining: u64) -> ServerMessage {
+pub(super) fn page(request: u64, numbers: std::ops::RangeInclusive<i64>, remaining: u64) -> ServerMessage {
     let pulled = |event| PulledEvent { event, created_at: None };
     let batch = events(numbers).into_iter().map(pulled).collect();
     let page_info = PageInfo::from_remaining(remaining);
     ServerMessage::Chunk {
-        request_id: id(wire),
+        request_id: id(request),
         values: vec![PullResponse { batch, page_info, backend_id: "b".into() }],
     }
 }
 
-pub(super) fn ahead(wire: u64, head: i64) -> ServerMessage {
+pub(super) fn ahead(request: u64, head: i64) -> ServerMessage {
     let error = SyncError::ServerAhead { minimum_expected_num: at(head), provided_num: at(0) };
-    ServerMessage::failure(id(wire), Cause::Fail { error })
+    ServerMessage::failure(id(request), Cause::Fail { error })
 }
 
-pub(super) fn push(key: u64) -> Command {
-    Command::Push { key, batch: events(1..=2), backend_id: None }
+pub(super) fn push(key: u64) -> AppCommand {
+    AppCommand::Push { key, batch: events(1..=2), backend_id: None }
 }
 
 /// The cursor of the only pull that is sent.

@@ -1,8 +1,10 @@
-//! The statements on the store's own tables. Callers bring the transaction.
+//! The statements on the store's own tables (`schema.sql`). Callers bring the transaction, and keep the tables in step.
 
 use livestore_sync_protocol::{Args, Event, PulledEvent, SeqNum};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+
+use crate::event::after;
 
 /// Where the log and the pending events stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,15 +15,10 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// The number of the last pending event: what a new one follows.
-    pub(crate) fn tip(self) -> SeqNum {
+    /// The number of the last pending event, or of the last confirmed one: what a new event follows.
+    pub(crate) fn local_head(self) -> SeqNum {
         after(self.head, i64::try_from(self.pending).unwrap_or(i64::MAX))
     }
-}
-
-/// The number `steps` after another. Numbers end where JavaScript's do, which no log reaches.
-pub(crate) fn after(seq_num: SeqNum, steps: i64) -> SeqNum {
-    SeqNum::new(seq_num.get().saturating_add(steps)).unwrap_or(SeqNum::MAX)
 }
 
 pub(crate) fn position(connection: &Connection) -> Result<Position> {
@@ -102,7 +99,8 @@ pub(crate) struct PendingRow {
     pub(crate) known: bool,
 }
 
-/// Pending events with ids from `first` on, numbered after `parent`.
+/// Pending events with ids from `first` on, numbered after `parent`. Their numbers are not stored: they follow from the
+/// head and the order, and would all have to be written again whenever another client's event comes first.
 pub(crate) fn pending(connection: &Connection, first: i64, parent: SeqNum, limit: usize) -> Result<Vec<PendingRow>> {
     let mut parent = parent;
     connection
@@ -137,7 +135,8 @@ pub(crate) fn delete_pending(connection: &Connection, id: i64) -> Result<()> {
     connection.prepare_cached("DELETE FROM livestore_pending WHERE id = ?1")?.execute([id]).map(drop)
 }
 
-/// Makes pending events of the confirmed ones, before those that are pending.
+/// Makes pending events of the confirmed ones, before those that are pending: with ids below theirs, going down,
+/// because ids above are for events that are yet to be committed.
 pub(crate) fn confirmed_to_pending(connection: &Connection, last_id: i64) -> Result<()> {
     connection
         .execute(

@@ -1,4 +1,4 @@
-//! Events into the app's tables.
+//! Events into the app's tables, by the app's functions. Called in the transaction that puts the event into the file.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::local::options::{BoxError, UnknownEvents};
 /// Events that are read at once.
 const PAGE: usize = 500;
 
-/// Applies an event; `pending` is who has to answer for the changes, if it may be taken back. Returns
-/// whether the event can count as applied, or has to be applied once its name is known.
+/// Applies an event. `pending` is its id if it may have to be taken back: the changes are written down under that.
+/// Returns whether the event counts as applied; if not, it has to be applied once its name is known.
 pub(super) fn apply(
     transaction: &Transaction<'_>,
     context: &Context,
@@ -42,12 +42,13 @@ pub(super) fn apply(
     Ok(true)
 }
 
+/// Turns a panic of the app's function into an error: the writer's thread has to live on.
 fn unwinding(apply: impl FnOnce() -> Result<(), BoxError>) -> Result<(), BoxError> {
     // What a panic left half done is rolled back with the transaction.
     catch_unwind(AssertUnwindSafe(apply)).unwrap_or_else(|panic| {
-        let told = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let told = told.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        Err(format!("it panicked: {told}").into())
+        let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(format!("it panicked: {message}").into())
     })
 }
 

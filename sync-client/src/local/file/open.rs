@@ -1,4 +1,4 @@
-//! Opening a file: the lock, the format, the app's tables.
+//! Opening a file: the lock, the format, the app's tables. Also rebuilds the tables when a store follows another log.
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -9,15 +9,16 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::gate::{Gate, is_ours};
 use super::undo::{self, quote};
 use super::{Context, LogFile, log, materialise};
+use crate::event::Author;
+use crate::id::new_id;
 use crate::local::error::{MaterialiseError, OpenError, StoreError, TablesError};
-use crate::local::id::new_id;
 use crate::local::options::Options;
 
 /// Applied in order; a file's `user_version` counts those that it has.
 const FORMATS: [&str; 1] = [include_str!("schema.sql")];
 
-/// The file's real path, and the lock that keeps others off it for as long as it is held. Two names of
-/// one file share a lock.
+/// The file's real path, and the lock that keeps others off it until it is dropped. Two names of one file
+/// share a lock. Two writers of one file would each cache where it stands, and push its events twice.
 fn lock(path: &Path) -> Result<(PathBuf, File), OpenError> {
     let failed = |source| OpenError::Io { path: path.to_owned(), source };
     OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(failed)?;
@@ -49,9 +50,8 @@ pub(super) fn open(path: &Path, options: Options, synchronous: &str) -> Result<L
         warned: RefCell::default(),
         tables: Vec::new(),
         gate,
-        client_id,
-        // A new one each time: two copies of one file never claim the same event.
-        session_id: new_id(),
+        // A new session each time: two copies of one file never claim the same event.
+        author: Author { client_id, session_id: new_id() },
     };
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     if is_outdated(&transaction, &context, options.version, &options.tables).map_err(failed)? {
@@ -160,8 +160,8 @@ fn rebuild(transaction: &Transaction<'_>, context: &mut Context, version: i64, s
     drop_tables(transaction)?;
     transaction.execute_batch(sql)?;
     if transaction.is_autocommit() {
-        let told = "the statements end the transaction that they run in".into();
-        return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(told)).into());
+        let message = "the statements end the transaction that they run in".into();
+        return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(message)).into());
     }
     for kind in ["table", "index", "trigger", "view"] {
         if let Some(table) = foreign_names(transaction, kind)?.into_iter().find(|name| is_ours(name)) {

@@ -1,14 +1,16 @@
-//! What changes the log or the order of what is pending: pages, answers, and what the app asks for.
+//! What changes the log or the order of what is pending: pages, acknowledgements, and what the app asks for. Called by
+//! the writer. What a page means is decided in `merge`; here it is carried out, in one transaction.
 
 use livestore_sync_protocol::{Event, PulledEvent, SeqNum};
 use rusqlite::TransactionBehavior;
 
 use super::{LogFile, log, materialise, open, undo};
-use crate::Page;
+use crate::event::after;
 use crate::local::error::StoreError;
-use crate::local::event::{Keep, PendingId};
+use crate::local::event::{PendingId, ResetKeep};
 use crate::local::merge::{Merge, merge, plan};
-use crate::local::same::is_same;
+use crate::page::Page;
+use crate::same::is_same_commit;
 
 /// What a page did.
 #[derive(Debug)]
@@ -36,6 +38,11 @@ pub(crate) enum Received {
 
 impl LogFile {
     /// Takes a page of the log.
+    ///
+    /// The order matters. First the changes of pending events that are confirmed in their places are forgotten, so that
+    /// taking back leaves them alone; then the rest of what is pending is taken back, if another client's event comes
+    /// before it; then the page is applied; then what is still pending is applied again after it. A failure anywhere
+    /// rolls all of it back.
     pub(crate) fn receive(&mut self, page: Page) -> Result<Received, StoreError> {
         if let (Some(known), Some(found)) = (&self.backend_id, &page.backend_id)
             && known != found
@@ -63,10 +70,13 @@ impl LogFile {
             undo::take_back(&transaction, &self.context.tables)?;
         }
         for pulled in &page.events[..known] {
-            // A log without an identity, or whose identity was not known yet, shows that it is another one by this.
+            // A log without an id (0.3), or whose id was not known yet, shows only by its events that it is another
+            // one.
             let seq_num = pulled.event.seq_num;
-            let stored = log::confirmed(&transaction, log::after(seq_num, -1), 1)?.pop();
-            if !stored.is_some_and(|stored| stored.event.seq_num == seq_num && is_same(&stored.event, &pulled.event)) {
+            let stored = log::confirmed(&transaction, after(seq_num, -1), 1)?.pop();
+            if !stored
+                .is_some_and(|stored| stored.event.seq_num == seq_num && is_same_commit(&stored.event, &pulled.event))
+            {
                 return Ok(Received::OtherLog { found: page.backend_id });
             }
             log::set_created_at(&transaction, pulled)?;
@@ -76,6 +86,7 @@ impl LogFile {
         for (index, (pulled, is_own)) in page.events.into_iter().skip(known).zip(is_own).enumerate() {
             let row = if is_own { rows.next() } else { None };
             let known = match &row {
+                // In the tables already, as it is.
                 Some(row) if index < plan.confirmed => row.known,
                 _ => materialise::apply(&transaction, &self.context, &pulled.event, None)?,
             };
@@ -102,10 +113,11 @@ impl LogFile {
         Ok(Received::Taken { confirmed, received, rebased: plan.rebase })
     }
 
-    /// The backend has stored what was pushed up to this number, in the order that pending events had then.
+    /// The backend has stored what was pushed up to this number, in the order that pending events had in this epoch.
+    /// The live pull would say so as well; an acknowledgement is sooner, and comes where the pull is broken.
     pub(crate) fn acknowledge(&mut self, up_to: SeqNum, epoch: u64) -> Result<Vec<Event>, StoreError> {
         let steps = usize::try_from(up_to.get() - self.position.head.get()).unwrap_or(0);
-        // After a rebase the numbers mean other events. The pull will tell.
+        // After a rebase these numbers belong to other events. Nothing is lost: the live pull brings the stored ones.
         if epoch != self.epoch || steps == 0 {
             return Ok(Vec::new());
         }
@@ -124,7 +136,7 @@ impl LogFile {
         Ok(rows.into_iter().map(|row| row.event).collect())
     }
 
-    /// Drops a pending event; those after it are applied again without it.
+    /// Drops a pending event; all that is pending is taken back, and the others are applied again without it.
     pub(crate) fn drop_pending(&mut self, id: PendingId) -> Result<Event, StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let event = log::pending_by_id(&transaction, id.0, self.position.head)?.ok_or(StoreError::NotPending)?;
@@ -138,12 +150,12 @@ impl LogFile {
     }
 
     /// Follows another log from its start.
-    pub(crate) fn reset(&mut self, keep: Keep) -> Result<(), StoreError> {
+    pub(crate) fn reset(&mut self, keep: ResetKeep) -> Result<(), StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         match keep {
-            Keep::Everything => log::confirmed_to_pending(&transaction, self.last_id)?,
-            Keep::Pending => {}
-            Keep::Nothing => drop(transaction.execute("DELETE FROM livestore_pending", [])?),
+            ResetKeep::Everything => log::confirmed_to_pending(&transaction, self.last_id)?,
+            ResetKeep::Pending => {}
+            ResetKeep::Nothing => drop(transaction.execute("DELETE FROM livestore_pending", [])?),
         }
         transaction.execute("DELETE FROM livestore_confirmed", [])?;
         log::set_backend_id(&transaction, None)?;

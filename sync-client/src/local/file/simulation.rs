@@ -6,26 +6,10 @@ use livestore_sync_protocol::{Event, PulledEvent, SeqNum};
 
 use super::test_app::{STATEMENTS, event, options};
 use super::{LogFile, Received};
-use crate::Page;
 use crate::local::backend::PushBatch;
 use crate::local::event::PendingId;
-
-struct Random(u64);
-
-impl Random {
-    /// SplitMix64.
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % limit as u64) as usize
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-}
+use crate::page::Page;
+use crate::random::Random;
 
 /// A push on its way, or its answer.
 enum Packet {
@@ -58,7 +42,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut world = Self {
-            random: Random(seed),
+            random: Random::new(seed),
             folder,
             clients: Vec::new(),
             log: Vec::new(),

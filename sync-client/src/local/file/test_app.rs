@@ -5,7 +5,7 @@ use rusqlite::Transaction;
 use rusqlite::types::ValueRef;
 
 use super::LogFile;
-use crate::local::event::NewEvent;
+use crate::event::NewEvent;
 use crate::local::options::{BoxError, Options};
 
 const TABLES: &str = "

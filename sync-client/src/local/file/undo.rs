@@ -6,7 +6,8 @@
 //! is applied: a row per changed row, with the key that it has now and the values that it had. That
 //! also covers what sessions leave out: tables without a primary key, and keys that are null.
 //!
-//! Rows are taken back last to first, with triggers and foreign keys off: what they did is in those tables as well.
+//! Rows are taken back last to first, with triggers and foreign keys off: what those did when the event was applied was
+//! written down like any other change, and is taken back like it. If they ran again now, they would do it twice.
 //! SQLite fires temporary triggers before the app's own on the same table, which the order of these
 //! rows relies on (see the tests).
 
@@ -92,7 +93,8 @@ impl UndoTable {
         ))
     }
 
-    /// Makes the triggers, for as long as the connection lives.
+    /// Makes the triggers. They are temporary, so they exist for the store's own connection only: an app's tool that
+    /// opens the file finds no triggers that call a function which it does not have.
     pub(crate) fn watch(&self, connection: &Connection) -> Result<()> {
         for (event, has_new, has_old) in [("INSERT", true, false), ("UPDATE", true, true), ("DELETE", false, true)] {
             let mut columns = vec!["pending".to_owned(), "has_new".to_owned(), "has_old".to_owned()];
@@ -109,6 +111,7 @@ impl UndoTable {
                 columns.extend(names("old", self.values.len()));
                 values.extend(self.values.iter().map(|column| format!("old.{column}")));
             }
+            // Changes of a confirmed event have no pending id, and are never taken back.
             connection.execute_batch(&format!(
                 "CREATE TEMP TRIGGER {name} AFTER {event} ON main.{table} WHEN livestore_pending_id() IS NOT NULL
                  BEGIN INSERT INTO {undo} ({columns}) VALUES ({values}); END",
@@ -146,6 +149,8 @@ impl UndoTable {
             self.values.join(", "),
             names("old", self.values.len()).join(", "),
         ))?;
+        // A row that was inserted has no former values, and one that was deleted has no present key: an update is a
+        // deletion of what is there and an insertion of what was.
         for (step, has_new, has_old) in steps {
             if has_new {
                 delete.execute([step])?;
@@ -176,7 +181,7 @@ pub(crate) fn take_back(connection: &Connection, tables: &[UndoTable]) -> Result
     result
 }
 
-/// Triggers and foreign keys. Unlike the pragma, this works within a transaction.
+/// Turns triggers and foreign keys on or off. Unlike the pragma, this works within a transaction.
 pub(crate) fn set_side_effects(connection: &Connection, on: bool) -> Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, on)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, on).map(drop)

@@ -1,10 +1,12 @@
+//! Pages and acknowledgements, one by one.
+
 use livestore_sync_protocol::{Args, Event, PulledEvent, SeqNum};
 
-use crate::Page;
 use crate::local::error::StoreError;
-use crate::local::event::{Keep, PendingId};
+use crate::local::event::{PendingId, ResetKeep};
 use crate::local::file::test_app::{event, options};
 use crate::local::file::{LogFile, Received};
+use crate::page::Page;
 
 fn file(folder: &tempfile::TempDir) -> LogFile {
     LogFile::open_fast(&folder.path().join("a.db"), options()).unwrap()
@@ -92,7 +94,7 @@ fn all_that_is_kept_is_pending_in_its_order() {
     let pending = ["3", "4"].map(|label| event(0, 1, 1, label)).to_vec();
     file.commit(&[pending]).remove(0).unwrap();
     let (dump, flush_up_to) = (file.dump(), file.last_id());
-    file.reset(Keep::Everything).unwrap();
+    file.reset(ResetKeep::Everything).unwrap();
     assert_eq!(file.dump(), dump);
     assert_eq!((file.backend_id(), file.position().head, file.position().pending), (None, SeqNum::ROOT, 4));
     let events = file.batch(100).unwrap().events;
@@ -104,7 +106,7 @@ fn all_that_is_kept_is_pending_in_its_order() {
     let log: Vec<_> = events.into_iter().map(|event| PulledEvent { event, created_at: None }).collect();
     let Ok(Received::Taken { confirmed, received, rebased }) = file.receive(page(&log, Some("two"))) else { panic!() };
     assert_eq!((confirmed.len(), received.len(), rebased), (4, 0, false));
-    file.reset(Keep::Nothing).unwrap();
+    file.reset(ResetKeep::Nothing).unwrap();
     assert!(file.dump().is_empty());
     assert_eq!(file.position().pending, 0);
 }

@@ -1,3 +1,5 @@
+//! Each statement of the test's app, taken back.
+
 use crate::local::file::LogFile;
 use crate::local::file::test_app::{STATEMENTS, event, options};
 
@@ -11,7 +13,7 @@ fn every_statement_can_be_taken_back() {
             let setup = (0..4).map(|a| event(n, a, (a + round) % 4, "setup")).collect();
             file.commit(&[setup]).remove(0).unwrap();
         }
-        let last = file.position().tip();
+        let last = file.position().local_head();
         file.acknowledge(last, file.epoch()).unwrap();
         for (n, sql) in STATEMENTS.into_iter().enumerate() {
             for (a, b) in [(0, 0), (1, 2), (2, 1), (3, 3)] {

@@ -1,22 +1,20 @@
 //! A client whose connection is lost.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::proxy::{Proxy, Weather};
-use common::{WAYS, connected, events, numbers, offline, until, within};
-use livestore_sync_client::{ConnectionState, Generation, OfflineReason, PullError, PushError, SyncClient};
+use livestore_sync_client::{ConnectionState, OfflineReason, Protocol, PullError, PushError, SyncClient};
+use livestore_sync_client_tests::proxy::{Proxy, Weather};
+use livestore_sync_client_tests::{PROTOCOLS, connected, events, numbers, offline, until, within};
 use livestore_sync_server::{HookError, HookFns};
 use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_server_that_restarts_is_found_again() {
-    for (generation, transport) in WAYS {
-        let server = common::start().await;
-        let client = server.builder().generation(generation).transport(transport).connect().unwrap();
+    for protocol in PROTOCOLS {
+        let server = livestore_sync_client_tests::start().await;
+        let client = server.builder().protocol(protocol).start().unwrap();
         let mut live = client.live_pull(None);
         within(client.push(events(1..=3))).await.unwrap();
         let mut all = Vec::new();
@@ -36,15 +34,15 @@ async fn a_server_that_restarts_is_found_again() {
         while all.len() < 5 {
             all.extend(numbers(&within(live.next()).await.unwrap().unwrap().events));
         }
-        assert_eq!(all, [1, 2, 3, 4, 5], "{generation:?} {transport:?}");
+        assert_eq!(all, [1, 2, 3, 4, 5], "{protocol:?}");
     }
 }
 
 #[tokio::test]
 async fn a_server_that_lost_its_log_is_told_from_the_one_before() {
-    for (generation, transport) in [WAYS[0], WAYS[1]] {
-        let server = common::start().await;
-        let client = server.builder().generation(generation).transport(transport).connect().unwrap();
+    for protocol in [Protocol::V04Ws, Protocol::V04Http] {
+        let server = livestore_sync_client_tests::start().await;
+        let client = server.builder().protocol(protocol).start().unwrap();
         within(client.push(events(1..=3))).await.unwrap();
         let mut live = client.live_pull(None);
         assert_eq!(within(live.next()).await.unwrap().unwrap().events.len(), 3);
@@ -59,14 +57,13 @@ async fn a_server_that_lost_its_log_is_told_from_the_one_before() {
 
 #[tokio::test]
 async fn a_lost_acknowledgement_does_not_store_twice() {
-    for (generation, transport) in WAYS {
-        let server = common::start().await;
+    for protocol in PROTOCOLS {
+        let server = livestore_sync_client_tests::start().await;
         let proxy = Proxy::start(server.address).await;
         let client = SyncClient::builder(format!("ws://{}", proxy.address), "notes")
-            .timing(common::timing())
-            .generation(generation)
-            .transport(transport)
-            .connect()
+            .timing(livestore_sync_client_tests::timing())
+            .protocol(protocol)
+            .start()
             .unwrap();
         within(client.ping()).await.unwrap();
         proxy.set(Weather::NoAnswers);
@@ -82,21 +79,21 @@ async fn a_lost_acknowledgement_does_not_store_twice() {
         let (pushed, ()) = tokio::join!(within(client.push(events(1..=3))), cut);
         pushed.unwrap();
         let pulled = within(client.pull(None).events()).await.unwrap();
-        assert_eq!(numbers(&pulled), [1, 2, 3], "{generation:?} {transport:?}");
+        assert_eq!(numbers(&pulled), [1, 2, 3], "{protocol:?}");
     }
 }
 
 #[tokio::test]
 async fn a_network_that_swallows_everything_is_noticed() {
-    for generation in [Generation::V04, Generation::V03] {
-        let server = common::start().await;
+    for protocol in [Protocol::V04Ws, Protocol::V03] {
+        let server = livestore_sync_client_tests::start().await;
         let proxy = Proxy::start(server.address).await;
-        let mut timing = common::timing();
+        let mut timing = livestore_sync_client_tests::timing();
         timing.ping_interval = Duration::from_millis(200);
         timing.ping_timeout = Duration::from_millis(200);
         timing.open = Duration::from_millis(300);
         let builder = SyncClient::builder(format!("ws://{}", proxy.address), "notes");
-        let client = builder.timing(timing).generation(generation).connect().unwrap();
+        let client = builder.timing(timing).protocol(protocol).start().unwrap();
         let mut live = client.live_pull(None);
         within(live.next()).await.unwrap().unwrap();
         proxy.set(Weather::NoAnswers);
@@ -116,8 +113,8 @@ async fn each_connection_has_a_new_payload() {
         // The first token is out of date.
         if payload["token"] == 0 { Err(HookError::new("expired")) } else { Ok(()) }
     });
-    let server = common::start_with(hooks).await;
-    for (generation, transport) in WAYS {
+    let server = livestore_sync_client_tests::start_with(hooks).await;
+    for protocol in PROTOCOLS {
         let count = Arc::new(AtomicUsize::new(0));
         let provider = {
             let count = count.clone();
@@ -126,8 +123,8 @@ async fn each_connection_has_a_new_payload() {
                 async move { if token == 1 { Err("no network") } else { Ok(json!({ "token": token })) } }
             }
         };
-        let builder = server.builder().generation(generation).transport(transport);
-        let client = builder.payload_provider(provider).connect().unwrap();
+        let builder = server.builder().protocol(protocol);
+        let client = builder.payload_provider(provider).start().unwrap();
         let refused = |state: &ConnectionState| {
             matches!(state, ConnectionState::Offline { reason: OfflineReason::Refused { status: 400, message } }
                 if message.contains("expired"))
@@ -143,10 +140,10 @@ async fn each_connection_has_a_new_payload() {
 
 #[tokio::test]
 async fn requests_do_not_wait_for_ever() {
-    let mut timing = common::timing();
+    let mut timing = livestore_sync_client_tests::timing();
     timing.patience = Duration::from_millis(300);
     // Nobody listens there.
-    let client = SyncClient::builder("ws://127.0.0.1:1", "notes").timing(timing).connect().unwrap();
+    let client = SyncClient::builder("ws://127.0.0.1:1", "notes").timing(timing).start().unwrap();
     let error = within(client.push(events(1..=1))).await.unwrap_err();
     assert!(matches!(error, PushError::Offline { sent: false, .. }), "{error}");
     let error = within(client.pull(None).events()).await.unwrap_err();

@@ -6,8 +6,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+/// What the network does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weather {
+pub enum Weather {
+    /// It passes bytes on.
     Fine,
     /// What the server sends is swallowed.
     NoAnswers,
@@ -15,13 +17,21 @@ pub(crate) enum Weather {
     Down,
 }
 
-pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+/// A network between clients and a server.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where clients connect to.
+    pub address: SocketAddr,
     weather: watch::Sender<Weather>,
 }
 
 impl Proxy {
-    pub(crate) async fn start(server: SocketAddr) -> Self {
+    /// A network in front of this server.
+    ///
+    /// # Panics
+    ///
+    /// When there is no port for it.
+    pub async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (weather, now) = watch::channel(Weather::Fine);
@@ -35,7 +45,8 @@ impl Proxy {
         Self { address, weather }
     }
 
-    pub(crate) fn set(&self, weather: Weather) {
+    /// Changes what it does, also to connections that are open.
+    pub fn set(&self, weather: Weather) {
         self.weather.send_replace(weather);
     }
 }

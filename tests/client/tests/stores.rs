@@ -1,25 +1,23 @@
-//! Offline stores and the native server, over each generation and transport.
+//! Offline stores and the native server, over each protocol.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
-mod common;
-mod support;
+#[path = "../../../sync-client/tests/support/app.rs"]
+mod app;
 
 use std::time::Duration;
 
-use common::proxy::{Proxy, Weather};
-use common::{WAYS, timing};
-use livestore_sync_client::local::{Keep, LocalStore, Status, StopReason, SyncState};
-use livestore_sync_client::{Generation, SyncClient, Transport};
+use app::{add, items, options, soon, until};
+use livestore_sync_client::local::{LocalStore, ResetKeep, Status, StopReason, SyncState};
+use livestore_sync_client::{Protocol, SyncClient};
+use livestore_sync_client_tests::proxy::{Proxy, Weather};
+use livestore_sync_client_tests::{PROTOCOLS, timing};
 use livestore_sync_server::{HookError, HookFns};
-use support::{add, items, options, soon, until};
 use tempfile::TempDir;
 
-type Way = (Generation, Transport);
-
-fn client(url: String, (generation, transport): Way) -> SyncClient {
+fn client(url: String, protocol: Protocol) -> SyncClient {
     let builder = SyncClient::builder(url, "notes").timing(timing());
-    builder.generation(generation).transport(transport).connect().unwrap()
+    builder.protocol(protocol).start().unwrap()
 }
 
 async fn store(folder: &TempDir, name: &str, client: SyncClient) -> LocalStore {
@@ -42,10 +40,10 @@ async fn converge(stores: &[&LocalStore], events: i64) -> Vec<String> {
 
 #[tokio::test]
 async fn stores_of_all_generations_share_a_log() {
-    let server = common::start().await;
+    let server = livestore_sync_client_tests::start().await;
     let folder = TempDir::new().unwrap();
     let mut stores = Vec::new();
-    for (n, way) in WAYS.into_iter().enumerate() {
+    for (n, way) in PROTOCOLS.into_iter().enumerate() {
         stores.push(store(&folder, &n.to_string(), client(server.url(), way)).await);
     }
     let stores: Vec<_> = stores.iter().collect();
@@ -64,8 +62,8 @@ async fn stores_of_all_generations_share_a_log() {
 
 #[tokio::test]
 async fn work_of_two_that_were_offline_is_rebased() {
-    for way in WAYS {
-        let server = common::start().await;
+    for way in PROTOCOLS {
+        let server = livestore_sync_client_tests::start().await;
         let proxy = Proxy::start(server.address).await;
         let folder = TempDir::new().unwrap();
         let offline = store(&folder, "a", client(format!("http://{}", proxy.address), way)).await;
@@ -79,7 +77,7 @@ async fn work_of_two_that_were_offline_is_rebased() {
         proxy.set(Weather::Fine);
         let texts = converge(&[&offline, &online], 301).await;
         assert_eq!((texts[1].as_str(), texts[151].as_str()), ("online 0", "offline 0"), "{way:?}");
-        // What was committed is there when the app starts anew.
+        // What was committed is there when the app starts again.
         drop(offline);
         let again = store(&folder, "c", client(server.url(), way)).await;
         assert_eq!(converge(&[&again, &online], 301).await, texts);
@@ -93,9 +91,9 @@ async fn a_refused_event_is_reported_and_dropped_when_the_app_says_so() {
             true => Err(HookError::new("not that")),
             false => Ok(()),
         });
-    let server = common::start_with(hooks).await;
+    let server = livestore_sync_client_tests::start_with(hooks).await;
     let folder = TempDir::new().unwrap();
-    let store = store(&folder, "a", client(server.url(), WAYS[0])).await;
+    let store = store(&folder, "a", client(server.url(), PROTOCOLS[0])).await;
     store.commit([add("good"), add("bad"), add("better")]).await.unwrap();
     until(&store, |status| matches!(&status.sync, SyncState::Rejected { reason, .. } if reason.contains("not that")))
         .await;
@@ -105,8 +103,8 @@ async fn a_refused_event_is_reported_and_dropped_when_the_app_says_so() {
 
 #[tokio::test]
 async fn a_server_that_lost_its_log_is_reported_and_can_be_given_everything() {
-    for way in WAYS {
-        let server = common::start().await;
+    for way in PROTOCOLS {
+        let server = livestore_sync_client_tests::start().await;
         let folder = TempDir::new().unwrap();
         let store = store(&folder, "a", client(server.url(), way)).await;
         store.commit([add("one"), add("two")]).await.unwrap();
@@ -122,7 +120,7 @@ async fn a_server_that_lost_its_log_is_reported_and_can_be_given_everything() {
         .is_ok();
         assert!(reset, "{way:?}: {:?}", store.status());
         assert_eq!(items(&store).await, ["one", "two", "three"], "nothing is thrown away");
-        store.reset_to_backend(Keep::Everything).await.unwrap();
+        store.reset_to_backend(ResetKeep::Everything).await.unwrap();
         assert_eq!(converge(&[&store], 3).await, ["one", "two", "three"], "{way:?}");
     }
 }

@@ -1,13 +1,11 @@
 //! What is dropped leaves nothing behind. The server is the test itself, frame by frame.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{events, numbers, within};
 use futures_util::{SinkExt, StreamExt};
 use livestore_sync_client::SyncClient;
 use livestore_sync_client::protocol::rpc::{ClientMessage, Rpc, ServerMessage};
+use livestore_sync_client_tests::{events, numbers, within};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -22,7 +20,8 @@ impl Server {
     async fn start() -> (Self, SyncClient) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("works");
         let url = format!("ws://{}", listener.local_addr().expect("works"));
-        let client = SyncClient::builder(url, "notes").timing(common::timing()).connect().expect("works");
+        let client =
+            SyncClient::builder(url, "notes").timing(livestore_sync_client_tests::timing()).start().expect("works");
         (Self { listener }, client)
     }
 
@@ -132,7 +131,7 @@ async fn closing_ends_what_others_wait_for() {
 
 #[tokio::test]
 async fn a_page_is_not_lost_with_the_future_that_waited_for_it() {
-    let server = common::start().await;
+    let server = livestore_sync_client_tests::start().await;
     let client = server.client();
     let mut live = client.live_pull(None);
     let pushing = tokio::spawn({

@@ -1,42 +1,40 @@
+//! How long to wait before something that failed is tried again. Pure: randomness is a seed, and waiting is the
+//! caller's.
+//!
+//! Called by the connection (to open it again), by the offline store (to pull and push again) and by
+//! [`crate::SyncClient::append`] (when a server contradicts itself).
+
 use std::time::Duration;
 
-/// How long to wait before the next attempt: a random time up to a limit that doubles with each failure, so that
-/// the clients of a server that comes back do not come all at once ("full jitter").
+use crate::random::Random;
+
+/// A random wait below a limit that doubles with each failure ("full jitter"). The clients of a server that comes
+/// back after an outage would otherwise all come in the same moment, and again in the same moments after that.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     min: Duration,
     max: Duration,
     failures: u32,
-    random: u64,
+    random: Random,
 }
 
 impl Backoff {
-    /// `seed` is a random number.
-    pub(super) fn new(min: Duration, max: Duration, seed: u64) -> Self {
-        Self { min, max, failures: 0, random: seed }
+    /// `min` is the limit after the first failure, `max` the limit after many. `seed` is a random number.
+    pub(crate) fn new(min: Duration, max: Duration, seed: u64) -> Self {
+        Self { min, max, failures: 0, random: Random::new(seed) }
     }
 
-    /// The server works.
-    pub(super) fn reset(&mut self) {
+    /// Something worked: the next wait is a short one again.
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// The wait after another failure.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1);
         let limit = self.min.saturating_mul(factor).min(self.max);
-        limit.mul_f64(self.fraction())
-    }
-
-    /// Between 0 and 1 (SplitMix64).
-    fn fraction(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^= z >> 31;
-        (z >> 11) as f64 / (1_u64 << 53) as f64
+        limit.mul_f64(self.random.fraction())
     }
 }
 
@@ -60,6 +58,15 @@ mod tests {
             let limit = MIN.saturating_mul(1 << failures.min(10)).min(MAX);
             assert!(*longest <= limit && *longest > limit.mul_f64(0.98), "{failures}: {longest:?} of {limit:?}");
         }
+    }
+
+    #[test]
+    fn clients_differ() {
+        let waits = |seed| {
+            let mut backoff = Backoff::new(MIN, MAX, seed);
+            [backoff.next(), backoff.next(), backoff.next()]
+        };
+        assert_ne!(waits(1), waits(2));
     }
 
     #[test]
