@@ -2,6 +2,8 @@
 //! tool to start.
 
 mod bench;
+mod laws;
+mod manifest;
 mod run;
 mod setup;
 mod test;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     let result = match command {
         "test" => test::all(),
         "lint" => test::lint(),
+        "laws" => laws::laws(rest),
         "unit" => test::unit(),
         "wasm" => test::wasm(),
         "blackbox" => test::blackbox(rest),
