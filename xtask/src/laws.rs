@@ -129,8 +129,7 @@ fn show_arrows(packages: &[Package], tables: &[Table]) -> String {
             match arrow.to {
                 arrows::Target::Module(to) if arrows::related(&arrow.from, &to) => false,
                 arrows::Target::Module(to) => modules.insert(format!("`{}`", to.join("::"))),
-                // Two segments say enough: `tokio::sync`.
-                arrows::Target::Crate(path) => crates.insert(path[..path.len().min(2)].join("::")),
+                arrows::Target::Crate(path) => crates.insert(path[..path.len().min(crate_depth(&path[0]))].join("::")),
                 arrows::Target::Unknown(name) => modules.insert(format!("crate::{name}?")),
             };
         }
@@ -142,4 +141,9 @@ fn show_arrows(packages: &[Package], tables: &[Table]) -> String {
         }
     }
     shown
+}
+
+/// How many segments of a path into a crate are worth a permission of their own: tokio is many crates in one.
+fn crate_depth(name: &str) -> usize {
+    if name == "tokio" { 2 } else { 1 }
 }
