@@ -3,43 +3,7 @@
 use livestore_sync_protocol::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
 use livestore_sync_protocol::{Event, EventRow, SeqNum};
 
-/// Why a batch can never enter any log.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidBatch {
-    /// See [`BATCH_EVENTS_MAX`].
-    #[error("the batch has {events} events, the limit is {BATCH_EVENTS_MAX}")]
-    TooManyEvents {
-        /// How many it has.
-        events: usize,
-    },
-    /// See [`EVENT_BYTES_MAX`].
-    #[error("event {seq_num} is {bytes} bytes when encoded, the limit is {EVENT_BYTES_MAX}")]
-    EventTooLarge {
-        /// Which event.
-        seq_num: SeqNum,
-        /// Its size.
-        bytes: usize,
-    },
-    /// An event does not name the event before it as its parent.
-    #[error("event {seq_num} has the parent {parent}, but the event before it is {expected}")]
-    BrokenChain {
-        /// Which event.
-        seq_num: SeqNum,
-        /// The parent that it names.
-        parent: SeqNum,
-        /// The event before it.
-        expected: SeqNum,
-    },
-    /// An event's number is not above its parent's, or a number is negative.
-    #[error("event {seq_num} must come after its parent {parent}, and neither may be negative")]
-    NotAscending {
-        /// Which event.
-        seq_num: SeqNum,
-        /// Its parent.
-        parent: SeqNum,
-    },
-}
+use crate::error::InvalidBatch;
 
 /// Checks what does not depend on the log: limits, the chain, ascending numbers. Gaps between
 /// numbers are legal (LiveStore's own tests push number 100 onto an empty log).
@@ -47,7 +11,7 @@ pub enum InvalidBatch {
 /// # Errors
 ///
 /// [`InvalidBatch`] for the first fault.
-pub fn check_batch(batch: &[Event]) -> Result<(), InvalidBatch> {
+pub(crate) fn check_batch(batch: &[Event]) -> Result<(), InvalidBatch> {
     if batch.len() > BATCH_EVENTS_MAX {
         return Err(InvalidBatch::TooManyEvents { events: batch.len() });
     }
@@ -82,12 +46,6 @@ fn encoded_bytes(event: &Event) -> usize {
     let mut encoded = String::new();
     EventRow::new(event, "").render_event(&mut encoded);
     encoded.len()
-}
-
-/// How many sequence numbers a batch leaves without an event.
-#[must_use]
-pub fn gaps(batch: &[Event]) -> u64 {
-    batch.iter().map(|event| event.seq_num.get().abs_diff(event.parent_seq_num.get()) - 1).sum()
 }
 
 #[cfg(test)]
@@ -158,11 +116,5 @@ mod tests {
         assert_eq!(check_batch(&batch(BATCH_EVENTS_MAX)), Ok(()));
         let events = BATCH_EVENTS_MAX + 1;
         assert_eq!(check_batch(&batch(events)), Err(InvalidBatch::TooManyEvents { events }));
-    }
-
-    #[test]
-    fn counts_gaps() {
-        assert_eq!(gaps(&[event(0, 1), event(1, 2)]), 0);
-        assert_eq!(gaps(&[event(0, 100), event(100, 102)]), 100);
     }
 }

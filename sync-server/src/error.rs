@@ -1,11 +1,14 @@
-//! Why a push or a pull fails, and how each protocol says it.
+//! Why a push or a pull fails. One enum per operation, each variant something that a caller does
+//! differently; `wire` says each in the words of a client's generation.
 
-use livestore_sync_protocol::rpc::{Cause, ServerMessage, SyncError};
-use livestore_sync_protocol::{RequestId, SeqNum, v03};
+mod log;
+mod wire;
 
-use crate::admission::InvalidBatch;
-use crate::event_log::LogError;
-use crate::hooks::HookError;
+use livestore_sync_protocol::SeqNum;
+use livestore_sync_protocol::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
+
+pub use self::log::{AppendError, LogError};
+pub(crate) use self::wire::{rpc_failure, v03_failure};
 
 /// Why a push is refused. Nothing of its batch is stored, except where [`LogError`] says otherwise.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -61,84 +64,53 @@ pub struct BackendIdMismatch {
     pub received: String,
 }
 
-/// What clients learn of our own failures; the rest is in the server's log.
-const INTERNAL: &str = "the server could not reach its event log; the request may be repeated";
-
-impl From<&BackendIdMismatch> for SyncError {
-    fn from(mismatch: &BackendIdMismatch) -> Self {
-        Self::BackendIdMismatch { expected: mismatch.expected.clone(), received: mismatch.received.clone() }
-    }
+/// Why a batch can never enter any log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidBatch {
+    /// See [`BATCH_EVENTS_MAX`].
+    #[error("the batch has {events} events, the limit is {BATCH_EVENTS_MAX}")]
+    TooManyEvents {
+        /// How many it has.
+        events: usize,
+    },
+    /// See [`EVENT_BYTES_MAX`].
+    #[error("event {seq_num} is {bytes} bytes when encoded, the limit is {EVENT_BYTES_MAX}")]
+    EventTooLarge {
+        /// Which event.
+        seq_num: SeqNum,
+        /// Its size.
+        bytes: usize,
+    },
+    /// An event does not name the event before it as its parent.
+    #[error("event {seq_num} has the parent {parent}, but the event before it is {expected}")]
+    BrokenChain {
+        /// Which event.
+        seq_num: SeqNum,
+        /// The parent that it names.
+        parent: SeqNum,
+        /// The event before it.
+        expected: SeqNum,
+    },
+    /// An event's number is not above its parent's, or a number is negative.
+    #[error("event {seq_num} must come after its parent {parent}, and neither may be negative")]
+    NotAscending {
+        /// Which event.
+        seq_num: SeqNum,
+        /// Its parent.
+        parent: SeqNum,
+    },
 }
 
-impl From<&PushError> for SyncError {
-    fn from(error: &PushError) -> Self {
-        match error {
-            PushError::ServerAhead { head, provided } => {
-                Self::ServerAhead { minimum_expected_num: *head, provided_num: *provided }
-            }
-            PushError::BackendIdMismatch(mismatch) => mismatch.into(),
-            PushError::InvalidBatch(invalid) => Self::unknown("InvalidBatch", &invalid.to_string()),
-            PushError::Rejected(hook) => Self::unknown("Error", &hook.to_string()),
-            PushError::Log(_) => Self::unknown("EventLogError", INTERNAL),
-        }
-    }
-}
+/// Why a hook rejects. The text goes to the client: it is the only text of a hook that does.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct HookError(String);
 
-impl From<&PullError> for SyncError {
-    fn from(error: &PullError) -> Self {
-        match error {
-            PullError::BackendIdMismatch(mismatch) => mismatch.into(),
-            PullError::Rejected(hook) => Self::unknown("Error", &hook.to_string()),
-            PullError::Log(_) => Self::unknown("EventLogError", INTERNAL),
-            PullError::Gone => Self::unknown("Error", "the pull has ended"),
-        }
-    }
-}
-
-/// The RPC frame that ends a call with an error.
-pub(crate) fn rpc_failure(id: RequestId, error: impl Into<SyncError>) -> String {
-    ServerMessage::failure(id, Cause::Fail { error: error.into() }).encode()
-}
-
-/// The 0.3 frame that refuses a request. 0.3 has text only; the reference's words for a stale parent.
-pub(crate) fn v03_failure(request_id: String, error: &SyncError) -> String {
-    let message = match error {
-        SyncError::ServerAhead { minimum_expected_num, provided_num } => {
-            format!("Invalid parent event number. Received e{provided_num} but expected e{minimum_expected_num}")
-        }
-        SyncError::BackendIdMismatch { expected, received } => {
-            format!("the store's backend id is {expected}, the client has {received}")
-        }
-        SyncError::Unknown { cause, .. } => {
-            cause.get("message").and_then(|message| message.as_str()).unwrap_or_default().to_owned()
-        }
-    };
-    v03::ServerMessage::Error(v03::Refusal { request_id, message }).encode()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn our_own_failures_stay_with_us() {
-        let error = LogError::unknown_outcome("disk I/O error in secret.db");
-        let push = PushError::from(error.clone());
-        let pull = PullError::from(error);
-        for frame in [
-            rpc_failure(RequestId::Text("1".into()), &push),
-            rpc_failure(RequestId::Number(1), &pull),
-            v03_failure("1".into(), &SyncError::from(&push)),
-        ] {
-            assert!(!frame.contains("secret") && frame.contains(INTERNAL), "{frame}");
-        }
-    }
-
-    #[test]
-    fn old_clients_get_the_references_words() {
-        let at = |value| SeqNum::new(value).expect("safe");
-        let ahead = PushError::ServerAhead { head: at(7), provided: at(3) };
-        let frame = v03_failure("r".into(), &SyncError::from(&ahead));
-        assert!(frame.contains("Invalid parent event number. Received e3 but expected e7"), "{frame}");
+impl HookError {
+    /// A rejection with a text for the client.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
     }
 }

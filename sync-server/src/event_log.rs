@@ -27,8 +27,9 @@ pub use self::sqlite::{OpenError, SqliteFile, SqliteLog, StoreError, Synchronous
 pub use self::worker::{D1Log, Left, ObjectLog, WorkerLog};
 #[cfg(any(test, feature = "test-util"))]
 pub use self::yielding::Yielding;
-use crate::Batch;
-use crate::maybe_send::{MaybeSend, MaybeSync};
+pub use crate::error::{AppendError, LogError};
+use crate::event::Batch;
+use crate::platform::{MaybeSend, MaybeSync};
 
 /// Where a log stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,42 +47,6 @@ pub struct Page {
     pub chunks: Vec<Chunk>,
     /// Whether the log may hold more above the last one.
     pub more: bool,
-}
-
-/// The database failed.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct LogError {
-    /// What failed. For the server's own log; never sent to clients.
-    pub message: Arc<str>,
-    /// For appends: whether it is certain that nothing was stored.
-    pub nothing_stored: bool,
-}
-
-impl LogError {
-    /// A failure that certainly stored nothing.
-    #[must_use]
-    pub fn nothing_stored(message: impl std::fmt::Display) -> Self {
-        Self { message: message.to_string().into(), nothing_stored: true }
-    }
-
-    /// A failure of an append that may have been stored all the same.
-    #[must_use]
-    pub fn unknown_outcome(message: impl std::fmt::Display) -> Self {
-        Self { message: message.to_string().into(), nothing_stored: false }
-    }
-}
-
-/// Why an append did not happen.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AppendError {
-    /// The head is not where the caller thinks; nothing was stored.
-    #[error("the head of the log moved")]
-    HeadMoved,
-    /// The database failed.
-    #[error(transparent)]
-    Log(#[from] LogError),
 }
 
 /// The ordered, append-only history of one store.

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::maybe_send::{BoxFuture, MaybeSend, MaybeSync};
-use crate::{PullError, PushError};
+use crate::error::{HookError, PullError, PushError};
+use crate::platform::{BoxFuture, MaybeSend, MaybeSync};
 
 /// How a client is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,14 +41,6 @@ pub struct Connection {
     pub generation: Generation,
 }
 
-/// A new connection's id: a UUIDv7.
-#[cfg(any(feature = "native", all(feature = "worker", target_family = "wasm")))]
-pub(crate) fn connection_id(now_ms: u64) -> Uuid {
-    let mut random = [0; 10];
-    getrandom::fill(&mut random).expect("the platform has randomness");
-    uuid::Builder::from_unix_timestamp_millis(now_ms, &random).into_uuid()
-}
-
 impl Connection {
     /// The payload as the app's own type.
     ///
@@ -75,19 +67,6 @@ pub struct HookContext {
     pub connection: Arc<Connection>,
     /// The protocol that the call was made in.
     pub generation: Generation,
-}
-
-/// Why a hook rejects. The text goes to the client: it is the only text of a hook that does.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct HookError(String);
-
-impl HookError {
-    /// A rejection with a text for the client.
-    #[must_use]
-    pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
-    }
 }
 
 /// A push that is offered.

@@ -6,36 +6,34 @@
 //!
 //! The wire is in `livestore-sync-protocol`; the invariants are in ARCHITECTURE.md.
 
-pub mod admission;
-mod backend_id;
-mod batch;
-mod clock;
+#![cfg_attr(not(test), allow(dead_code, reason = "each platform uses a part; the tests use all of it"))]
+
+mod admission;
 mod error;
+mod event;
 pub mod event_log;
 mod hash;
-#[cfg(any(feature = "native", all(feature = "worker", target_family = "wasm")))]
-mod home;
 mod hooks;
-mod maybe_send;
+#[cfg(any(feature = "native", all(feature = "worker", target_family = "wasm")))]
+mod host;
 #[cfg(feature = "native")]
 pub mod native;
-pub mod resume;
-pub mod route;
+mod platform;
+mod request;
+mod resume;
 mod session;
 mod store;
 pub mod table_name;
 #[cfg(any(test, all(feature = "worker", target_family = "wasm")))]
 pub mod worker;
 
-pub use backend_id::new_backend_id;
-pub use batch::Batch;
-pub use clock::{Clock, iso_timestamp};
-pub use error::{BackendIdMismatch, PullError, PushError};
+pub use error::{BackendIdMismatch, HookError, InvalidBatch, PullError, PushError};
+pub use event::Batch;
+use event::Origin;
 pub use event_log::EventLog;
-#[cfg(any(feature = "native", all(feature = "worker", target_family = "wasm")))]
-use hooks::connection_id;
-pub use hooks::{Connection, HookContext, HookError, HookFns, Hooks, Pull, Push, Transport};
+pub use hooks::{Connection, HookContext, HookFns, Hooks, Pull, Push, Transport};
 pub use livestore_sync_protocol as protocol;
-pub use maybe_send::{BoxFuture, MaybeSend, MaybeSync};
-pub use session::{CLOSE_RESUME, Delivery, HEARD_MS_MAX, Input, Proof, Session, Snapshot, V03};
-pub use store::{Admitted, Committed, Origin, Publish, PullSink, Pushed, Store};
+pub use platform::{BoxFuture, MaybeSend, MaybeSync, iso_timestamp, new_backend_id};
+use platform::{Clock, connection_id};
+use session::{Delivery, Input, Proof, Session};
+use store::{PullSink, Pushed, Store};

@@ -20,7 +20,7 @@ const LOST_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
 /// Where a 0.3 client's pull stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
+pub(crate) struct Position {
     /// The pull's request id.
     pub pull: String,
     /// The last event that certainly arrived.
@@ -29,7 +29,7 @@ pub struct Position {
 
 /// What a lost connection leaves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lost {
+pub(crate) struct Lost {
     /// The pulls that its client may have: one if it asked on it, else those that it continued.
     pub pulls: Vec<Position>,
     /// Pushes whose acknowledgement may not have arrived.
@@ -38,7 +38,7 @@ pub struct Lost {
 
 /// A remembered pull.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// What clients that may be the same have in common.
     likeness: String,
     position: Position,
@@ -58,13 +58,13 @@ impl Entry {
 
 /// The lost 0.3 connections of one store.
 #[derive(Debug, Default)]
-pub struct Resume {
+pub(crate) struct Resume {
     entries: Vec<Entry>,
 }
 
 impl Resume {
     /// A connection is lost.
-    pub fn lose(&mut self, connection: Uuid, likeness: &str, lost: Lost, now_ms: u64) {
+    pub(crate) fn lose(&mut self, connection: Uuid, likeness: &str, lost: Lost, now_ms: u64) {
         // What it continued, it continued for good, unless another may have as well.
         self.entries.retain_mut(|entry| {
             let claimed = entry.claims.contains(&connection);
@@ -90,12 +90,12 @@ impl Resume {
     }
 
     /// Whether there is anything that a connection might continue.
-    pub fn has_lost(&self, likeness: &str, now_ms: u64) -> bool {
+    pub(crate) fn has_lost(&self, likeness: &str, now_ms: u64) -> bool {
         self.entries.iter().any(|entry| entry.likeness == likeness && !entry.is_old(now_ms))
     }
 
     /// A connection is opened: what it shall continue, in case its client is the one.
-    pub fn claim(&mut self, connection: Uuid, likeness: &str, now_ms: u64) -> Lost {
+    pub(crate) fn claim(&mut self, connection: Uuid, likeness: &str, now_ms: u64) -> Lost {
         let mut claimed = Lost::default();
         // Where one pull stands at two places, either could be wrong.
         let ambiguous = |entries: &[Entry], position: &Position| {
@@ -121,29 +121,29 @@ impl Resume {
     }
 
     /// The connection's client pulls: it is a new one, and continues nothing.
-    pub fn release(&mut self, connection: Uuid) {
+    pub(crate) fn release(&mut self, connection: Uuid) {
         self.entries.iter_mut().for_each(|entry| entry.claims.retain(|claim| *claim != connection));
     }
 
     /// Whether nothing is remembered that is not too old.
-    pub fn is_empty(&mut self, now_ms: u64) -> bool {
+    pub(crate) fn is_empty(&mut self, now_ms: u64) -> bool {
         self.entries.retain(|entry| !entry.is_old(now_ms));
         self.entries.is_empty()
     }
 
     /// What the next server must know, beside the pulls that connections continue now.
     #[must_use]
-    pub fn unclaimed(&self) -> Vec<Entry> {
+    pub(crate) fn unclaimed(&self) -> Vec<Entry> {
         self.entries.iter().filter(|entry| entry.claims.is_empty()).cloned().collect()
     }
 
     /// Takes over from the last server.
-    pub fn restore(&mut self, entries: Vec<Entry>) {
+    pub(crate) fn restore(&mut self, entries: Vec<Entry>) {
         self.entries.extend(entries);
     }
 
     /// A push is committed whose connection was lost meanwhile.
-    pub fn acknowledge(&mut self, connection: Uuid, request_id: &str) {
+    pub(crate) fn acknowledge(&mut self, connection: Uuid, request_id: &str) {
         for entry in self.entries.iter_mut().filter(|entry| entry.connection == connection) {
             entry.acknowledged.push(request_id.to_owned());
         }

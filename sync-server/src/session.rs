@@ -2,25 +2,25 @@
 //! does becomes frames out. Shells move bytes and run what `Input` asks for.
 
 mod rpc;
-mod v03;
+pub(crate) mod v03;
 
-pub use self::v03::{HEARD_MS_MAX, Proof, V03};
+pub(crate) use self::v03::{Proof, V03};
 
 use livestore_sync_protocol::v03::Context;
 use livestore_sync_protocol::{Chunk, Cursor, Event, Generation, ItemFormat, RequestId, SeqNum};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::store::Committed;
+use crate::event::Committed;
 use crate::{PullError, PushError};
 
 /// The server closes a socket whose client waits for something that only a new connection can start.
 /// 0.4 clients then restart their pull from their cursor.
-pub const CLOSE_RESUME: u16 = 4408;
+pub(crate) const CLOSE_RESUME: u16 = 4408;
 
 /// What a frame asks for.
 #[derive(Debug)]
-pub enum Input {
+pub(crate) enum Input {
     /// Send this frame.
     Reply(String),
     /// Run a push and answer it.
@@ -55,7 +55,7 @@ pub enum Input {
 
 /// How the chunks of a pull are addressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delivery {
+pub(crate) enum Delivery {
     /// To an RPC request. An interrupted id may be used again at once, so each pull has a number too.
     Rpc(RequestId, u64),
     /// To a 0.3 request.
@@ -65,7 +65,7 @@ pub enum Delivery {
 impl Delivery {
     /// How the events of this pull are rendered.
     #[must_use]
-    pub fn format(&self) -> ItemFormat {
+    pub(crate) fn format(&self) -> ItemFormat {
         match self {
             Self::Rpc(..) => ItemFormat::Rpc,
             Self::V03(..) => ItemFormat::V03,
@@ -75,7 +75,7 @@ impl Delivery {
 
 /// One client's state. All of it is plain data; what it says is decided by what it was told.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     connection: Uuid,
     kind: Kind,
 }
@@ -83,7 +83,7 @@ pub struct Session {
 /// What a [`Session`] is rebuilt from. Its form is this crate's own.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Snapshot(SnapshotKind);
+pub(crate) struct Snapshot(SnapshotKind);
 
 #[derive(Debug, Serialize, Deserialize)]
 enum SnapshotKind {
@@ -100,32 +100,32 @@ enum Kind {
 impl Session {
     /// A 0.3 client.
     #[must_use]
-    pub fn v03(connection: Uuid, proof: Proof, now_ms: u64) -> Self {
+    pub(crate) fn v03(connection: Uuid, proof: Proof, now_ms: u64) -> Self {
         Self { connection, kind: Kind::V03(V03::new(proof, now_ms)) }
     }
 
     /// A 0.4 or next client on a WebSocket; which of the two, each request tells.
     #[must_use]
-    pub fn rpc(connection: Uuid, now_ms: u64) -> Self {
+    pub(crate) fn rpc(connection: Uuid, now_ms: u64) -> Self {
         Self { connection, kind: Kind::Rpc(rpc::Rpc::new(now_ms, rpc::Flow::Acks)) }
     }
 
     /// A 0.4 or next client's HTTP request: nobody acknowledges chunks, and no pull is live.
     #[must_use]
-    pub fn http(connection: Uuid, now_ms: u64) -> Self {
+    pub(crate) fn http(connection: Uuid, now_ms: u64) -> Self {
         Self { connection, kind: Kind::Rpc(rpc::Rpc::new(now_ms, rpc::Flow::Body)) }
     }
 
     /// A 0.4 or next client that is a Durable Object: as [`http`](Self::http), but its pulls may be
     /// live, from the moment on that they have caught up; the events come in calls to that client.
     #[must_use]
-    pub fn durable_object(connection: Uuid, now_ms: u64) -> Self {
+    pub(crate) fn durable_object(connection: Uuid, now_ms: u64) -> Self {
         Self { connection, kind: Kind::Rpc(rpc::Rpc::new(now_ms, rpc::Flow::Calls)) }
     }
 
     /// What a session is rebuilt from where a platform lets go of its memory and keeps its socket.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot(match &self.kind {
             Kind::V03(session) => SnapshotKind::V03(session.snapshot()),
             Kind::Rpc(session) => SnapshotKind::Rpc(session.snapshot()),
@@ -135,7 +135,7 @@ impl Session {
     /// Rebuilds a session that has been sent everything up to `head`. `None` if it was amid a backlog,
     /// which is lost: close its socket, and its client comes back.
     #[must_use]
-    pub fn restore(connection: Uuid, snapshot: Snapshot, head: SeqNum) -> Option<Self> {
+    pub(crate) fn restore(connection: Uuid, snapshot: Snapshot, head: SeqNum) -> Option<Self> {
         let kind = match snapshot.0 {
             SnapshotKind::V03(snapshot) => Kind::V03(V03::restore(Proof::Frames, snapshot, head)?),
             SnapshotKind::Rpc(snapshot) => Kind::Rpc(rpc::Rpc::restore(snapshot)?),
@@ -145,12 +145,12 @@ impl Session {
 
     /// The connection's id.
     #[must_use]
-    pub fn connection(&self) -> Uuid {
+    pub(crate) fn connection(&self) -> Uuid {
         self.connection
     }
 
     /// Takes a frame from the client. Never fails: what cannot be handled is answered.
-    pub fn handle_frame(&mut self, text: &str, now_ms: u64) -> Vec<Input> {
+    pub(crate) fn handle_frame(&mut self, text: &str, now_ms: u64) -> Vec<Input> {
         match &mut self.kind {
             Kind::V03(session) => session.handle_frame(text, now_ms),
             Kind::Rpc(session) => session.handle_frame(text, now_ms),
@@ -159,7 +159,7 @@ impl Session {
 
     /// Whether a pull may send its next chunk; `None` when it is over.
     #[must_use]
-    pub fn poll_ready(&self, delivery: &Delivery) -> Option<bool> {
+    pub(crate) fn poll_ready(&self, delivery: &Delivery) -> Option<bool> {
         match (&self.kind, delivery) {
             (Kind::Rpc(session), Delivery::Rpc(id, pull)) => session.poll_ready(id, *pull),
             _ => Some(true),
@@ -168,7 +168,7 @@ impl Session {
 
     /// The frame of a pull's next chunk (`None` for the empty one that answers an empty pull);
     /// nothing when the pull is over.
-    pub fn handle_chunk(
+    pub(crate) fn handle_chunk(
         &mut self,
         delivery: &Delivery,
         chunk: Option<&Chunk>,
@@ -187,7 +187,7 @@ impl Session {
     }
 
     /// A pull has sent its backlog: it is live from here on, or over, which its client gets told.
-    pub fn handle_caught_up(&mut self, delivery: &Delivery, live: bool) -> Option<String> {
+    pub(crate) fn handle_caught_up(&mut self, delivery: &Delivery, live: bool) -> Option<String> {
         match (&mut self.kind, delivery) {
             (Kind::V03(session), _) => {
                 session.handle_caught_up();
@@ -199,7 +199,7 @@ impl Session {
     }
 
     /// A pull failed; the frame that says so.
-    pub fn handle_pull_failed(&mut self, delivery: &Delivery, error: &PullError) -> Option<String> {
+    pub(crate) fn handle_pull_failed(&mut self, delivery: &Delivery, error: &PullError) -> Option<String> {
         match (&mut self.kind, delivery) {
             (Kind::V03(session), Delivery::V03(_, id)) => session.handle_pull_failed(id, error),
             (Kind::Rpc(session), Delivery::Rpc(id, pull)) => session.handle_pull_failed(id, *pull, error),
@@ -209,7 +209,7 @@ impl Session {
 
     /// The frame that refuses a push.
     #[must_use]
-    pub fn push_failed(&self, request_id: &RequestId, error: &PushError) -> String {
+    pub(crate) fn push_failed(&self, request_id: &RequestId, error: &PushError) -> String {
         match &self.kind {
             Kind::V03(_) => crate::error::v03_failure(request_id.to_string(), &error.into()),
             Kind::Rpc(_) => crate::error::rpc_failure(request_id.clone(), error),
@@ -217,7 +217,7 @@ impl Session {
     }
 
     /// The frame that acknowledges a push which was in the log already.
-    pub fn push_repeated(&mut self, request_id: &RequestId) -> String {
+    pub(crate) fn push_repeated(&mut self, request_id: &RequestId) -> String {
         match &mut self.kind {
             Kind::V03(session) => session.acknowledge(&request_id.to_string()),
             Kind::Rpc(_) => rpc::acknowledge(request_id),
@@ -227,7 +227,7 @@ impl Session {
     /// Events are committed. Frames for this client, in the order that its generation knows: 0.3
     /// acknowledges its own push first and gets the events on every connection, 0.4 gets them on
     /// its live pulls and then the acknowledgement.
-    pub fn handle_committed(&mut self, committed: &Committed) -> Vec<String> {
+    pub(crate) fn handle_committed(&mut self, committed: &Committed) -> Vec<String> {
         let own = committed.origin.as_ref().filter(|origin| origin.connection == self.connection);
         let own = own.map(|origin| &origin.request_id);
         match &mut self.kind {
@@ -237,7 +237,7 @@ impl Session {
     }
 
     /// The 0.3 part, for what only 0.3 needs.
-    pub fn v03_mut(&mut self) -> Option<&mut V03> {
+    pub(crate) fn v03_mut(&mut self) -> Option<&mut V03> {
         match &mut self.kind {
             Kind::V03(session) => Some(session),
             Kind::Rpc(_) => None,
@@ -245,7 +245,7 @@ impl Session {
     }
 
     /// The number of a WebSocket ping to send now, to learn what has arrived. Ask again after each frame.
-    pub fn poll_ping(&mut self) -> Option<u64> {
+    pub(crate) fn poll_ping(&mut self) -> Option<u64> {
         match &mut self.kind {
             Kind::V03(session) => session.poll_ping(),
             Kind::Rpc(_) => None,
@@ -253,7 +253,7 @@ impl Session {
     }
 
     /// The answer to a WebSocket ping has come.
-    pub fn handle_pong(&mut self, ping: u64) {
+    pub(crate) fn handle_pong(&mut self, ping: u64) {
         if let Kind::V03(session) = &mut self.kind {
             session.handle_pong(ping);
         }
@@ -262,7 +262,7 @@ impl Session {
     /// Whether this RPC client waits, at this time, for a pull of an earlier connection: see
     /// [`CLOSE_RESUME`]. For platforms that answer its pings without asking the session.
     #[must_use]
-    pub fn is_parked(&self, pinged_ms: u64) -> bool {
+    pub(crate) fn is_parked(&self, pinged_ms: u64) -> bool {
         match &self.kind {
             Kind::V03(_) => false,
             Kind::Rpc(session) => session.is_parked(pinged_ms),
@@ -271,7 +271,7 @@ impl Session {
 
     /// Whether this client has asked for a pull. Always for 0.3, where pulls go on by themselves.
     #[must_use]
-    pub fn has_pulled(&self) -> bool {
+    pub(crate) fn has_pulled(&self) -> bool {
         match &self.kind {
             Kind::V03(_) => true,
             Kind::Rpc(session) => session.has_pulled(),
@@ -280,7 +280,7 @@ impl Session {
 
     /// Whether a live pull of this client is still sending its backlog.
     #[must_use]
-    pub fn is_catching_up(&self) -> bool {
+    pub(crate) fn is_catching_up(&self) -> bool {
         match &self.kind {
             Kind::V03(session) => session.is_catching_up(),
             Kind::Rpc(session) => session.is_catching_up(),

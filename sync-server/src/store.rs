@@ -7,47 +7,19 @@ mod push;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use livestore_sync_protocol::{RequestId, SeqNum};
+use livestore_sync_protocol::SeqNum;
 use tokio::sync::Mutex as FairMutex;
 use tokio::sync::OnceCell;
-use uuid::Uuid;
 
-pub use self::pull::PullSink;
+pub(crate) use self::pull::PullSink;
+pub(crate) use self::push::Pushed;
 use self::push::Queued;
-pub use self::push::{Admitted, Pushed};
+use crate::event::{Committed, Publish};
 use crate::event_log::{EventLog, LogError, Tip};
-use crate::maybe_send::{MaybeSend, MaybeSync};
 use crate::{BackendIdMismatch, Batch, Clock, Hooks};
 
-/// Who pushed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The connection.
-    pub connection: Uuid,
-    /// The push, as its client calls it.
-    pub request_id: RequestId,
-}
-
-/// Events that are in the log.
-#[derive(Clone, Debug)]
-pub struct Committed {
-    /// The events.
-    pub batch: Arc<Batch>,
-    /// The log's identity.
-    pub backend_id: Arc<str>,
-    /// Who pushed them, where that is known.
-    pub origin: Option<Origin>,
-}
-
-/// Hands committed events to the connections of the store.
-pub trait Publish: MaybeSend + MaybeSync + 'static {
-    /// Called under the store's lock, in the order of the log, once per batch. Must not block: a
-    /// receiver that cannot take its frames is disconnected, no frame is ever left out.
-    fn publish(&self, committed: &Committed);
-}
-
 /// The engine of one store, over any event log. Cheap to share behind an [`Arc`].
-pub struct Store<L, H, P> {
+pub(crate) struct Store<L, H, P> {
     log: L,
     hooks: Arc<H>,
     publish: P,
@@ -83,7 +55,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// A store over its log.
-    pub fn new(log: L, hooks: Arc<H>, publish: P, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(log: L, hooks: Arc<H>, publish: P, clock: Arc<dyn Clock>) -> Self {
         Self {
             log,
             hooks,
@@ -96,12 +68,12 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     }
 
     /// The receivers of committed events.
-    pub fn publisher(&self) -> &P {
+    pub(crate) fn publisher(&self) -> &P {
         &self.publish
     }
 
     /// The hooks.
-    pub fn hooks(&self) -> &Arc<H> {
+    pub(crate) fn hooks(&self) -> &Arc<H> {
         &self.hooks
     }
 
@@ -110,7 +82,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// # Errors
     ///
     /// [`LogError`] when the database fails.
-    pub async fn backend_id(&self) -> Result<Arc<str>, LogError> {
+    pub(crate) async fn backend_id(&self) -> Result<Arc<str>, LogError> {
         self.backend_id.get_or_try_init(|| self.log.backend_id()).await.cloned()
     }
 

@@ -34,8 +34,6 @@ mod front;
 #[cfg(target_family = "wasm")]
 mod http;
 #[cfg(target_family = "wasm")]
-pub(crate) mod js_text;
-#[cfg(target_family = "wasm")]
 mod log;
 #[cfg(target_family = "wasm")]
 mod macros;

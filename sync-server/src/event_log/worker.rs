@@ -16,8 +16,8 @@ pub use self::d1::D1Log;
 pub use self::object::{Left, ObjectLog};
 use super::sql::{self, Documents, HEAD_MOVED};
 use super::{AppendError, EventLog, LogError, PAGE_EVENTS_MAX, Page, Tip};
+use crate::platform::js_text;
 use crate::table_name::{self, Identifier};
-use crate::worker::js_text;
 use crate::{Batch, admission, new_backend_id};
 
 /// Makes the registry on demand, so that a deployment works that forgot its migrations.
@@ -144,7 +144,7 @@ impl SqlLog {
         let mut documents = Documents::default();
         batches.iter().flat_map(|batch| batch.rows()).for_each(|row| documents.push(&row));
         let mut documents = documents.finish();
-        let gaps: u64 = batches.iter().map(|batch| admission::gaps(batch.events())).sum();
+        let gaps: u64 = batches.iter().map(|batch| batch.gaps()).sum();
         if gaps == 0 && documents.len() == 1 {
             let document = Value::Text(documents.remove(0));
             let append = statement(sql::append(&self.table), [document, expected.head.into()]);
@@ -160,7 +160,7 @@ impl SqlLog {
             let values = [(expected.gaps + gaps).into(), self.store_id.as_str().into()];
             statements.push(statement(sql::UPDATE_GAPS, values));
         }
-        self.database.transaction(statements).await.map_err(|error| match error.message.contains(HEAD_MOVED) {
+        self.database.transaction(statements).await.map_err(|error| match error.to_string().contains(HEAD_MOVED) {
             true => AppendError::HeadMoved,
             false => error.into(),
         })
@@ -222,7 +222,7 @@ type Found = (Identifier, Arc<str>);
 async fn find(database: &dyn Database, store_id: &str) -> Result<Option<Found>, LogError> {
     let rows = match database.query(statement(sql::FIND_STORE, [store_id.into()])).await {
         Ok(rows) => rows,
-        Err(error) if error.message.contains("no such table") => {
+        Err(error) if error.to_string().contains("no such table") => {
             database.execute(statement(registry(), [])).await?;
             return Ok(None);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify};
 
-use crate::home::clients::Clients;
+use crate::host::clients::Clients;
 
 /// Beside the data file.
 const FILE_NAME: &str = "clients-0.3.json";

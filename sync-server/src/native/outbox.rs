@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::Session;
-use crate::home::{Link, Over};
+use crate::host::{Link, Over};
 
 /// A peer that takes no bytes for so long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -21,11 +21,11 @@ use super::clients::{ClientsFile, SAVE_DELAY};
 use super::socket::{self, Home};
 use super::stores::{NativeStore, Stores};
 use crate::event_log::{OpenError, SqliteFile, StoreError, Synchronous};
-use crate::home::body::{self, FRAMES_WAITING_MAX, Framing};
-use crate::home::{FRAME_BYTES_MAX, guarded};
+use crate::host::exchange::{self, FRAMES_WAITING_MAX, Framing};
+use crate::host::{FRAME_BYTES_MAX, guarded};
 use crate::protocol::Generation;
 use crate::protocol::target::Target;
-use crate::route::{self, Parts, Refused, Route, route};
+use crate::request::{self, Parts, Refused, Route, route};
 use crate::{Clock, Connection, Hooks, Proof, Session, Transport, connection_id, iso_timestamp};
 
 /// How long admitted pushes and closing handshakes may take when the server stops.
@@ -264,7 +264,7 @@ impl<H: Hooks> Server<H> {
             cors: self.0.cors,
         };
         match route(&parts) {
-            Route::Info => route::INFO.into_response(),
+            Route::Info => request::INFO.into_response(),
             Route::Preflight => StatusCode::NO_CONTENT.into_response(),
             Route::Refused(Refused { status, text }) => text_response(status, text),
             Route::V03 { target, upgrade } => {
@@ -351,7 +351,7 @@ impl<H: Hooks> Server<H> {
             Err(response) => return response,
         };
         if !upgrade {
-            return text_response(426, route::UPGRADE_REQUIRED);
+            return text_response(426, request::UPGRADE_REQUIRED);
         }
         let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
             Ok(upgrade) => upgrade,
@@ -414,7 +414,7 @@ impl<H: Hooks> Server<H> {
         // In a task of its own: a client that goes away cannot stop a push between its commit and its
         // publication.
         self.0.pushes.spawn(async move {
-            body::answer(&store, &connection, &body, framing, frames, now_ms).await;
+            exchange::answer(&store, &connection, &body, framing, frames, now_ms).await;
             drop(permit);
         });
         let stream = futures_util::stream::unfold(receiver, async |mut receiver| {

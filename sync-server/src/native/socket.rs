@@ -15,8 +15,8 @@ use tokio_util::task::TaskTracker;
 
 use super::outbox::Outbox;
 use super::stores::NativeStore;
-use crate::home::calls::{PushCall, Spawn, handle_text, run_pushes};
-use crate::home::{CLOSE_INVALID_UTF8, CLOSE_TOO_LARGE, Link, Peer, likeness, reconnect};
+use crate::host::calls::{PushCall, Spawn, handle_text, run_pushes};
+use crate::host::{CLOSE_INVALID_UTF8, CLOSE_TOO_LARGE, Link, Peer, likeness, reconnect};
 use crate::{Clock, Connection, Hooks, Session};
 
 /// A silent peer is asked whether it is there ...

@@ -6,7 +6,7 @@ use tokio::sync::{Mutex, Notify, OnceCell};
 use super::clients::ClientsFile;
 use super::outbox::Outbox;
 use crate::event_log::{EventLog, SqliteFile, SqliteLog, StoreError};
-use crate::home::{HomeStore, Hub};
+use crate::host::{HomeStore, Hub};
 use crate::{Clock, Hooks, Store, iso_timestamp};
 
 pub(super) type NativeStore<H> = HomeStore<SqliteLog, H, Outbox>;

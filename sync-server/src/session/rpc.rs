@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CLOSE_RESUME, Delivery, Input};
 use crate::PullError;
-use crate::store::Committed;
+use crate::event::Committed;
 
 /// Chunks of one pull that may be on the way without an `Ack`. Clients take them into a buffer of 16.
 pub(super) const WINDOW_CHUNKS_MAX: usize = 8;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Session;
 use crate::Batch;
-use crate::store::{Committed, Origin};
+use crate::event::{Committed, Origin};
 
 pub(super) const ME: Uuid = Uuid::from_u128(1);
 pub(super) const OTHER: Uuid = Uuid::from_u128(2);

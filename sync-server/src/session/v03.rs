@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Delivery, Input, pusher};
 use crate::PullError;
+use crate::event::Committed;
 use crate::resume::{Lost, Position};
-use crate::store::Committed;
 
 /// What proves that something which was sent has arrived. It matters when a client reconnects, see
 /// [`crate::resume`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub(crate) enum Proof {
     /// Pongs of numbered WebSocket pings, one behind each chunk.
     Pongs,
     /// For platforms that cannot send WebSocket pings: a frame of the client's. One that was heard less
@@ -21,7 +21,7 @@ pub enum Proof {
 }
 
 /// 0.3 clients ping every 25 s and take 5 s for the answer (`ws-impl.ts` of sync-cf 0.3.1).
-pub const HEARD_MS_MAX: u64 = 30_000;
+pub(crate) const HEARD_MS_MAX: u64 = 30_000;
 
 /// Acknowledgements that may be repeated where nothing proves that they have arrived. Published
 /// clients wait for each before they push again.
@@ -33,7 +33,7 @@ const KNOWN_PULLS_MAX: usize = 16;
 /// 0.3 has no subscriptions: a connection gets every push. While a pull sends its backlog, pushes
 /// wait in the log, so that nothing overtakes it.
 #[derive(Debug)]
-pub struct V03 {
+pub(crate) struct V03 {
     proof: Proof,
     /// When the client last sent something.
     heard_ms: u64,
@@ -138,37 +138,37 @@ impl V03 {
     }
 
     /// When the client last sent something, in milliseconds since 1970.
-    pub fn heard_ms(&self) -> u64 {
+    pub(crate) fn heard_ms(&self) -> u64 {
         self.heard_ms
     }
 
     /// There are earlier connections that may be the same client's. Nothing is sent until it is
     /// known what to continue, or that the client is a new one.
-    pub fn hold(&mut self) {
+    pub(crate) fn hold(&mut self) {
         self.held = true;
         self.catching_up += 1;
     }
 
     /// Whether the client has sent anything, which a new one starts with its pull.
-    pub fn has_spoken(&self) -> bool {
+    pub(crate) fn has_spoken(&self) -> bool {
         self.spoken
     }
 
     /// Whether it is still open what kind of client this is.
-    pub fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.held
     }
 
     /// The client continues these pulls, or, if there are none, what is sent from now on. The
     /// frames repeat acknowledgements, which it expects before the events.
-    pub fn adopt(&mut self, lost: &Lost) -> Vec<String> {
+    pub(crate) fn adopt(&mut self, lost: &Lost) -> Vec<String> {
         self.held = false;
         self.pulls.extend(lost.pulls.iter().map(|Position { pull, after }| Known::new(pull.clone(), *after)));
         lost.acknowledged.iter().map(|id| self.acknowledge(id)).collect()
     }
 
     /// The ids of this client's pulls, which another connection could continue.
-    pub fn pulls(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn pulls(&self) -> impl Iterator<Item = &str> {
         self.pulls.iter().map(|pull| pull.id.as_str())
     }
 
@@ -236,7 +236,7 @@ impl V03 {
 
     /// A push was refused on a connection that never pulled, so nobody knows what its client lacks;
     /// the push tells. Returns whether that may be sent now; then nothing else is meanwhile.
-    pub fn begin_catch_up(&mut self) -> bool {
+    pub(crate) fn begin_catch_up(&mut self) -> bool {
         let unknown = self.pulls.is_empty() && self.catching_up == 0 && !self.sent;
         if unknown {
             self.catching_up += 1;
@@ -326,7 +326,7 @@ impl V03 {
     }
 
     /// What the next connection of this client must know.
-    pub fn handle_lost(&mut self, now_ms: u64) -> Lost {
+    pub(crate) fn handle_lost(&mut self, now_ms: u64) -> Lost {
         let arrived = self.proof == Proof::Frames && now_ms.saturating_sub(self.heard_ms) < HEARD_MS_MAX;
         let position =
             |pull: &Known| Position { pull: pull.id.clone(), after: if arrived { pull.sent } else { pull.confirmed } };

@@ -1,14 +1,15 @@
 use livestore_sync_protocol::{Chunk, SeqNum};
 
-use super::{Publish, Store};
+use super::Store;
 use crate::PullError;
+use crate::event::Publish;
 use crate::event_log::{EventLog, LogError, Tip};
 use crate::hooks::{HookContext, Hooks, Pull};
-use crate::maybe_send::{MaybeSend, MaybeSync};
+use crate::platform::{MaybeSend, MaybeSync};
 use crate::session::Delivery;
 
 /// Where the chunks of one pull go.
-pub trait PullSink: MaybeSend + MaybeSync {
+pub(crate) trait PullSink: MaybeSend + MaybeSync {
     /// Waits until the puller may be sent another chunk.
     ///
     /// # Errors
@@ -49,7 +50,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         skip_all,
         fields(store_id = &*context.connection.store_id, live = pull.live, cursor, head)
     )]
-    pub async fn pull(
+    pub(crate) async fn pull(
         &self,
         pull: Pull,
         delivery: &Delivery,
@@ -109,7 +110,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// # Cancel safety
     ///
     /// As [`pull`](Self::pull).
-    pub async fn resume<S: PullSink>(&self, pulls: Vec<(Delivery, SeqNum, S)>) -> Result<(), PullError> {
+    pub(crate) async fn resume<S: PullSink>(&self, pulls: Vec<(Delivery, SeqNum, S)>) -> Result<(), PullError> {
         let backend_id = self.backend_id().await?;
         let tip = self.current_tip().await?;
         let backlog = |after| Backlog { after, sent: 0, tip, counted: None };
@@ -165,7 +166,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// # Errors
     ///
     /// [`LogError`] when the database fails.
-    pub async fn current_tip(&self) -> Result<Tip, LogError> {
+    pub(crate) async fn current_tip(&self) -> Result<Tip, LogError> {
         let mut core = self.core.lock().await;
         self.tip(&mut core).await
     }

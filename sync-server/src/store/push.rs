@@ -4,7 +4,8 @@ use livestore_sync_protocol::limits::BATCH_EVENTS_MAX;
 use livestore_sync_protocol::{Event, SeqNum};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use super::{Committed, Core, Origin, Publish, Store, lock};
+use super::{Core, Store, lock};
+use crate::event::{Committed, Origin, Publish};
 use crate::event_log::{AppendError, EventLog, LogError, Tip};
 use crate::hooks::{HookContext, Hooks, Push};
 use crate::{Batch, PushError, admission, iso_timestamp};
@@ -26,7 +27,7 @@ pub(super) struct Queued {
 
 /// How a push that did not fail went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pushed {
+pub(crate) enum Pushed {
     /// Its events were appended, and published with an acknowledgement to the pusher's connection.
     Committed,
     /// All its events were in the log already, equal in every field: a client that lost the
@@ -35,7 +36,7 @@ pub enum Pushed {
 }
 
 /// A push that waits for its commit.
-pub struct Admitted {
+pub(crate) struct Admitted {
     push: Push,
     context: HookContext,
     result: oneshot::Receiver<Result<Pushed, PushError>>,
@@ -52,7 +53,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// # Cancel safety
     ///
     /// Dropped before it returns, the push is not in the queue.
-    pub async fn admit(
+    pub(crate) async fn admit(
         &self,
         push: Push,
         backend_id: Option<&str>,
@@ -100,7 +101,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         skip_all,
         fields(store_id = &*admitted.context.connection.store_id, batch_len = admitted.push.batch.len(), head)
     )]
-    pub async fn complete(&self, admitted: &mut Admitted) -> Result<Pushed, PushError> {
+    pub(crate) async fn complete(&self, admitted: &mut Admitted) -> Result<Pushed, PushError> {
         let Admitted { push, result, .. } = admitted;
         let result = self.commit(result).await;
         match &result {
@@ -120,7 +121,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
 
     /// Tells the hook how a push went. Apart from [`complete`](Self::complete), so that a slow hook
     /// does not delay the answer.
-    pub async fn ended(&self, admitted: Admitted, result: Result<Pushed, PushError>) {
+    pub(crate) async fn ended(&self, admitted: Admitted, result: Result<Pushed, PushError>) {
         let Admitted { push, context, .. } = admitted;
         self.hooks.on_push_res(push, result.map(drop), context).await;
     }
@@ -223,7 +224,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
 
     /// The append failed. Where it may have been stored all the same, the log is asked.
     async fn answer_failed(&self, core: &mut Core, group: Vec<Queued>, error: LogError) {
-        if error.nothing_stored {
+        if matches!(error, LogError::NothingStored(_)) {
             return fail(group, &error);
         }
         // Publishes what was stored, so that live pulls have it before their pushers are answered.
@@ -275,7 +276,7 @@ fn merge(mut fitting: Vec<Queued>, stale: Vec<Queued>) -> Vec<Queued> {
 
 fn next_tip(tip: Tip, batches: &[Arc<Batch>]) -> Tip {
     let head = batches.last().map_or(tip.head, |batch| batch.last());
-    let gaps = batches.iter().map(|batch| admission::gaps(batch.events())).sum::<u64>();
+    let gaps = batches.iter().map(|batch| batch.gaps()).sum::<u64>();
     Tip { head, gaps: tip.gaps + gaps }
 }
 

@@ -8,7 +8,8 @@ use livestore_sync_protocol::{Args, Event, Generation, ItemFormat, PulledEvent, 
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::{Committed, Origin, Publish, Pushed, Store};
+use super::{Pushed, Store};
+use crate::event::{Committed, Origin, Publish};
 use crate::event_log::{AppendError, EventLog, Faults, Faulty, LogError, MemoryLog, Page, Tip, Yielding};
 use crate::hooks::{Connection, HookContext, Hooks, Push, Transport};
 use crate::{Batch, Clock, PushError};

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::{Connection, Snapshot, Transport, iso_timestamp};
+use crate::session::Snapshot;
+use crate::{Connection, Transport, iso_timestamp};
 
 /// What the platform takes (workerd's `MAX_ATTACHMENT_SIZE` of 16,384 bytes), less its own framing.
 pub(super) const ATTACHMENT_BYTES_MAX: usize = 16_384 - 64;
@@ -29,7 +30,7 @@ pub(super) struct Fixed {
     pub(super) headers: Vec<(String, String)>,
     /// Whether it speaks 0.3.
     pub(super) v03: bool,
-    /// See [`crate::home::likeness`].
+    /// See [`crate::host::likeness`].
     pub(super) likeness: String,
 }
 

@@ -22,9 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use super::object::ObjectStore;
 use super::panic;
-use crate::home::runtime::{sleep, spawn};
-use crate::store::Committed;
-use crate::{Delivery, Publish, PullError, PullSink};
+use crate::event::Committed;
+use crate::event::Publish;
+use crate::host::runtime::{sleep, spawn};
+use crate::{Delivery, PullError, PullSink};
 
 /// Where the callers are kept.
 const CALLERS_KEY: &str = "livestore-sync:subscribers";

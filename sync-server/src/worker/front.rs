@@ -11,7 +11,7 @@ use super::internal::{self, Internal};
 use super::options::BINDINGS;
 use super::{WorkerOptions, log};
 use crate::protocol::rpc::Transport as Parameter;
-use crate::route::{self, Parts, Refused, Route, route};
+use crate::request::{self, Parts, Refused, Route, route};
 use crate::{Connection, Hooks, Transport, connection_id, iso_timestamp};
 
 /// A request that is one of a LiveStore client.
@@ -80,7 +80,7 @@ impl SyncWorker {
         };
         let response = match SyncRequest::of(route(&parts)) {
             Ok(sync) => return handle_sync_request(request, sync, env, context, options).await,
-            Err(Route::Info) => text(200, route::INFO)?,
+            Err(Route::Info) => text(200, request::INFO)?,
             Err(Route::Preflight) => Response::empty()?.with_status(204),
             Err(Route::Refused(Refused { status, text: reason })) => text(status, reason)?,
             Err(Route::V03 { .. } | Route::Ws { .. } | Route::Http { .. }) => text(500, "unreachable")?,
@@ -177,7 +177,7 @@ async fn forward(request: Request, sync: SyncRequest, env: &Env, options: &Worke
         return text(400, error.to_string());
     }
     if sync.transport == Transport::Ws && !Asked::new(&request)?.is_upgrade() {
-        return text(426, route::UPGRADE_REQUIRED);
+        return text(426, request::UPGRADE_REQUIRED);
     }
     let stub = match stub(env, options, &connection.store_id) {
         Ok(Some(stub)) => stub,

@@ -3,7 +3,7 @@
 use worker::{Headers, Request, Response, Result};
 
 use super::WorkerOptions;
-use crate::route::path_and_query;
+use crate::request::path_and_query;
 
 /// The parts of a request that decide what it asks for.
 pub(super) struct Asked {

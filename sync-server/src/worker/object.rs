@@ -28,14 +28,16 @@ use super::http::{Asked, failure, text};
 use super::internal::{self, Internal};
 use super::socket::Socket;
 use super::sweep::{self, PARKED_LOOK_MS, PARKED_LOOKS, SWEEP_MS, Seen, Verdict};
-use super::{ObjectOptions, js_text, log, panic, stored};
+use super::{ObjectOptions, log, panic, stored};
 use crate::event_log::{D1Log, Left, LogError, ObjectLog, WorkerLog};
-use crate::home::body::{self, FRAMES_WAITING_MAX, Framing};
-use crate::home::calls::{PushCall, Spawn, handle_text, run_pushes};
-use crate::home::runtime::{sleep, spawn};
-use crate::home::{CLOSE_INTERNAL, CLOSE_INVALID_UTF8, CLOSE_TOO_LARGE, FRAME_BYTES_MAX, HomeStore, Hub, Link, Peer};
-use crate::home::{likeness, reconnect};
-use crate::{CLOSE_RESUME, Clock, Connection, HookFns, Proof, Session, Store, Transport, connection_id, iso_timestamp};
+use crate::host::calls::{PushCall, Spawn, handle_text, run_pushes};
+use crate::host::exchange::{self, FRAMES_WAITING_MAX, Framing};
+use crate::host::runtime::{sleep, spawn};
+use crate::host::{CLOSE_INTERNAL, CLOSE_INVALID_UTF8, CLOSE_TOO_LARGE, FRAME_BYTES_MAX, HomeStore, Hub, Link, Peer};
+use crate::host::{likeness, reconnect};
+use crate::platform::js_text;
+use crate::session::CLOSE_RESUME;
+use crate::{Clock, Connection, HookFns, Proof, Session, Store, Transport, connection_id, iso_timestamp};
 
 pub(super) type ObjectStore = HomeStore<WorkerLog, HookFns, Socket>;
 
@@ -184,7 +186,7 @@ impl Body {
             Transport::Ws if asked.is_upgrade() => {
                 self.accept(&home, &request, connection, internal.connected_ms).await
             }
-            Transport::Ws => text(426, crate::route::UPGRADE_REQUIRED),
+            Transport::Ws => text(426, crate::request::UPGRADE_REQUIRED),
             // Never said by a URL.
             Transport::DurableObject => text(400, "Durable Objects call `rpc`."),
         }
@@ -371,7 +373,7 @@ impl Body {
         let (frames, receiver) = mpsc::channel(FRAMES_WAITING_MAX);
         let store = Arc::clone(&home.store);
         let work = panic::guard(&self.state, async move {
-            body::answer(&store, &Arc::new(connection), &body, framing, frames, now_ms()).await;
+            exchange::answer(&store, &Arc::new(connection), &body, framing, frames, now_ms()).await;
             Ok(JsValue::NULL)
         });
         // It goes on behind the response, and when nobody reads that.
@@ -423,7 +425,7 @@ impl Body {
                     caught_up();
                 }
             };
-            body::answer_call(&store, &connection, &json, frames, now_ms(), &live).await;
+            exchange::answer_call(&store, &connection, &json, frames, now_ms(), &live).await;
             Ok(JsValue::NULL)
         });
         // It goes on behind the answer, and when nobody reads that.

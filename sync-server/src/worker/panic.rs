@@ -30,7 +30,7 @@ use ::worker::worker_sys::web_sys::{self, ReadableStream};
 use ::worker::{Response, State, wasm_bindgen, wasm_bindgen_futures};
 use futures_util::{Stream, StreamExt};
 
-use crate::CLOSE_RESUME;
+use crate::session::CLOSE_RESUME;
 
 const CLOSE_REASON: &str = "the sync server failed and starts again: connect again";
 

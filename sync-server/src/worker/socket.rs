@@ -5,9 +5,10 @@ use tokio_util::sync::CancellationToken;
 use worker::WebSocket;
 
 use super::attachment::Attachment;
-use crate::home::runtime::sleep;
-use crate::home::{Link, Over};
-use crate::{HEARD_MS_MAX, Session};
+use crate::Session;
+use crate::host::runtime::sleep;
+use crate::host::{Link, Over};
+use crate::session::v03::HEARD_MS_MAX;
 
 /// Bytes that may go out to a client that is not heard meanwhile; LiveStore clients acknowledge what
 /// they get (0.4) or ping (0.3). Beyond them it is taken for one that does not read: the platform would

@@ -6,8 +6,8 @@ use std::time::Duration;
 use worker::State;
 
 use super::object::ObjectStore;
-use crate::home::clients::Clients;
-use crate::home::runtime::sleep;
+use crate::host::clients::Clients;
+use crate::host::runtime::sleep;
 
 /// Where the 0.3 clients are kept. The key-value API is there for every class, with SQLite or without.
 const CLIENTS_KEY: &str = "livestore-sync:clients";

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use livestore_sync_protocol::limits::BATCH_EVENTS_MAX;
 use livestore_sync_protocol::{Args, Event, SeqNum};
 
-use super::super::{AppendError, EventLog, Tip};
+use super::super::{AppendError, EventLog, LogError, Tip};
 use super::sample::{
     CREATED_AT, all_at_once, append, args, assert_holds, batch, chain, event, pulled, run, seq, sized, tip,
 };
@@ -224,5 +224,5 @@ fn assert_moved(result: Result<(), AppendError>) {
 }
 
 fn assert_refused(result: Result<(), AppendError>) {
-    assert!(matches!(&result, Err(AppendError::Log(error)) if error.nothing_stored), "{result:?}");
+    assert!(matches!(&result, Err(AppendError::Log(LogError::NothingStored(_)))), "{result:?}");
 }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::{AppendError, LogError, Tip};
 use super::table::{self, Column, StoreTable};
 use super::{OpenError, StoreError, Synchronous};
-use crate::{Batch, admission};
+use crate::Batch;
 
 /// Applied in order; a file's `user_version` counts those that it has.
 const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/0001_stores.sql")];
@@ -156,7 +156,7 @@ fn append(
         return Err(AppendError::HeadMoved);
     }
     insert(connection, store, batches).map_err(failed)?;
-    let gaps: u64 = batches.iter().map(|batch| admission::gaps(batch.events())).sum();
+    let gaps: u64 = batches.iter().map(|batch| batch.gaps()).sum();
     if gaps > 0 {
         let gaps = i64::try_from(tip.gaps + gaps).map_err(LogError::nothing_stored)?;
         connection

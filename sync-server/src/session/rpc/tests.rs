@@ -5,7 +5,7 @@ use super::super::sample::{ME, OTHER, chunk};
 use super::super::{CLOSE_RESUME, Delivery, Input, Session};
 use super::{PARKED_CLIENT_MS, PULLS_MAX, WINDOW_CHUNKS_MAX};
 use crate::PullError;
-use crate::hooks::HookError;
+use crate::error::HookError;
 
 const OPENED_MS: u64 = 1_000;
 

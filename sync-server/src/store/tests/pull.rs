@@ -5,8 +5,9 @@ use livestore_sync_protocol::{Chunk, Cursor, RequestId};
 use tokio::sync::Semaphore;
 
 use super::{BACKEND_ID, Fixture, by, context, event, fixture, run, seq, settle, with_hooks};
+use crate::error::HookError;
 use crate::event_log::{Fault, Operation};
-use crate::hooks::{HookError, HookFns, Hooks, Pull};
+use crate::hooks::{HookFns, Hooks, Pull};
 use crate::store::PullSink;
 use crate::{Delivery, PullError};
 

@@ -7,9 +7,11 @@ use tokio::sync::Notify;
 
 use super::super::Pushed::{self, Committed, Repeated};
 use super::{by, context, event, fixture, origin, run, seq, settle, with_hooks};
-use crate::admission::InvalidBatch;
+use crate::error::HookError;
+use crate::error::InvalidBatch;
+use crate::error::LogError;
 use crate::event_log::{Fault, Operation};
-use crate::hooks::{HookContext, HookError, HookFns, Hooks, Pull, Push};
+use crate::hooks::{HookContext, HookFns, Hooks, Pull, Push};
 use crate::{Delivery, PullError, PushError};
 
 #[tokio::test]
@@ -202,7 +204,7 @@ async fn an_append_that_is_lost_is_an_error_and_may_be_repeated() {
         f.faults.fail(Operation::Append, fault);
         let error = f.push("a", run(0, 2)).await.expect_err("nothing is stored");
         let PushError::Log(error) = error else { panic!("{error}") };
-        assert_eq!(error.nothing_stored, fault == Fault::Refused);
+        assert_eq!(matches!(error, LogError::NothingStored(_)), fault == Fault::Refused);
         assert_eq!((f.stored().await, f.published()), (vec![], vec![]));
         assert_eq!(f.push("a", run(0, 2)).await.expect("it fits"), Committed);
         assert_eq!(f.published(), [(1, 2, by("a"))]);
@@ -216,7 +218,7 @@ async fn what_could_not_be_looked_up_is_published_later() {
     f.faults.fail(Operation::Append, Fault::LostAfter);
     f.faults.fail(Operation::Tip, Fault::Refused);
     let error = f.push("b", run(1, 3)).await.expect_err("nobody knows");
-    assert!(matches!(&error, PushError::Log(error) if !error.nothing_stored), "{error}");
+    assert!(matches!(&error, PushError::Log(LogError::UnknownOutcome(_))), "{error}");
     f.faults.fail(Operation::Events, Fault::Refused);
     f.push("c", run(3, 4)).await.expect_err("still nobody knows");
     assert_eq!(f.published().len(), 1);

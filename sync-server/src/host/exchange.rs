@@ -9,11 +9,11 @@ use livestore_sync_protocol::rpc::msgpack;
 use tokio::sync::{Mutex, mpsc};
 
 use super::guarded;
+use crate::event::Publish;
 use crate::event_log::EventLog;
-use crate::maybe_send::MaybeSync;
+use crate::platform::MaybeSync;
 use crate::{
-    Connection, Delivery, HookContext, Hooks, Input, Publish, Pull, PullError, PullSink, Push, PushError, Session,
-    Store,
+    Connection, Delivery, HookContext, Hooks, Input, Pull, PullError, PullSink, Push, PushError, Session, Store,
 };
 
 /// Frames of an answer that may wait for the client to read.

@@ -5,7 +5,7 @@ use livestore_sync_protocol::target::{self, Target, TargetError};
 
 /// What a request asks for.
 #[derive(Debug)]
-pub enum Route {
+pub(crate) enum Route {
     /// What this server is.
     Info,
     /// A browser's question whether it may ask.
@@ -35,7 +35,7 @@ pub enum Route {
 
 /// A status and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// The HTTP status.
     pub status: u16,
     /// For people.
@@ -44,7 +44,7 @@ pub struct Refused {
 
 /// The parts of a request that decide.
 #[derive(Clone, Copy, Debug)]
-pub struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     /// `GET`, `POST`, ...
     pub method: &'a str,
     /// The path of the URL.
@@ -69,15 +69,15 @@ pub(crate) fn path_and_query(url: &str) -> (&str, &str) {
 }
 
 /// The answer to a connection request that is no upgrade.
-pub const UPGRADE_REQUIRED: &str =
+pub(crate) const UPGRADE_REQUIRED: &str =
     "Expected Upgrade: websocket. This address takes WebSocket connections of LiveStore clients.";
 
 /// What [`Route::Info`] says.
-pub const INFO: &str = "LiveStore sync server. Point a LiveStore app's sync backend at this address.";
+pub(crate) const INFO: &str = "LiveStore sync server. Point a LiveStore app's sync backend at this address.";
 
 /// Decides what a request asks for.
 #[must_use]
-pub fn route(parts: &Parts<'_>) -> Route {
+pub(crate) fn route(parts: &Parts<'_>) -> Route {
     let upgrade = parts.upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
     if parts.method == "OPTIONS" && parts.cors {
         return Route::Preflight;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::Session;
-use crate::maybe_send::{MaybeSend, MaybeSync};
+use crate::platform::{MaybeSend, MaybeSync};
 
 /// The connection is over.
 #[derive(Debug)]

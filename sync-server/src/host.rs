@@ -2,9 +2,9 @@
 //! whose events come back through a [`Hub`]. A home brings the sockets ([`Link`]), timers and tasks
 //! ([`runtime`]), and starts and stops.
 
-pub(crate) mod body;
 pub(crate) mod calls;
 pub(crate) mod clients;
+pub(crate) mod exchange;
 pub(crate) mod hub;
 mod link;
 mod peer;

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::runtime::{spawn, timeout};
 use super::{CLOSE_INTERNAL, HomeStore, Link, Peer, guarded};
 use crate::event_log::EventLog;
-use crate::maybe_send::{MaybeSend, MaybeSync};
+use crate::platform::{MaybeSend, MaybeSync};
 use crate::session::V03;
 use crate::{
     Delivery, HookContext, HookError, Hooks, Input, Origin, Pull, PullError, PullSink, Push, PushError, Pushed,

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::clients::{Clients, Connected};
 use super::{Link, Peer};
+use crate::event::{Committed, Publish};
 use crate::resume::{Lost, Position, Resume};
-use crate::store::{Committed, Publish};
 
 /// The connected sockets of one store.
 pub(crate) struct Hub<K> {

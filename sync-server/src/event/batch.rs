@@ -1,3 +1,5 @@
+//! The events of one push.
+
 use std::sync::{Arc, OnceLock};
 
 use livestore_sync_protocol::{Chunk, ChunkBuilder, Event, EventRow, ItemFormat, PulledEvent, SeqNum};
@@ -69,6 +71,12 @@ impl Batch {
         self.events[self.events.len() - 1].seq_num
     }
 
+    /// How many sequence numbers the batch leaves without an event.
+    #[must_use]
+    pub fn gaps(&self) -> u64 {
+        self.events.iter().map(|event| event.seq_num.get().abs_diff(event.parent_seq_num.get()) - 1).sum()
+    }
+
     /// The batch as chunks for the wire; rendered once, however many receive it.
     #[must_use]
     pub fn chunks(&self, format: ItemFormat) -> &[Chunk] {
@@ -86,4 +94,25 @@ impl Batch {
 
 fn bytes(event: &Event) -> usize {
     event.name.len() + event.args.as_stored().map_or(0, str::len) + event.client_id.len() + event.session_id.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_gaps() {
+        let at = |number| SeqNum::new(number).expect("safe");
+        let event = |(parent, seq)| Event {
+            name: "n".into(),
+            args: livestore_sync_protocol::Args::default(),
+            seq_num: at(seq),
+            parent_seq_num: at(parent),
+            client_id: "c".into(),
+            session_id: "s".into(),
+        };
+        for (numbers, gaps) in [([(0, 1), (1, 2)], 0), ([(0, 100), (100, 102)], 100)] {
+            assert_eq!(Batch::new(numbers.map(event).into(), String::new()).gaps(), gaps);
+        }
+    }
 }

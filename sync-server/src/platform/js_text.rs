@@ -8,7 +8,7 @@ use worker::wasm_bindgen::{self, JsCast, JsValue};
 /// In UTF-16 units. For shorter ones, a call more costs more than it saves.
 const SHORT_MAX: u32 = 256;
 
-#[wasm_bindgen(wasm_bindgen = wasm_bindgen, module = "/src/worker/js_text.js")]
+#[wasm_bindgen(wasm_bindgen = wasm_bindgen, module = "/src/platform/js_text.js")]
 extern "C" {
     /// UTF-8, with U+FFFD in place of lone surrogates, as wasm-bindgen has it.
     fn encode(text: &JsString) -> Uint8Array;

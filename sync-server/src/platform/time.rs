@@ -1,7 +1,9 @@
-use crate::maybe_send::{MaybeSend, MaybeSync};
+//! Times as the wire writes them.
+
+use super::{MaybeSend, MaybeSync};
 
 /// Where the engine gets the time from: the platforms differ, and tests set their own.
-pub trait Clock: MaybeSend + MaybeSync + 'static {
+pub(crate) trait Clock: MaybeSend + MaybeSync + 'static {
     /// Milliseconds since 1970 in UTC.
     fn now_ms(&self) -> u64;
 }
