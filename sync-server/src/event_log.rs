@@ -5,9 +5,9 @@ pub mod conformance;
 #[cfg(any(test, feature = "test-util"))]
 mod faulty;
 mod memory;
-#[cfg(any(test, feature = "native", all(feature = "worker", target_family = "wasm")))]
+#[cfg(any(test, all(feature = "native", not(target_family = "wasm")), all(feature = "worker", target_family = "wasm")))]
 mod sql;
-#[cfg(feature = "native")]
+#[cfg(all(feature = "native", not(target_family = "wasm")))]
 mod sqlite;
 #[cfg(all(feature = "worker", target_family = "wasm"))]
 mod worker;
@@ -21,7 +21,7 @@ use livestore_sync_protocol::{Chunk, ItemFormat, PulledEvent, SeqNum};
 #[cfg(any(test, feature = "test-util"))]
 pub use self::faulty::{Fault, Faults, Faulty, Operation};
 pub use self::memory::MemoryLog;
-#[cfg(feature = "native")]
+#[cfg(all(feature = "native", not(target_family = "wasm")))]
 pub use self::sqlite::{OpenError, SqliteFile, SqliteLog, StoreError, Synchronous};
 #[cfg(all(feature = "worker", target_family = "wasm"))]
 pub use self::worker::{D1Log, Left, ObjectLog, WorkerLog};

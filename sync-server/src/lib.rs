@@ -14,9 +14,9 @@ mod event;
 pub mod event_log;
 mod hash;
 mod hooks;
-#[cfg(any(feature = "native", all(feature = "worker", target_family = "wasm")))]
+#[cfg(any(all(feature = "native", not(target_family = "wasm")), all(feature = "worker", target_family = "wasm")))]
 mod host;
-#[cfg(feature = "native")]
+#[cfg(all(feature = "native", not(target_family = "wasm")))]
 pub mod native;
 mod platform;
 mod request;
