@@ -5,7 +5,11 @@ pub mod conformance;
 #[cfg(any(test, feature = "test-util"))]
 mod faulty;
 mod memory;
-#[cfg(any(test, all(feature = "native", not(target_family = "wasm")), all(feature = "worker", target_family = "wasm")))]
+#[cfg(any(
+    test,
+    all(feature = "native", not(target_family = "wasm")),
+    all(feature = "worker", target_family = "wasm")
+))]
 mod sql;
 #[cfg(all(feature = "native", not(target_family = "wasm")))]
 mod sqlite;
