@@ -45,6 +45,16 @@ pub(crate) fn features(manifest: &str) -> Vec<String> {
     features
 }
 
+/// The tests of a package that are built only with this feature.
+pub(crate) fn tests_that_require(feature: &str, manifest: &str) -> Vec<String> {
+    let tests = manifest.split("[[test]]").skip(1);
+    let requiring = tests.filter(|test| {
+        let required = test.split_once("required-features = [").and_then(|(_, rest)| rest.split(']').next());
+        required.is_some_and(|required| quoted(required).iter().any(|name| name == feature))
+    });
+    requiring.filter_map(|test| name(test).ok()).collect()
+}
+
 /// The keys of all sections with such a name; `a.workspace = true` is `a`.
 fn keys(manifest: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let mut inside = false;
@@ -68,7 +78,7 @@ fn quoted(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{dependencies, features, is_published, name};
+    use super::{dependencies, features, is_published, name, tests_that_require};
 
     const MANIFEST: &str = "\
 [package]
@@ -92,6 +102,13 @@ e = \"1\"
 
 [dev-dependencies]
 f = \"1\"
+
+[[test]]
+name = \"slow\"
+required-features = [\"y\", \"x\"]
+
+[[test]]
+name = \"fast\"
 ";
 
     #[test]
@@ -100,5 +117,6 @@ f = \"1\"
         assert!(!is_published(MANIFEST));
         assert_eq!(dependencies(MANIFEST), ["a", "b-c", "e"]);
         assert_eq!(features(MANIFEST), ["x", "y"]);
+        assert_eq!(tests_that_require("x", MANIFEST), ["slow"]);
     }
 }

@@ -99,19 +99,19 @@ impl<'a> Names<'a> {
         let (first, rest) = path.segments.split_first()?;
         match first.as_str() {
             _ if path.global => Some(Target::Crate(path.segments.clone())),
-            "crate" => self.from_root(rest),
-            "self" => self.from_root(&[&here[..], rest].concat()),
+            "crate" => self.resolve_at_root(rest),
+            "self" => self.resolve_at_root(&[&here[..], rest].concat()),
             "super" => {
                 let up = path.segments.iter().take_while(|segment| *segment == "super").count();
                 let base = &here[..here.len().saturating_sub(up)];
-                self.from_root(&[base, &path.segments[up..]].concat())
+                self.resolve_at_root(&[base, &path.segments[up..]].concat())
             }
             name if self.crates.contains(name) && !scope.0.contains(name) => Some(Target::Crate(path.segments.clone())),
             _ => None,
         }
     }
 
-    fn from_root(&self, path: &[String]) -> Option<Target> {
+    fn resolve_at_root(&self, path: &[String]) -> Option<Target> {
         let (first, rest) = path.split_first()?;
         if self.modules.contains(first) {
             return Some(Target::Module(path.to_vec()));

@@ -108,9 +108,9 @@ fn forbidden(arrows: &[Arrow], table: &Table, found: &impl Fn(&str, usize, Strin
     let message = |arrow: &Arrow| {
         let from = arrow.from.join("::");
         match &arrow.to {
-            Target::Module(to) if related(&arrow.from, to) => return None,
-            Target::Crate(_) if !table.has_crates => return None,
-            to if allows(table.row_of(&arrow.from), to) || allows(table.for_all(), to) => return None,
+            Target::Module(to) if related(&arrow.from, to) => None,
+            Target::Crate(_) if !table.has_crates => None,
+            to if allows(table.row_of(&arrow.from), to) || allows(table.for_all(), to) => None,
             Target::Module(to) => Some(format!("{from} may not use {}", to.join("::"))),
             Target::Crate(path) => Some(format!("{from} may not use the crate path {}", path.join("::"))),
             Target::Unknown(name) => Some(format!("crate::{name} is no module, nor does lib.rs have it from one")),
