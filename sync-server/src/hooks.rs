@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::error::{HookError, PullError, PushError};
-use crate::platform::{BoxFuture, MaybeSend, MaybeSync};
+use crate::platform::{BoxFuture, MaybeSend, MaybeSync, iso_timestamp};
 
 /// How a client is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,8 +26,8 @@ pub enum Transport {
 pub struct Connection {
     /// A UUIDv7, so that ids sort by time.
     pub id: Uuid,
-    /// When the client connected, as [`crate::iso_timestamp`] writes it.
-    pub connected_at: String,
+    /// When the client connected, in milliseconds since 1970.
+    pub connected_ms: u64,
     /// The store.
     pub store_id: Arc<str>,
     /// The payload of the connection URL as JSON text.
@@ -42,6 +42,33 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// A connection without payload and headers, for an app's own tests too. `connected_ms` is in milliseconds since
+    /// 1970.
+    #[must_use]
+    pub fn new(id: Uuid, store_id: Arc<str>, transport: Transport, generation: Generation, connected_ms: u64) -> Self {
+        Self { id, connected_ms, store_id, payload: None, headers: Vec::new(), transport, generation }
+    }
+
+    /// With the payload of the connection URL.
+    #[must_use]
+    pub fn with_payload(mut self, payload: Option<Box<RawValue>>) -> Self {
+        self.payload = payload;
+        self
+    }
+
+    /// With the headers of the HTTP request, names in lower case.
+    #[must_use]
+    pub fn with_headers(mut self, headers: Vec<(String, String)>) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// When the client connected, as JavaScript's `toISOString` writes it.
+    #[must_use]
+    pub fn connected_at(&self) -> String {
+        iso_timestamp(self.connected_ms)
+    }
+
     /// The payload as the app's own type.
     ///
     /// # Errors
@@ -69,11 +96,27 @@ pub struct HookContext {
     pub generation: Generation,
 }
 
+impl HookContext {
+    /// Of a call in this protocol on this connection.
+    #[must_use]
+    pub fn new(connection: Arc<Connection>, generation: Generation) -> Self {
+        Self { connection, generation }
+    }
+}
+
 /// A push that is offered.
 #[derive(Clone, Debug)]
 pub struct Push {
     /// The events, at least one.
     pub batch: Arc<[Event]>,
+}
+
+impl Push {
+    /// Of these events.
+    #[must_use]
+    pub fn new(batch: Arc<[Event]>) -> Self {
+        Self { batch }
+    }
 }
 
 /// A pull that is asked for.
@@ -83,6 +126,14 @@ pub struct Pull {
     pub cursor: Option<Cursor>,
     /// Whether events that are pushed later follow.
     pub live: bool,
+}
+
+impl Pull {
+    /// From this cursor on.
+    #[must_use]
+    pub fn new(cursor: Option<Cursor>, live: bool) -> Self {
+        Self { cursor, live }
+    }
 }
 
 /// An app's hooks. Each has a default that allows everything; implement the trait, or pass closures

@@ -1,38 +1,65 @@
-//! What every home of the engine does alike: sockets whose frames become calls of a [`Store`], and
-//! whose events come back through a [`Hub`]. A home brings the sockets ([`Link`]), timers and tasks
-//! ([`runtime`]), and starts and stops.
+//! The life of a connection, on every platform: what is opened, run, published and closed, and in which order.
+//!
+//! Callers are the native server, the Worker's object and the simulation. Each brings its sockets ([`Link`]), its
+//! tasks and clock ([`Platform`]), and decides when to start and stop; everything between is here, once:
+//!
+//! - [`Conversation`]: one WebSocket, from its opening to its end;
+//! - [`exchange`]: one body in, a stream of frames out, for HTTP and for calls between objects;
+//! - [`Hub`]: the connected sockets of a store, and what is published to them;
+//! - [`continuation`]: 0.3 clients that come back.
+//!
+//! It asks `session` what a frame means and `store` to push and pull, and may not touch a socket, a database or a
+//! runtime by itself.
 
-pub(crate) mod calls;
-pub(crate) mod clients;
+mod calls;
+pub(crate) mod continuation;
+mod conversation;
 pub(crate) mod exchange;
-pub(crate) mod hub;
+mod hub;
 mod link;
 mod peer;
-pub(crate) mod reconnect;
-pub(crate) mod runtime;
+#[cfg(test)]
+mod simulation;
 
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 
+pub(crate) use self::conversation::{Conversation, Opening};
 pub(crate) use self::hub::Hub;
-pub(crate) use self::link::{Link, Over};
-pub(crate) use self::peer::{Peer, likeness};
-use crate::{HookError, Store};
-
-/// A store whose events go to the sockets of a home.
-pub(crate) type HomeStore<L, H, K> = Store<L, H, Hub<K>>;
+pub(crate) use self::link::{Closed, Link};
+pub(crate) use self::peer::{Peer, fingerprint};
+use crate::error::HookError;
+use crate::event_log::EventLog;
+use crate::hooks::Hooks;
+use crate::platform::{MaybeSend, MaybeSync, Platform};
+use crate::store::Store;
 
 /// Size of one WebSocket frame or HTTP body, in bytes, where nothing else is said.
 pub(crate) const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Close codes of RFC 6455 and its registry.
-pub(crate) const CLOSE_INVALID_UTF8: u16 = 1007;
-pub(crate) const CLOSE_TOO_LARGE: u16 = 1009;
-pub(crate) const CLOSE_INTERNAL: u16 = 1011;
+/// The parts that make a host on one platform.
+pub(crate) trait Shell: MaybeSend + MaybeSync + 'static {
+    type Log: EventLog;
+    type Hooks: Hooks;
+    type Link: Link;
+    type Platform: Platform;
+}
 
-/// Runs a part that calls the app's hooks; a panic in one ends neither the connection nor the store.
-/// Where panics cannot be caught (wasm), this changes nothing.
+/// An open store with its connections.
+pub(crate) struct Host<S: Shell> {
+    pub(crate) store: Store<S::Log, S::Hooks, Hub<S::Link>>,
+    pub(crate) platform: S::Platform,
+}
+
+impl<S: Shell> Host<S> {
+    pub(crate) fn hub(&self) -> &Hub<S::Link> {
+        self.store.publisher()
+    }
+}
+
+/// Runs a part that calls the app's hooks: a panic in one ends neither the connection nor the store.
+/// Where panics cannot be caught (wasm) it changes nothing; see `worker/panic` for what happens there.
 pub(crate) async fn guarded<T>(part: impl Future<Output = T>) -> Result<T, HookError> {
     AssertUnwindSafe(part).catch_unwind().await.map_err(|_| {
         tracing::error!("a hook panicked");

@@ -9,18 +9,17 @@
 #![cfg_attr(not(test), allow(dead_code, reason = "each platform uses a part; the tests use all of it"))]
 
 mod admission;
+mod close;
 mod error;
 mod event;
 pub mod event_log;
 mod hash;
 mod hooks;
-#[cfg(any(all(feature = "native", not(target_family = "wasm")), all(feature = "worker", target_family = "wasm")))]
 mod host;
 #[cfg(all(feature = "native", not(target_family = "wasm")))]
 pub mod native;
 mod platform;
 mod request;
-mod resume;
 mod session;
 mod store;
 pub mod table_name;
@@ -29,11 +28,7 @@ pub mod worker;
 
 pub use error::{BackendIdMismatch, HookError, InvalidBatch, PullError, PushError};
 pub use event::Batch;
-use event::Origin;
 pub use event_log::EventLog;
 pub use hooks::{Connection, HookContext, HookFns, Hooks, Pull, Push, Transport};
 pub use livestore_sync_protocol as protocol;
 pub use platform::{BoxFuture, MaybeSend, MaybeSync, iso_timestamp, new_backend_id};
-use platform::{Clock, connection_id};
-use session::{Delivery, Input, Proof, Session};
-use store::{PullSink, Pushed, Store};

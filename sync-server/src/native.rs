@@ -3,10 +3,12 @@
 //! [`Server`] is a set of axum routes: serve it alone ([`Server::serve`]) or mount
 //! [`Server::router`] in an app of your own.
 
-mod clients;
+mod http;
 mod outbox;
+mod saved_clients;
 mod server;
 mod socket;
 mod stores;
+mod tokio;
 
 pub use self::server::{Builder, Limits, Server};

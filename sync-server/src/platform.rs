@@ -15,7 +15,6 @@ use std::time::Duration;
 pub use self::maybe_send::{BoxFuture, MaybeSend, MaybeSync};
 pub(crate) use self::random::connection_id;
 pub use self::random::new_backend_id;
-pub(crate) use self::time::Clock;
 pub use self::time::iso_timestamp;
 
 /// Tasks, timers and the clock.

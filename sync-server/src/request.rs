@@ -1,7 +1,12 @@
-//! What an HTTP request asks for. Pure, so that every home answers alike.
+//! From an HTTP request to what it asks for. The one place that reads URLs: the native server, the Worker and
+//! the object ask it and answer alike. Pure; it knows nothing of sockets or of the database.
 
-use livestore_sync_protocol::rpc::Transport;
+use livestore_sync_protocol::Generation;
+use livestore_sync_protocol::rpc::Transport as Parameter;
 use livestore_sync_protocol::target::{self, Target, TargetError};
+use uuid::Uuid;
+
+use crate::hooks::{Connection, Transport};
 
 /// What a request asks for.
 #[derive(Debug)]
@@ -10,56 +15,121 @@ pub(crate) enum Route {
     Info,
     /// A browser's question whether it may ask.
     Preflight,
-    /// A 0.3 connection. Refused with [`UPGRADE_REQUIRED`] after validation if it is no upgrade.
-    V03 {
-        /// The store and the payload.
-        target: Target,
-        /// Whether the request is a WebSocket upgrade.
-        upgrade: bool,
-    },
-    /// A 0.4 or next connection, likewise.
-    Ws {
-        /// The store and the payload.
-        target: Target,
-        /// Whether the request is a WebSocket upgrade.
-        upgrade: bool,
-    },
-    /// A 0.4 or next HTTP request.
-    Http {
-        /// The store and the payload.
-        target: Target,
-    },
+    /// A connection of a LiveStore client, or one of its HTTP requests.
+    Sync(SyncRequest),
     /// Nothing that is served here.
     Refused(Refused),
+}
+
+/// A request that is one of a LiveStore client.
+#[derive(Debug)]
+pub(crate) struct SyncRequest {
+    target: Target,
+    generation: Generation,
+    transport: Transport,
+    upgrade: bool,
+}
+
+impl SyncRequest {
+    /// Reads a URL's query, whatever the path: without `transport` it is one of a 0.3 client.
+    pub(crate) fn from_query(query: &str, upgrade: Option<&str>) -> Result<Self, Refused> {
+        let (generation, transport) = match target::transport(query).map_err(Refused::search_params)? {
+            None => (Generation::V03, Transport::Ws),
+            Some(Parameter::Ws) => (Generation::V04, Transport::Ws),
+            Some(Parameter::Http) => (Generation::V04, Transport::Http),
+            // Calls between objects have no URL.
+            Some(Parameter::DurableObject) => return Err(Refused::search_params(TargetError::InvalidTransport)),
+        };
+        let target = Target::from_query(query).map_err(Refused::search_params)?;
+        Ok(Self { target, generation, transport, upgrade: is_websocket(upgrade) })
+    }
+
+    /// The store that it is about.
+    #[must_use]
+    pub(crate) fn store_id(&self) -> &str {
+        &self.target.store_id
+    }
+
+    /// How the client wants to be connected.
+    #[must_use]
+    pub(crate) fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// What is wrong with a WebSocket address that was not asked for an upgrade. Said after validation, as
+    /// the reference does.
+    pub(crate) fn check_upgrade(&self) -> Result<(), Refused> {
+        if self.transport == Transport::Ws && !self.upgrade {
+            return Err(Refused { status: 426, text: UPGRADE_REQUIRED.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// The connection that it opens.
+    pub(crate) fn into_connection(self, id: Uuid, connected_ms: u64, headers: Vec<(String, String)>) -> Connection {
+        let Self { target, generation, transport, upgrade: _ } = self;
+        Connection::new(id, target.store_id.into(), transport, generation, connected_ms)
+            .with_payload(target.payload)
+            .with_headers(headers)
+    }
 }
 
 /// A status and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     /// The HTTP status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// For people.
-    pub text: String,
+    pub(crate) text: String,
+}
+
+impl Refused {
+    fn new(status: u16, text: impl Into<String>) -> Self {
+        Self { status, text: text.into() }
+    }
+
+    fn search_params(error: TargetError) -> Self {
+        Self::new(400, format!("Invalid search params: {error}."))
+    }
+
+    /// For a body of more than `bytes_max` bytes.
+    pub(crate) fn body_too_large(bytes_max: usize) -> Self {
+        Self::new(413, format!("The body is cut short, or larger than {bytes_max} bytes."))
+    }
+
+    /// For as many connections as there may be, of `what`.
+    pub(crate) fn too_many_connections(what: &str) -> Self {
+        Self::new(503, format!("{what} has as many connections as it may. Try again later."))
+    }
+
+    /// For a database that does not answer.
+    pub(crate) fn log_unreachable() -> Self {
+        Self::new(500, "The server cannot reach its event log.")
+    }
+}
+
+/// The text of a body.
+pub(crate) fn body_text(body: Vec<u8>) -> Result<String, Refused> {
+    String::from_utf8(body).map_err(|_| Refused::new(400, "The body is not UTF-8."))
 }
 
 /// The parts of a request that decide.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Parts<'a> {
+pub(crate) struct RequestParts<'a> {
     /// `GET`, `POST`, ...
-    pub method: &'a str,
+    pub(crate) method: &'a str,
     /// The path of the URL.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// The query of the URL without the `?`.
-    pub query: &'a str,
+    pub(crate) query: &'a str,
     /// The `Upgrade` header.
-    pub upgrade: Option<&'a str>,
+    pub(crate) upgrade: Option<&'a str>,
     /// Whether preflights are answered.
-    pub cors: bool,
+    pub(crate) cors: bool,
 }
 
 /// Path and query of an absolute URL as a runtime has normalised it. A parser of URLs that knows all that people
 /// write brings Unicode tables, a fifth of what a Worker deploys.
-#[cfg(any(test, all(feature = "worker", target_family = "wasm")))]
 pub(crate) fn path_and_query(url: &str) -> (&str, &str) {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let target = rest.find(['/', '?', '#']).map_or("", |start| &rest[start..]);
@@ -69,44 +139,44 @@ pub(crate) fn path_and_query(url: &str) -> (&str, &str) {
 }
 
 /// The answer to a connection request that is no upgrade.
-pub(crate) const UPGRADE_REQUIRED: &str =
+const UPGRADE_REQUIRED: &str =
     "Expected Upgrade: websocket. This address takes WebSocket connections of LiveStore clients.";
 
 /// What [`Route::Info`] says.
 pub(crate) const INFO: &str = "LiveStore sync server. Point a LiveStore app's sync backend at this address.";
 
+/// For what may have been meant as a sync request.
+const INVALID_SYNC_PATH: &str = "Invalid path. Connect to <url>/websocket?storeId=… (LiveStore 0.3) or to \
+                                 <url>?storeId=…&transport=ws|http (LiveStore 0.4).";
+
+fn is_websocket(upgrade: Option<&str>) -> bool {
+    upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
+}
+
 /// Decides what a request asks for.
-#[must_use]
-pub(crate) fn route(parts: &Parts<'_>) -> Route {
-    let upgrade = parts.upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
+pub(crate) fn route(parts: &RequestParts<'_>) -> Route {
     if parts.method == "OPTIONS" && parts.cors {
         return Route::Preflight;
     }
-    let sync = match target::transport(parts.query) {
-        Ok(Some(Transport::Ws)) => Target::from_query(parts.query).map(|target| Route::Ws { target, upgrade }),
-        Ok(Some(Transport::Http)) => Target::from_query(parts.query).map(|target| Route::Http { target }),
-        Ok(None) if parts.path.ends_with("/websocket") => {
-            Target::from_query(parts.query).map(|target| Route::V03 { target, upgrade })
-        }
-        // Calls between objects have no URL.
-        Ok(Some(Transport::DurableObject)) => Err(TargetError::InvalidTransport),
-        _ if matches!(parts.method, "GET" | "HEAD") && parts.path == "/" && !upgrade => return Route::Info,
-        Ok(None) if upgrade || !parts.query.is_empty() => {
-            return refused(
-                400,
-                "Invalid path. Connect to <url>/websocket?storeId=… (LiveStore 0.3) or to \
-                 <url>?storeId=…&transport=ws|http (LiveStore 0.4)."
-                    .to_owned(),
-            );
-        }
-        Ok(None) => return refused(400, "Invalid path".to_owned()),
-        Err(error) => Err(error),
+    let upgrade = is_websocket(parts.upgrade);
+    let transport = target::transport(parts.query);
+    let is_sync = match transport {
+        Ok(Some(_)) => true,
+        // 0.3 clients append this to whatever URL they are given.
+        Ok(None) => parts.path.ends_with("/websocket"),
+        Err(_) => false,
     };
-    sync.unwrap_or_else(|error| refused(400, format!("Invalid search params: {error}.")))
-}
-
-fn refused(status: u16, text: String) -> Route {
-    Route::Refused(Refused { status, text })
+    if !is_sync && matches!(parts.method, "GET" | "HEAD") && parts.path == "/" && !upgrade {
+        return Route::Info;
+    }
+    if !is_sync && transport.is_ok() {
+        let hint = if upgrade || !parts.query.is_empty() { INVALID_SYNC_PATH } else { "Invalid path" };
+        return Route::Refused(Refused::new(400, hint));
+    }
+    match SyncRequest::from_query(parts.query, parts.upgrade) {
+        Ok(sync) => Route::Sync(sync),
+        Err(refused) => Route::Refused(refused),
+    }
 }
 
 #[cfg(test)]
@@ -133,12 +203,14 @@ mod tests {
 
     fn ask(method: &str, url: &str, upgrade: Option<&str>) -> String {
         let (path, query) = url.split_once('?').unwrap_or((url, ""));
-        match route(&Parts { method, path, query, upgrade, cors: true }) {
+        match route(&RequestParts { method, path, query, upgrade, cors: true }) {
             Route::Info => "info".to_owned(),
             Route::Preflight => "preflight".to_owned(),
-            Route::V03 { target, upgrade } => format!("v03 {} {upgrade}", target.store_id),
-            Route::Ws { target, upgrade } => format!("ws {} {upgrade}", target.store_id),
-            Route::Http { target } => format!("http {}", target.store_id),
+            Route::Sync(SyncRequest { target, generation, transport, upgrade }) => match (generation, transport) {
+                (Generation::V03, Transport::Ws) => format!("v03 {} {upgrade}", target.store_id),
+                (_, Transport::Ws) => format!("ws {} {upgrade}", target.store_id),
+                (_, _) => format!("http {}", target.store_id),
+            },
             Route::Refused(refused) => refused.status.to_string(),
         }
     }

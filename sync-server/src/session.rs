@@ -1,26 +1,25 @@
-//! One client's side of the conversation, free of I/O: frames in become [`Input`]s, what the engine
-//! does becomes frames out. Shells move bytes and run what `Input` asks for.
+//! One client's side of the conversation, free of I/O: frames in become [`Action`]s, what the engine
+//! does becomes frames out. `host` runs the actions; time is an argument. One file per family of
+//! generations: `v03`, and `rpc` for 0.4 and next.
 
 mod rpc;
-pub(crate) mod v03;
+mod v03;
 
-pub(crate) use self::v03::{Proof, V03};
+use self::v03::V03;
+pub(crate) use self::v03::{Lost, Position, Proof};
 
 use livestore_sync_protocol::v03::Context;
 use livestore_sync_protocol::{Chunk, Cursor, Event, Generation, ItemFormat, RequestId, SeqNum};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::close::CloseCode;
+use crate::error::{PullError, PushError, rpc_failure, v03_failure};
 use crate::event::Committed;
-use crate::{PullError, PushError};
-
-/// The server closes a socket whose client waits for something that only a new connection can start.
-/// 0.4 clients then restart their pull from their cursor.
-pub(crate) const CLOSE_RESUME: u16 = 4408;
 
 /// What a frame asks for.
 #[derive(Debug)]
-pub(crate) enum Input {
+pub(crate) enum Action {
     /// Send this frame.
     Reply(String),
     /// Run a push and answer it.
@@ -49,8 +48,8 @@ pub(crate) enum Input {
     NewClient,
     /// A pull may have room for another chunk, or is over: wake it.
     Progress,
-    /// Close the connection with this code and reason.
-    Close(u16, &'static str),
+    /// Close the connection.
+    Close(CloseCode),
 }
 
 /// How the chunks of a pull are addressed.
@@ -98,6 +97,9 @@ enum Kind {
 }
 
 impl Session {
+    /// A 0.3 client that is there is heard at least this often, in milliseconds.
+    pub(crate) const V03_HEARD_MS_MAX: u64 = v03::HEARD_MS_MAX;
+
     /// A 0.3 client.
     #[must_use]
     pub(crate) fn v03(connection: Uuid, proof: Proof, now_ms: u64) -> Self {
@@ -150,7 +152,7 @@ impl Session {
     }
 
     /// Takes a frame from the client. Never fails: what cannot be handled is answered.
-    pub(crate) fn handle_frame(&mut self, text: &str, now_ms: u64) -> Vec<Input> {
+    pub(crate) fn handle_frame(&mut self, text: &str, now_ms: u64) -> Vec<Action> {
         match &mut self.kind {
             Kind::V03(session) => session.handle_frame(text, now_ms),
             Kind::Rpc(session) => session.handle_frame(text, now_ms),
@@ -186,6 +188,13 @@ impl Session {
         }
     }
 
+    /// A pull's chunk that ends with this event is queued, behind everything that was sent before.
+    pub(crate) fn handle_sent(&mut self, delivery: &Delivery, last: SeqNum) {
+        if let (Kind::V03(session), Delivery::V03(context, id)) = (&mut self.kind, delivery) {
+            session.handle_sent(*context, id, last);
+        }
+    }
+
     /// A pull has sent its backlog: it is live from here on, or over, which its client gets told.
     pub(crate) fn handle_caught_up(&mut self, delivery: &Delivery, live: bool) -> Option<String> {
         match (&mut self.kind, delivery) {
@@ -211,13 +220,13 @@ impl Session {
     #[must_use]
     pub(crate) fn push_failed(&self, request_id: &RequestId, error: &PushError) -> String {
         match &self.kind {
-            Kind::V03(_) => crate::error::v03_failure(request_id.to_string(), &error.into()),
-            Kind::Rpc(_) => crate::error::rpc_failure(request_id.clone(), error),
+            Kind::V03(_) => v03_failure(request_id.to_string(), &error.into()),
+            Kind::Rpc(_) => rpc_failure(request_id.clone(), error),
         }
     }
 
     /// The frame that acknowledges a push which was in the log already.
-    pub(crate) fn push_repeated(&mut self, request_id: &RequestId) -> String {
+    pub(crate) fn acknowledge(&mut self, request_id: &RequestId) -> String {
         match &mut self.kind {
             Kind::V03(session) => session.acknowledge(&request_id.to_string()),
             Kind::Rpc(_) => rpc::acknowledge(request_id),
@@ -236,12 +245,78 @@ impl Session {
         }
     }
 
-    /// The 0.3 part, for what only 0.3 needs.
-    pub(crate) fn v03_mut(&mut self) -> Option<&mut V03> {
+    /// Events are committed while this connection is closing. What its client will have to be told on its next
+    /// connection is noted: the acknowledgement of a push of its own.
+    pub(crate) fn handle_committed_unsent(&mut self, committed: &Committed) {
+        let own = committed.origin.as_ref().filter(|origin| origin.connection == self.connection);
+        if let (Kind::V03(session), Some(origin)) = (&mut self.kind, own) {
+            let _unsent = session.acknowledge(&origin.request_id.to_string());
+        }
+    }
+
+    fn as_v03(&self) -> Option<&V03> {
+        match &self.kind {
+            Kind::V03(session) => Some(session),
+            Kind::Rpc(_) => None,
+        }
+    }
+
+    fn as_v03_mut(&mut self) -> Option<&mut V03> {
         match &mut self.kind {
             Kind::V03(session) => Some(session),
             Kind::Rpc(_) => None,
         }
+    }
+
+    /// When a 0.3 client was last heard, in milliseconds since 1970. `None` for others, whose pings a platform
+    /// may answer by itself.
+    pub(crate) fn heard_ms(&self) -> Option<u64> {
+        self.as_v03().map(V03::heard_ms)
+    }
+
+    /// The pulls of a 0.3 client, which a later connection could continue.
+    pub(crate) fn continuable_pulls(&self) -> Vec<String> {
+        self.as_v03().map(V03::pulls).unwrap_or_default()
+    }
+
+    /// Whether a connection of this generation may continue an earlier one.
+    pub(crate) fn may_continue(&self) -> bool {
+        self.as_v03().is_some()
+    }
+
+    /// There are earlier connections that may be the same client's. Nothing is sent until it is
+    /// known what to continue, or that the client is a new one.
+    pub(crate) fn hold(&mut self) {
+        if let Some(session) = self.as_v03_mut() {
+            session.hold();
+        }
+    }
+
+    /// Whether it is still open what kind of client this is.
+    pub(crate) fn is_held(&self) -> bool {
+        self.as_v03().is_some_and(V03::is_held)
+    }
+
+    /// Whether the client has sent anything; a new one starts with its pull.
+    pub(crate) fn has_spoken(&self) -> bool {
+        self.as_v03().is_none_or(V03::has_spoken)
+    }
+
+    /// The client continues these pulls, or, if there are none, what is sent from now on. The
+    /// frames come before anything else.
+    pub(crate) fn adopt(&mut self, lost: &Lost) -> Vec<String> {
+        self.as_v03_mut().map(|session| session.adopt(lost)).unwrap_or_default()
+    }
+
+    /// A push was refused on a 0.3 connection that never pulled, so the server does not know what its client
+    /// lacks; the push tells. Returns whether that may be sent now; then nothing else is meanwhile.
+    pub(crate) fn begin_catch_up(&mut self) -> bool {
+        self.as_v03_mut().is_some_and(V03::begin_catch_up)
+    }
+
+    /// The connection is lost: what the next one of this client must know.
+    pub(crate) fn handle_lost(&mut self, now_ms: u64) -> Option<Lost> {
+        self.as_v03_mut().map(|session| session.handle_lost(now_ms))
     }
 
     /// The number of a WebSocket ping to send now, to learn what has arrived. Ask again after each frame.
@@ -260,7 +335,7 @@ impl Session {
     }
 
     /// Whether this RPC client waits, at this time, for a pull of an earlier connection: see
-    /// [`CLOSE_RESUME`]. For platforms that answer its pings without asking the session.
+    /// [`CloseCode::NoPull`]. For platforms that answer its pings without asking the session.
     #[must_use]
     pub(crate) fn is_parked(&self, pinged_ms: u64) -> bool {
         match &self.kind {

@@ -12,18 +12,18 @@ use tokio::sync::Mutex as FairMutex;
 use tokio::sync::OnceCell;
 
 pub(crate) use self::pull::PullSink;
-pub(crate) use self::push::Pushed;
 use self::push::Queued;
-use crate::event::{Committed, Publish};
+pub(crate) use self::push::{Admitted, Pushed};
+use crate::error::BackendIdMismatch;
+use crate::event::{Batch, Committed, Publish};
 use crate::event_log::{EventLog, LogError, Tip};
-use crate::{BackendIdMismatch, Batch, Clock, Hooks};
+use crate::hooks::Hooks;
 
 /// The engine of one store, over any event log. Cheap to share behind an [`Arc`].
 pub(crate) struct Store<L, H, P> {
     log: L,
     hooks: Arc<H>,
     publish: P,
-    clock: Arc<dyn Clock>,
     backend_id: OnceCell<Arc<str>>,
     /// Pushes that wait for the next commit, in order.
     queue: Mutex<VecDeque<Queued>>,
@@ -55,21 +55,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// A store over its log.
-    pub(crate) fn new(log: L, hooks: Arc<H>, publish: P, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            log,
-            hooks,
-            publish,
-            clock,
-            backend_id: OnceCell::new(),
-            queue: Mutex::default(),
-            core: FairMutex::default(),
-        }
+    pub(crate) fn new(log: L, hooks: Arc<H>, publish: P) -> Self {
+        Self { log, hooks, publish, backend_id: OnceCell::new(), queue: Mutex::default(), core: FairMutex::default() }
     }
 
     /// The receivers of committed events.
     pub(crate) fn publisher(&self) -> &P {
         &self.publish
+    }
+
+    /// The head as this store knows it, if it does.
+    #[cfg(test)]
+    pub(crate) fn known_head(&self) -> Option<SeqNum> {
+        self.core.try_lock().ok()?.tip.map(|tip| tip.head)
     }
 
     /// The hooks.

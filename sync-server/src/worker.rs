@@ -22,7 +22,7 @@
 //! see [`Storage`].
 
 mod attachment;
-mod internal;
+mod forwarded;
 mod sweep;
 
 #[cfg(target_family = "wasm")]
@@ -40,13 +40,17 @@ mod macros;
 #[cfg(target_family = "wasm")]
 mod object;
 #[cfg(target_family = "wasm")]
+mod open_store;
+#[cfg(target_family = "wasm")]
 mod options;
 #[cfg(target_family = "wasm")]
 mod panic;
 #[cfg(target_family = "wasm")]
-mod socket;
+mod platform;
 #[cfg(target_family = "wasm")]
-mod stored;
+mod saved_clients;
+#[cfg(target_family = "wasm")]
+mod socket;
 
 #[cfg(target_family = "wasm")]
 pub use self::front::{

@@ -176,7 +176,7 @@ async fn hooks_see_who_calls() {
         assert_eq!(&*connection.store_id, "a");
         assert_eq!(connection.payload.as_deref().map(|payload| payload.get()), Some(r#"{"user":1}"#));
         assert_eq!(connection.id.get_version_num(), 7);
-        assert!(connection.connected_at.ends_with('Z') && connection.connected_at.len() == 24);
+        assert!(connection.connected_at().ends_with('Z') && connection.connected_at().len() == 24);
     }
     assert_eq!(seen[0].connection.id, seen[1].connection.id, "one socket is one connection");
     assert_eq!(seen[2].connection.header("x-user"), Some("ada"));

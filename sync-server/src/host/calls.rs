@@ -1,253 +1,301 @@
-//! The calls of one socket: what its frames ask for is run, and answered on it.
+//! The one runner of calls: pushes and pulls that frames ask for, run against the store and answered through
+//! [`Replies`], be it a socket ([`SocketCalls`]) or a body (`exchange`).
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use livestore_sync_protocol::v03::Context;
 use livestore_sync_protocol::{Chunk, Event, Generation, RequestId, SeqNum};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
-use super::runtime::{spawn, timeout};
-use super::{CLOSE_INTERNAL, HomeStore, Link, Peer, guarded};
-use crate::event_log::EventLog;
-use crate::platform::{MaybeSend, MaybeSync};
-use crate::session::V03;
-use crate::{
-    Delivery, HookContext, HookError, Hooks, Input, Origin, Pull, PullError, PullSink, Push, PushError, Pushed,
-};
-
-/// Pushes of one connection that may wait for their commit.
-const PUSHES_IN_FLIGHT_MAX: usize = 32;
+use super::{Closed, Host, Link, Peer, Shell, guarded};
+use crate::close::CloseCode;
+use crate::error::{PullError, PushError};
+use crate::event::Origin;
+use crate::hooks::{Connection, HookContext, Pull, Push};
+use crate::platform::{MaybeSend, MaybeSync, Platform};
+use crate::session::{Delivery, Session};
+use crate::store::{Admitted, PullSink, Pushed};
 
 /// How long a push, or its refusal, waits for the pusher's own live pull to have caught up.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Held until what a frame asked for is done, for homes that wait for it.
-pub(crate) type Held = Option<mpsc::Sender<()>>;
+/// Held until what a frame asked for is done, for platforms that wait for it: the receiver ends with the last
+/// holder.
+pub(crate) type InProgress = Option<mpsc::Sender<()>>;
+
+/// Where the answers to a client's calls go.
+pub(super) trait Replies: MaybeSend + MaybeSync {
+    fn session(&self) -> MutexGuard<'_, Session>;
+
+    fn connection(&self) -> &Arc<Connection>;
+
+    /// Whose push it is, if the hub acknowledges it when it publishes it. Otherwise the runner does.
+    fn origin(&self, request_id: &RequestId) -> Option<Origin>;
+
+    /// Waits until a pull may send another chunk.
+    fn ready(&self, delivery: &Delivery) -> impl Future<Output = Result<(), Closed>> + MaybeSend;
+
+    /// Sends a frame once there is room.
+    fn send(&self, frame: String) -> impl Future<Output = Result<(), Closed>> + MaybeSend;
+
+    /// A chunk of a pull that ends with this event has been sent.
+    fn chunk_sent(&self, delivery: &Delivery, last: SeqNum) {
+        let _ = (delivery, last);
+    }
+
+    /// Acknowledges a push, in one step with the session's note of it.
+    fn acknowledge(&self, request_id: &RequestId) -> impl Future<Output = ()> + MaybeSend;
+
+    /// A pull has sent its backlog. Must not wait: for a live pull the store's lock is held.
+    fn caught_up(&self, delivery: &Delivery, live: bool);
+
+    /// A pull has failed; the frame that says so, if the client still waits for it.
+    fn pull_failed(&self, delivery: &Delivery, error: &PullError) -> Option<String> {
+        self.session().handle_pull_failed(delivery, error)
+    }
+
+    /// Called before a push is refused because the server is ahead of `provided`.
+    fn before_server_ahead(&self, request_id: &RequestId, provided: SeqNum) -> impl Future<Output = ()> + MaybeSend {
+        let _ = (request_id, provided);
+        std::future::ready(())
+    }
+}
 
 /// A push that was read.
-pub(crate) struct PushCall {
-    held: Held,
-    request_id: RequestId,
-    batch: Vec<Event>,
-    backend_id: Option<String>,
-    generation: Generation,
+pub(super) struct PushCall {
+    pub(super) in_progress: InProgress,
+    pub(super) request_id: RequestId,
+    pub(super) batch: Vec<Event>,
+    pub(super) backend_id: Option<String>,
+    pub(super) generation: Generation,
 }
 
-/// Runs pushes that outlive their connection.
-pub(crate) trait Spawn: Clone + MaybeSend + MaybeSync + 'static {
-    fn spawn(&self, push: impl Future<Output = ()> + MaybeSend + 'static);
+/// A pull that was read.
+pub(super) struct PullCall {
+    pub(super) delivery: Delivery,
+    pub(super) pull: Pull,
+    pub(super) generation: Generation,
 }
 
-/// Takes a frame: answers it, starts pulls, and queues pushes for [`run_pushes`].
-pub(crate) async fn handle_text<L: EventLog, H: Hooks, K: Link>(
-    store: &Arc<HomeStore<L, H, K>>,
-    peer: &Arc<Peer<K>>,
-    pushes: &mpsc::Sender<PushCall>,
-    text: &str,
-    now_ms: u64,
-    held: Held,
-) {
-    let (inputs, remembered) = {
-        let mut session = peer.session();
-        let inputs = session.handle_frame(text, now_ms);
-        (inputs, peer.link.remember(&session))
-    };
-    for input in inputs {
-        match input {
-            // A closed connection needs no answer.
-            Input::Reply(frame) => drop(peer.link.send(frame).await),
-            Input::Close(code, reason) => peer.link.close(code, reason),
-            Input::Progress => {}
-            Input::NewClient => store.publisher().release(peer.connection.id),
-            Input::Push { request_id, batch, backend_id, generation } => {
-                let call = PushCall { held: held.clone(), request_id, batch, backend_id, generation };
-                // The receiver runs for as long as there is a sender.
-                let _ = pushes.send(call).await;
-            }
-            Input::Pull { delivery, .. } if !remembered => {
-                let error = PullError::Rejected(HookError::new("more pulls than this connection has room for"));
-                end_pull(peer, &delivery, &error).await;
-            }
-            Input::Pull { delivery, cursor, live, generation } => {
-                let pull = Pull { cursor, live };
-                spawn(run_pull(Arc::clone(store), Arc::clone(peer), pull, delivery, generation, held.clone()));
-            }
-        }
-    }
-    peer.progress.notify_waiters();
-}
-
-async fn run_pull<L: EventLog, H: Hooks, K: Link>(
-    store: Arc<HomeStore<L, H, K>>,
-    peer: Arc<Peer<K>>,
-    pull: Pull,
-    delivery: Delivery,
-    generation: Generation,
-    held: Held,
-) {
-    let context = HookContext { connection: Arc::clone(&peer.connection), generation };
-    let sink = SocketSink { peer: &peer, delivery: &delivery, live: pull.live };
-    let result = guarded(store.pull(pull, &delivery, context, &sink)).await;
+/// Runs a pull: its backlog, and the answer if it ends.
+pub(super) async fn run_pull<S: Shell>(host: &Host<S>, replies: &impl Replies, call: PullCall) {
+    let PullCall { delivery, pull, generation } = call;
+    let context = HookContext::new(Arc::clone(replies.connection()), generation);
+    let sink = Sink { replies, delivery: &delivery, live: pull.live };
+    let result = guarded(host.store.pull(pull, delivery.format(), context, &sink)).await;
     match result.unwrap_or_else(|panic| Err(PullError::Rejected(panic))) {
         Ok(_) | Err(PullError::Gone) => {}
-        Err(error) => end_pull(&peer, &delivery, &error).await,
+        Err(error) => refuse_pull(replies, &delivery, &error).await,
     }
-    peer.progress.notify_waiters();
-    drop(held);
 }
 
-async fn end_pull<K: Link>(peer: &Peer<K>, delivery: &Delivery, error: &PullError) {
-    let frame = {
-        let mut session = peer.session();
-        let frame = session.handle_pull_failed(delivery, error);
-        // Less than before has room.
-        let _ = peer.link.remember(&session);
-        frame
-    };
-    if let Some(frame) = frame {
+/// Answers a pull with an error.
+pub(super) async fn refuse_pull(replies: &impl Replies, delivery: &Delivery, error: &PullError) {
+    if let Some(frame) = replies.pull_failed(delivery, error) {
         // A closed connection needs no answer.
-        let _ = peer.link.send(frame).await;
+        let _ = replies.send(frame).await;
     }
 }
 
-/// Continues pulls that an earlier connection has left.
-pub(super) async fn catch_up<L: EventLog, H: Hooks, K: Link>(
-    store: &HomeStore<L, H, K>,
-    peer: &Peer<K>,
-    pulls: Vec<(Delivery, SeqNum)>,
-) {
-    let sinks =
-        pulls.iter().map(|(delivery, after)| (delivery.clone(), *after, SocketSink { peer, delivery, live: true }));
-    match store.resume(sinks.collect()).await {
-        Ok(()) | Err(PullError::Gone) => {}
+/// The first half of a push: asks the hook and queues it. `None` when it was refused, and answered.
+pub(super) async fn admit_push<S: Shell>(
+    host: &Host<S>,
+    replies: &impl Replies,
+    call: PushCall,
+) -> Option<AdmittedCall> {
+    let PushCall { in_progress, request_id, batch, backend_id, generation } = call;
+    let context = HookContext::new(Arc::clone(replies.connection()), generation);
+    let origin = replies.origin(&request_id);
+    let push = Push::new(batch.into());
+    let admitted = host.store.admit(push, backend_id.as_deref(), origin, context, host.platform.now_ms());
+    match guarded(admitted).await.unwrap_or_else(|panic| Err(PushError::Rejected(panic))) {
+        Ok(admitted) => Some(AdmittedCall { in_progress, request_id, admitted }),
         Err(error) => {
-            tracing::error!(%error, "could not continue a pull");
-            // With a hole it must not go on; the client comes back.
-            peer.link.close(CLOSE_INTERNAL, "the server could not reach its event log");
+            answer_push(replies, &request_id, &Err(error)).await;
+            None
         }
     }
 }
 
-struct SocketSink<'a, K> {
-    peer: &'a Peer<K>,
+/// A push that waits for its commit and for its answer.
+pub(super) struct AdmittedCall {
+    in_progress: InProgress,
+    request_id: RequestId,
+    admitted: Admitted,
+}
+
+/// The second half of a push: commits it, with all others that wait, and answers it. `answered` is called between
+/// the answer and the hook that is told of it. Must run to its end, whether or not the client is still there.
+pub(super) async fn complete_push<S: Shell>(
+    host: &Host<S>,
+    replies: &impl Replies,
+    call: AdmittedCall,
+    answered: impl FnOnce() + MaybeSend,
+) {
+    let AdmittedCall { in_progress, request_id, admitted } = call;
+    let completed = host.store.complete(admitted).await;
+    answer_push(replies, &request_id, &completed.result).await;
+    answered();
+    // A hook that panics is in the server's log; the push has its answer.
+    let _ = guarded(host.store.ended(completed)).await;
+    drop(in_progress);
+}
+
+async fn answer_push(replies: &impl Replies, request_id: &RequestId, result: &Result<Pushed, PushError>) {
+    let frame = match result {
+        // Published with its acknowledgement, in the order that the generation wants.
+        Ok(Pushed::Committed) if replies.origin(request_id).is_some() => return,
+        Ok(Pushed::Committed | Pushed::Repeated) => return replies.acknowledge(request_id).await,
+        Err(error) => {
+            if let PushError::ServerAhead { provided, .. } = error {
+                replies.before_server_ahead(request_id, *provided).await;
+            }
+            replies.session().push_failed(request_id, error)
+        }
+    };
+    // A closed connection needs no answer.
+    let _ = replies.send(frame).await;
+}
+
+struct Sink<'a, R> {
+    replies: &'a R,
     delivery: &'a Delivery,
     live: bool,
 }
 
-impl<K: Link> PullSink for SocketSink<'_, K> {
+impl<R: Replies> PullSink for Sink<'_, R> {
     async fn ready(&self) -> Result<(), PullError> {
-        loop {
-            // Made before the look, so that no progress is missed between the two.
-            let mut progress = std::pin::pin!(self.peer.progress.notified());
-            progress.as_mut().enable();
-            match self.peer.session().poll_ready(self.delivery) {
-                _ if self.peer.link.is_over() => return Err(PullError::Gone),
-                None => return Err(PullError::Gone),
-                Some(true) => return Ok(()),
-                Some(false) => {}
-            }
-            tokio::select! {
-                () = progress => {}
-                () = self.peer.link.over() => return Err(PullError::Gone),
-            }
-        }
+        self.replies.ready(self.delivery).await.map_err(|Closed| PullError::Gone)
     }
 
     async fn send(&self, chunk: Option<&Chunk>, remaining: u64, backend_id: &str) -> Result<(), PullError> {
-        let frame = self.peer.session().handle_chunk(self.delivery, chunk, remaining, backend_id);
-        self.peer.link.send(frame.ok_or(PullError::Gone)?).await.map_err(|_| PullError::Gone)?;
-        self.peer.poll_ping(&mut self.peer.session());
+        let frame = self.replies.session().handle_chunk(self.delivery, chunk, remaining, backend_id);
+        self.replies.send(frame.ok_or(PullError::Gone)?).await.map_err(|Closed| PullError::Gone)?;
+        if let Some(chunk) = chunk {
+            // Only now: what is noted before it is queued would be covered by a ping that is queued meanwhile.
+            self.replies.chunk_sent(self.delivery, chunk.last);
+        }
         Ok(())
     }
 
     fn caught_up(&self) {
+        self.replies.caught_up(self.delivery, self.live);
+    }
+}
+
+/// The calls of one socket.
+pub(super) struct SocketCalls<S: Shell> {
+    pub(super) host: Arc<Host<S>>,
+    pub(super) peer: Arc<Peer<S::Link>>,
+}
+
+impl<S: Shell> Clone for SocketCalls<S> {
+    fn clone(&self) -> Self {
+        Self { host: Arc::clone(&self.host), peer: Arc::clone(&self.peer) }
+    }
+}
+
+impl<S: Shell> SocketCalls<S> {
+    /// Waits until no live pull of this connection has a backlog, or for as long as that may take.
+    pub(super) async fn caught_up_or_late(&self) {
+        let caught_up = self.peer.until(|session| !session.is_catching_up());
+        let _ = self.host.platform.timeout(CATCH_UP_TIMEOUT, caught_up).await;
+    }
+}
+
+impl<S: Shell> Replies for SocketCalls<S> {
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.peer.session()
+    }
+
+    fn connection(&self) -> &Arc<Connection> {
+        &self.peer.connection
+    }
+
+    fn origin(&self, request_id: &RequestId) -> Option<Origin> {
+        Some(Origin { connection: self.peer.connection.id, request_id: request_id.clone() })
+    }
+
+    async fn ready(&self, delivery: &Delivery) -> Result<(), Closed> {
+        let mut over = false;
+        self.peer
+            .until(|session| match session.poll_ready(delivery) {
+                Some(ready) => ready,
+                None => {
+                    over = true;
+                    true
+                }
+            })
+            .await;
+        if over || self.peer.link.is_closed() { Err(Closed) } else { Ok(()) }
+    }
+
+    async fn send(&self, frame: String) -> Result<(), Closed> {
+        self.peer.link.send(frame).await
+    }
+
+    fn chunk_sent(&self, delivery: &Delivery, last: SeqNum) {
         let mut session = self.peer.session();
-        if let Some(frame) = session.handle_caught_up(self.delivery, self.live) {
-            self.peer.link.send_now(frame);
+        session.handle_sent(delivery, last);
+        self.peer.poll_ping(&mut session);
+    }
+
+    async fn acknowledge(&self, request_id: &RequestId) {
+        let mut session = self.peer.session();
+        let frame = session.acknowledge(request_id);
+        self.peer.send_now(&mut session, [frame]);
+    }
+
+    fn caught_up(&self, delivery: &Delivery, live: bool) {
+        let mut session = self.peer.session();
+        if let Some(frame) = session.handle_caught_up(delivery, live) {
+            self.peer.send_now(&mut session, [frame]);
         }
         // The pull is remembered already, in one state or the other.
         let _ = self.peer.link.remember(&session);
         drop(session);
         self.peer.progress.notify_waiters();
     }
-}
 
-/// Runs a connection's pushes in the order in which they came.
-pub(crate) async fn run_pushes<L: EventLog, H: Hooks, K: Link, S: Spawn>(
-    store: Arc<HomeStore<L, H, K>>,
-    peer: Arc<Peer<K>>,
-    mut waiting: mpsc::Receiver<PushCall>,
-    tasks: S,
-) {
-    let in_flight = Arc::new(Semaphore::new(PUSHES_IN_FLIGHT_MAX));
-    while let Some(PushCall { held, request_id, batch, backend_id, generation }) = waiting.recv().await {
-        // Never closed, so there is always a permit to come.
-        let permit = Arc::clone(&in_flight).acquire_owned().await;
-        let origin = Origin { connection: peer.connection.id, request_id: request_id.clone() };
-        let context = HookContext { connection: Arc::clone(&peer.connection), generation };
-        let push = Push { batch: batch.into() };
-        if generation == Generation::V03 {
-            // Frames take effect in their order: a pull shows the log as it was before the push.
-            let _ = timeout(CATCH_UP_TIMEOUT, caught_up(&peer)).await;
+    /// A failure of our own ends the connection and not the pull: published clients come back and pull from their
+    /// cursor, and never ask again for a pull that was answered with an error.
+    fn pull_failed(&self, delivery: &Delivery, error: &PullError) -> Option<String> {
+        if let PullError::Log(_) = error {
+            self.peer.link.close(CloseCode::LogUnreachable);
+            return None;
         }
-        let admitted = guarded(store.admit(push, backend_id.as_deref(), Some(origin), context)).await;
-        match admitted.unwrap_or_else(|panic| Err(PushError::Rejected(panic))) {
-            Err(error) => answer_push(&store, &peer, &request_id, Err(error)).await,
-            Ok(mut admitted) => {
-                let (store, peer) = (Arc::clone(&store), Arc::clone(&peer));
-                // The next push need not wait for this one's commit: they may share it.
-                tasks.spawn(async move {
-                    let result = store.complete(&mut admitted).await;
-                    answer_push(&store, &peer, &request_id, result.clone()).await;
-                    drop(permit);
-                    // A hook that panics is in the log; the push has its answer.
-                    let _ = guarded(store.ended(admitted, result)).await;
-                    drop(held);
-                });
-            }
+        let mut session = self.peer.session();
+        let frame = session.handle_pull_failed(delivery, error);
+        // Less than before has room.
+        let _ = self.peer.link.remember(&session);
+        frame
+    }
+
+    /// The client waits for the events that it lacks, and takes the error for their announcement.
+    async fn before_server_ahead(&self, request_id: &RequestId, provided: SeqNum) {
+        // Looked at before anything is awaited: from here on nothing else is sent to this connection.
+        let unknown = self.peer.session().begin_catch_up();
+        if unknown {
+            let delivery = Delivery::V03(Context::Push, request_id.to_string());
+            catch_up(self, vec![(delivery, provided)]).await;
         }
+        self.caught_up_or_late().await;
     }
 }
 
-async fn answer_push<L: EventLog, H: Hooks, K: Link>(
-    store: &HomeStore<L, H, K>,
-    peer: &Peer<K>,
-    request_id: &RequestId,
-    result: Result<Pushed, PushError>,
-) {
-    let frame = match result {
-        // Acknowledged in the order that the generation wants, when it was published.
-        Ok(Pushed::Committed) => return,
-        Ok(Pushed::Repeated) => peer.session().push_repeated(request_id),
+/// Continues pulls that an earlier connection has left, each behind the event that its client has.
+pub(super) async fn catch_up<S: Shell>(calls: &SocketCalls<S>, pulls: Vec<(Delivery, SeqNum)>) {
+    let sinks = pulls.iter().map(|(delivery, after)| {
+        let sink = Sink { replies: calls, delivery, live: true };
+        (delivery.format(), *after, sink)
+    });
+    match calls.host.store.continue_pulls(sinks.collect()).await {
+        Ok(()) | Err(PullError::Gone) => {}
         Err(error) => {
-            if let PushError::ServerAhead { provided, .. } = error {
-                let unknown = peer.session().v03_mut().is_some_and(V03::begin_catch_up);
-                if unknown {
-                    let delivery = Delivery::V03(Context::Push, request_id.to_string());
-                    catch_up(store, peer, vec![(delivery, provided)]).await;
-                }
-                // The client waits for the events that it lacks, and takes the error for their announcement.
-                let _ = timeout(CATCH_UP_TIMEOUT, caught_up(peer)).await;
-            }
-            peer.session().push_failed(request_id, &error)
-        }
-    };
-    // A closed connection needs no answer.
-    let _ = peer.link.send(frame).await;
-}
-
-/// Waits until no live pull of this connection has a backlog.
-async fn caught_up<K: Link>(peer: &Peer<K>) {
-    loop {
-        let mut progress = std::pin::pin!(peer.progress.notified());
-        progress.as_mut().enable();
-        if peer.link.is_over() || !peer.session().is_catching_up() {
-            return;
-        }
-        tokio::select! {
-            () = progress => {}
-            () = peer.link.over() => return,
+            tracing::error!(%error, "could not continue a pull");
+            // With a hole it must not go on; the client comes back.
+            calls.peer.link.close(CloseCode::LogUnreachable);
         }
     }
 }

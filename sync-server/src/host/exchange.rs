@@ -1,23 +1,23 @@
-//! The HTTP transport, and calls of Durable Objects: one body in, a stream of frames out.
+//! One body in, a stream of frames out: the HTTP transport, and calls between Durable Objects. The body's calls run
+//! one after another.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use livestore_sync_protocol::Chunk;
-#[cfg(target_family = "wasm")]
+use futures_util::Stream;
+use livestore_sync_protocol::RequestId;
 use livestore_sync_protocol::rpc::msgpack;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 
-use super::guarded;
-use crate::event::Publish;
-use crate::event_log::EventLog;
-use crate::platform::MaybeSync;
-use crate::{
-    Connection, Delivery, HookContext, Hooks, Input, Pull, PullError, PullSink, Push, PushError, Session, Store,
-};
+use super::calls::{PullCall, PushCall, Replies, admit_push, complete_push, run_pull};
+use super::{Closed, Host, Shell};
+use crate::event::Origin;
+use crate::hooks::{Connection, Pull, Transport};
+use crate::platform::{MaybeSend, MaybeSync, Platform};
+use crate::session::{Action, Delivery, Session};
 
 /// Frames of an answer that may wait for the client to read.
-pub(crate) const FRAMES_WAITING_MAX: usize = 4;
+const FRAMES_WAITING_MAX: usize = 4;
 
 /// How the frames of an answer are put into one body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,6 @@ pub(crate) enum Framing {
     Ndjson,
     /// MessagePack, what `RpcSerialization.msgPack` reads: of each frame, one after another. The body
     /// that asks is JSON here, too.
-    #[cfg(target_family = "wasm")]
     Msgpack,
 }
 
@@ -41,10 +40,8 @@ impl Framing {
     /// The frames of a body.
     fn split(self, body: &str) -> impl Iterator<Item = &str> {
         let (whole, lines) = match self {
-            Self::Json => (Some(body), ""),
+            Self::Json | Self::Msgpack => (Some(body), ""),
             Self::Ndjson => (None, body),
-            #[cfg(target_family = "wasm")]
-            Self::Msgpack => (Some(body), ""),
         };
         whole.into_iter().chain(lines.lines().filter(|line| !line.trim().is_empty()))
     }
@@ -53,168 +50,165 @@ impl Framing {
         match self {
             Self::Json => "application/json",
             Self::Ndjson => "application/x-ndjson",
-            #[cfg(target_family = "wasm")]
             Self::Msgpack => "application/msgpack",
         }
     }
-}
 
-/// Answers a body, frame by frame. It goes on when nobody reads the frames any more: pushes are made
-/// whoever listens.
-pub(crate) async fn answer<L: EventLog, H: Hooks, P: Publish>(
-    store: &Store<L, H, P>,
-    connection: &Arc<Connection>,
-    body: &str,
-    framing: Framing,
-    frames: mpsc::Sender<Bytes>,
-    now_ms: u64,
-) {
-    let session = Session::http(connection.id, now_ms);
-    respond(store, connection, session, body, framing, frames, now_ms, &|| ()).await;
-}
-
-/// Answers a call of a Durable Object, given as JSON. `live` is called in the moment from which on the
-/// caller's pull gets what is published.
-#[cfg(target_family = "wasm")]
-pub(crate) async fn answer_call<L: EventLog, H: Hooks, P: Publish>(
-    store: &Store<L, H, P>,
-    connection: &Arc<Connection>,
-    body: &str,
-    frames: mpsc::Sender<Bytes>,
-    now_ms: u64,
-    live: &impl Fn(),
-) {
-    let session = Session::durable_object(connection.id, now_ms);
-    respond(store, connection, session, body, Framing::Msgpack, frames, now_ms, live).await;
-}
-
-#[allow(clippy::too_many_arguments, reason = "the two above have names for them")]
-async fn respond<L: EventLog, H: Hooks, P: Publish>(
-    store: &Store<L, H, P>,
-    connection: &Arc<Connection>,
-    mut session: Session,
-    body: &str,
-    framing: Framing,
-    frames: mpsc::Sender<Bytes>,
-    now_ms: u64,
-    live: &(impl Fn() + MaybeSync),
-) {
-    let mut out = Writer { frames, framing, written: 0 };
-    for frame in framing.split(body) {
-        for input in session.handle_frame(frame, now_ms) {
-            // An answer that nobody takes is no reason to leave out the next call.
-            let _ = run(store, connection, &mut session, input, &mut out, live).await;
+    /// A frame as the next part of a body. `None` for what cannot be said in it.
+    fn part(self, frame: &str, is_first: bool) -> Option<Bytes> {
+        match self {
+            Self::Json if is_first => Some(format!("[{frame}").into()),
+            Self::Json => Some(format!(",{frame}").into()),
+            Self::Ndjson => Some(format!("{frame}\n").into()),
+            Self::Msgpack => match msgpack::from_json(&format!("[{frame}]")) {
+                Ok(bytes) => Some(bytes.into()),
+                Err(error) => {
+                    tracing::error!(%error, "a frame is no JSON");
+                    None
+                }
+            },
         }
     }
-    let _ = out.finish().await;
+
+    /// What ends a body.
+    fn end(self, is_empty: bool) -> Option<Bytes> {
+        match self {
+            Self::Json if is_empty => Some("[]".into()),
+            Self::Json => Some("]".into()),
+            Self::Ndjson | Self::Msgpack => None,
+        }
+    }
 }
 
-async fn run<L: EventLog, H: Hooks, P: Publish>(
-    store: &Store<L, H, P>,
-    connection: &Arc<Connection>,
-    session: &mut Session,
-    input: Input,
-    out: &mut Writer,
-    caught_up: &(impl Fn() + MaybeSync),
-) -> Result<(), PullError> {
-    match input {
-        Input::Reply(frame) => out.write(frame).await,
-        // For sockets only.
-        Input::Close(..) | Input::Progress | Input::NewClient => Ok(()),
-        Input::Push { request_id, batch, backend_id, generation } => {
-            let context = HookContext { connection: Arc::clone(connection), generation };
-            let push = Push { batch: batch.into() };
-            let admitted = guarded(store.admit(push, backend_id.as_deref(), None, context)).await;
-            let mut admitted = match admitted.unwrap_or_else(|panic| Err(PushError::Rejected(panic))) {
-                Ok(admitted) => admitted,
-                Err(error) => return out.write(session.push_failed(&request_id, &error)).await,
-            };
-            let result = store.complete(&mut admitted).await;
-            let written = out.write(match &result {
-                Ok(_) => session.push_repeated(&request_id),
-                Err(error) => session.push_failed(&request_id, error),
-            });
-            let written = written.await;
-            // A hook that panics is in the log; the push has its answer.
-            let _ = guarded(store.ended(admitted, result)).await;
-            written
+/// Answers a body: the work, and the parts of the answer as it makes them. Give the work a task of its own that
+/// outlives the client, since a push must not stop between its commit and its publication. `caught_up` is called
+/// in the moment from which on the live pull of a Durable Object gets what is published.
+pub(crate) fn exchange<S: Shell>(
+    host: Arc<Host<S>>,
+    connection: Arc<Connection>,
+    body: String,
+    framing: Framing,
+    caught_up: impl Fn() + MaybeSend + MaybeSync,
+) -> (impl Future<Output = ()> + MaybeSend, impl Stream<Item = Bytes> + MaybeSend) {
+    let (parts, receiver) = mpsc::channel(FRAMES_WAITING_MAX);
+    let work = async move {
+        let now_ms = host.platform.now_ms();
+        let session = match connection.transport {
+            Transport::DurableObject => Session::durable_object(connection.id, now_ms),
+            Transport::Ws | Transport::Http => Session::http(connection.id, now_ms),
+        };
+        let answer =
+            Answer { session: Mutex::new(session), connection, parts, framing, state: Mutex::default(), caught_up };
+        answer.run(&host, &body).await;
+    };
+    let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
+        let part = receiver.recv().await?;
+        Some((part, receiver))
+    });
+    (work, stream)
+}
+
+/// The answer as far as it is.
+struct Answer<F> {
+    session: Mutex<Session>,
+    connection: Arc<Connection>,
+    parts: mpsc::Sender<Bytes>,
+    framing: Framing,
+    state: Mutex<State>,
+    caught_up: F,
+}
+
+#[derive(Default)]
+struct State {
+    is_begun: bool,
+    /// The end of a pull that has caught up, where sending had to wait.
+    end: Option<String>,
+}
+
+impl<F: Fn() + MaybeSend + MaybeSync> Answer<F> {
+    async fn run<S: Shell>(&self, host: &Host<S>, body: &str) {
+        for frame in self.framing.split(body) {
+            let actions = self.session().handle_frame(frame, host.platform.now_ms());
+            for action in actions {
+                // An answer that is not read is no reason to leave out the next call.
+                let _ = self.run_action(host, action).await;
+            }
         }
-        Input::Pull { delivery, cursor, live, generation } => {
-            let context = HookContext { connection: Arc::clone(connection), generation };
-            let sink =
-                BodySink { state: Mutex::new((session, out)), delivery: &delivery, live: live.then_some(caught_up) };
-            let result = guarded(store.pull(Pull { cursor, live }, &delivery, context, &sink)).await;
-            let (session, out) = sink.state.into_inner();
-            let end = match result.unwrap_or_else(|panic| Err(PullError::Rejected(panic))) {
-                Ok(_) => session.handle_caught_up(&delivery, false),
-                Err(error) => session.handle_pull_failed(&delivery, &error),
-            };
-            match end {
-                Some(frame) => out.write(frame).await,
-                None => Ok(()),
+        let is_empty = !self.state().is_begun;
+        if let Some(end) = self.framing.end(is_empty) {
+            // Without a reader there is nobody to tell.
+            let _ = self.parts.send(end).await;
+        }
+    }
+
+    async fn run_action<S: Shell>(&self, host: &Host<S>, action: Action) -> Result<(), Closed> {
+        match action {
+            Action::Reply(frame) => self.send(frame).await,
+            // For sockets only.
+            Action::Close(_) | Action::Progress | Action::NewClient => Ok(()),
+            Action::Push { request_id, batch, backend_id, generation } => {
+                let call = PushCall { in_progress: None, request_id, batch, backend_id, generation };
+                if let Some(admitted) = admit_push(host, self, call).await {
+                    complete_push(host, self, admitted, || ()).await;
+                }
+                Ok(())
+            }
+            Action::Pull { delivery, cursor, live, generation } => {
+                run_pull(host, self, PullCall { delivery, pull: Pull::new(cursor, live), generation }).await;
+                let end = self.state().end.take();
+                match end {
+                    Some(frame) => self.send(frame).await,
+                    None => Ok(()),
+                }
             }
         }
     }
+
+    /// Whether nothing was sent yet; from here on something was.
+    fn begin(&self) -> bool {
+        !std::mem::replace(&mut self.state().is_begun, true)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-struct BodySink<'a, F> {
-    state: Mutex<(&'a mut Session, &'a mut Writer)>,
-    delivery: &'a Delivery,
-    /// What to call when a live pull has caught up.
-    live: Option<&'a F>,
-}
+impl<F: Fn() + MaybeSend + MaybeSync> Replies for Answer<F> {
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-impl<F: Fn() + MaybeSync> PullSink for BodySink<'_, F> {
-    async fn ready(&self) -> Result<(), PullError> {
+    fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// The hub does not know this client.
+    fn origin(&self, _request_id: &RequestId) -> Option<Origin> {
+        None
+    }
+
+    async fn ready(&self, _delivery: &Delivery) -> Result<(), Closed> {
         Ok(())
     }
 
-    async fn send(&self, chunk: Option<&Chunk>, remaining: u64, backend_id: &str) -> Result<(), PullError> {
-        let mut state = self.state.lock().await;
-        let (session, out) = &mut *state;
-        let frame = session.handle_chunk(self.delivery, chunk, remaining, backend_id).ok_or(PullError::Gone)?;
-        out.write(frame).await
+    async fn send(&self, frame: String) -> Result<(), Closed> {
+        let is_first = self.begin();
+        let part = self.framing.part(&frame, is_first).ok_or(Closed)?;
+        self.parts.send(part).await.map_err(|_| Closed)
     }
 
-    fn caught_up(&self) {
-        if let Some(live) = self.live {
-            live();
+    async fn acknowledge(&self, request_id: &RequestId) {
+        let frame = self.session().acknowledge(request_id);
+        // An answer that is not read needs no more.
+        let _ = self.send(frame).await;
+    }
+
+    fn caught_up(&self, delivery: &Delivery, live: bool) {
+        if live {
+            (self.caught_up)();
         }
-    }
-}
-
-struct Writer {
-    frames: mpsc::Sender<Bytes>,
-    framing: Framing,
-    written: usize,
-}
-
-impl Writer {
-    async fn write(&mut self, frame: String) -> Result<(), PullError> {
-        let text = match (self.framing, self.written) {
-            (Framing::Json, 0) => format!("[{frame}"),
-            (Framing::Json, _) => format!(",{frame}"),
-            (Framing::Ndjson, _) => format!("{frame}\n"),
-            #[cfg(target_family = "wasm")]
-            (Framing::Msgpack, _) => {
-                let bytes = msgpack::from_json(&format!("[{frame}]")).map_err(|error| {
-                    tracing::error!(%error, "a frame is no JSON");
-                    PullError::Gone
-                })?;
-                return self.frames.send(bytes.into()).await.map_err(|_| PullError::Gone);
-            }
-        };
-        self.written += 1;
-        self.frames.send(text.into()).await.map_err(|_| PullError::Gone)
-    }
-
-    async fn finish(self) -> Result<(), mpsc::error::SendError<Bytes>> {
-        match (self.framing, self.written) {
-            (Framing::Json, 0) => self.frames.send("[]".into()).await,
-            (Framing::Json, _) => self.frames.send("]".into()).await,
-            (Framing::Ndjson, _) => Ok(()),
-            #[cfg(target_family = "wasm")]
-            (Framing::Msgpack, _) => Ok(()),
-        }
+        // A live pull ends here, too: what is published later comes in calls to the client.
+        self.state().end = self.session().handle_caught_up(delivery, false);
     }
 }

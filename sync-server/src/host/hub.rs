@@ -1,172 +1,92 @@
+//! The connected sockets of one store, and what is published to them.
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use livestore_sync_protocol::SeqNum;
-use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::clients::{Clients, Connected};
+use super::continuation::{Continuation, Hold, SavedClients};
 use super::{Link, Peer};
+use crate::close::CloseCode;
 use crate::event::{Committed, Publish};
-use crate::resume::{Lost, Position, Resume};
 
-/// The connected sockets of one store.
+/// Receives what the store commits and hands it to each connection.
 pub(crate) struct Hub<K> {
-    /// Told when what is known of 0.3 clients changes.
-    changed: Arc<Notify>,
     peers: Mutex<BTreeMap<Uuid, Arc<Peer<K>>>>,
-    resume: Mutex<Resume>,
+    continuation: Continuation,
     /// Receivers that are no sockets.
-    #[cfg(target_family = "wasm")]
-    others: Option<Arc<dyn Publish>>,
+    subscribers: Option<Arc<dyn Publish>>,
 }
 
 impl<K: Link> Hub<K> {
-    pub(crate) fn new(changed: Arc<Notify>) -> Self {
-        Self {
-            changed,
-            peers: Mutex::default(),
-            resume: Mutex::default(),
-            #[cfg(target_family = "wasm")]
-            others: None,
-        }
-    }
-
-    /// With receivers that are no sockets.
-    #[cfg(target_family = "wasm")]
-    pub(crate) fn with_others(self, others: Arc<dyn Publish>) -> Self {
-        Self { others: Some(others), ..self }
+    pub(crate) fn new(continuation: Continuation, subscribers: Option<Arc<dyn Publish>>) -> Self {
+        Self { peers: Mutex::default(), continuation, subscribers }
     }
 
     fn peers(&self) -> MutexGuard<'_, BTreeMap<Uuid, Arc<Peer<K>>>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn resume(&self) -> MutexGuard<'_, Resume> {
-        self.resume.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn continuation(&self) -> &Continuation {
+        &self.continuation
     }
 
-    /// Told when what is known of 0.3 clients changes.
-    #[cfg(target_family = "wasm")]
-    pub(crate) fn changed(&self) -> Arc<Notify> {
-        Arc::clone(&self.changed)
-    }
-
-    /// Adds a connection. If a 0.3 client may have reconnected with it, it is held, and these are the
-    /// connections that look like it and are not known to be lost.
-    pub(crate) fn join(&self, peer: &Arc<Peer<K>>, now_ms: u64) -> Option<Vec<Arc<Peer<K>>>> {
+    /// Adds a new connection. One that may be a 0.3 client which reconnects is held until that is settled.
+    pub(super) fn join(&self, peer: &Arc<Peer<K>>, now_ms: u64) -> Option<Hold<K>> {
         let mut peers = self.peers();
-        let mut held = None;
-        if let Some(session) = peer.session().v03_mut() {
-            let alike = |other: &&Arc<Peer<K>>| {
-                other.likeness == peer.likeness
-                    && other.session().v03_mut().is_some_and(|other| other.pulls().next().is_some())
-            };
-            let alike: Vec<_> = peers.values().filter(alike).cloned().collect();
-            if !alike.is_empty() || self.resume().has_lost(&peer.likeness, now_ms) {
-                session.hold();
-                held = Some(alike);
-            }
-        }
+        let hold = self.continuation.joined(peer, peers.values(), now_ms);
         peers.insert(peer.connection.id, Arc::clone(peer));
-        held
+        hold
     }
 
-    /// What a connection that is held shall continue; `None` when its client is a new one. The
-    /// frames come first.
-    pub(crate) fn claim(&self, peer: &Peer<K>, now_ms: u64) -> Option<(Vec<String>, Vec<Position>)> {
-        let mut session = peer.session();
-        let session = session.v03_mut().filter(|session| session.is_held())?;
-        let lost = self.resume().claim(peer.connection.id, &peer.likeness, now_ms);
-        self.changed.notify_one();
-        Some((session.adopt(&lost), lost.pulls))
-    }
-
-    pub(crate) fn leave(&self, peer: &Peer<K>, now_ms: u64) {
-        let mut peers = self.peers();
-        if peers.remove(&peer.connection.id).is_none() {
-            return;
-        }
-        if let Some(session) = peer.session().v03_mut() {
-            self.resume().lose(peer.connection.id, &peer.likeness, session.handle_lost(now_ms), now_ms);
-            self.changed.notify_one();
-        }
-    }
-
-    /// Whether a 0.3 client may come back for what only this hub knows.
-    #[cfg(not(target_family = "wasm"))]
-    pub(crate) fn has_lost(&self, now_ms: u64) -> bool {
-        !self.resume().is_empty(now_ms)
-    }
-
-    /// What the next server must know.
-    pub(crate) fn clients(&self) -> Clients {
-        let peers = self.peers();
-        let connected = peers.values().filter_map(|peer| {
-            let mut session = peer.session();
-            let pulls: Vec<_> = session.v03_mut()?.pulls().map(str::to_owned).collect();
-            let (connection, likeness) = (peer.connection.id, peer.likeness.clone());
-            (!pulls.is_empty()).then_some(Connected { connection, likeness, pulls })
-        });
-        Clients { connected: connected.collect(), lost: self.resume().unclaimed() }
-    }
-
-    /// Adds a connection that was there before, after [`join`](Self::join) had added it then.
-    #[cfg(target_family = "wasm")]
-    pub(crate) fn rejoin(&self, peer: &Arc<Peer<K>>) {
+    /// Adds a connection that [`join`](Self::join) had added before this process lost its memory.
+    pub(super) fn rejoin(&self, peer: &Arc<Peer<K>>) {
         self.peers().insert(peer.connection.id, Arc::clone(peer));
     }
 
-    /// A connection by its id.
-    #[cfg(target_family = "wasm")]
-    pub(crate) fn peer(&self, connection: Uuid) -> Option<Arc<Peer<K>>> {
-        self.peers().get(&connection).cloned()
-    }
-
-    /// All connections.
-    #[cfg(target_family = "wasm")]
-    pub(crate) fn all(&self) -> Vec<Arc<Peer<K>>> {
-        self.peers().values().cloned().collect()
-    }
-
-    /// Takes over from the last home, whose log ended at `head`. Clients that are still connected have
-    /// lost nothing.
-    pub(crate) fn restore(&self, clients: Clients, head: SeqNum, now_ms: u64) {
-        let peers = self.peers();
-        let mut resume = self.resume();
-        resume.restore(clients.lost);
-        let gone = clients.connected.into_iter().filter(|connected| !peers.contains_key(&connected.connection));
-        for Connected { connection: _, likeness, pulls } in gone {
-            let pulls = pulls.into_iter().map(|pull| Position { pull, after: head }).collect();
-            resume.lose(Uuid::nil(), &likeness, Lost { pulls, acknowledged: Vec::new() }, now_ms);
+    /// Ends a connection: it is published to no more, and what its client may have missed is remembered.
+    pub(super) fn leave(&self, peer: &Peer<K>, code: CloseCode, now_ms: u64) {
+        {
+            let mut peers = self.peers();
+            if peers.remove(&peer.connection.id).is_some() {
+                // Under the lock: a connection that joins now must find the client here or there.
+                self.continuation.left(peer, now_ms);
+            }
         }
+        peer.abort(code);
     }
 
-    /// A 0.3 client turned out to be a new one.
-    pub(crate) fn release(&self, connection: Uuid) {
-        self.resume().release(connection);
-        self.changed.notify_one();
+    /// What the next host must know of 0.3 clients.
+    pub(crate) fn saved_clients(&self) -> SavedClients {
+        self.continuation.saved(self.peers().values())
+    }
+
+    /// Takes over from the last host, whose log ended at `head`.
+    pub(crate) fn restore(&self, clients: SavedClients, head: SeqNum, now_ms: u64) {
+        let peers = self.peers();
+        self.continuation.restore(clients, |connection| peers.contains_key(&connection), head, now_ms);
     }
 }
 
 impl<K: Link> Publish for Hub<K> {
     fn publish(&self, committed: &Committed) {
-        #[cfg(target_family = "wasm")]
-        if let Some(others) = &self.others {
-            others.publish(committed);
+        if let Some(subscribers) = &self.subscribers {
+            subscribers.publish(committed);
         }
         let peers = self.peers();
         for peer in peers.values() {
-            // Frames are queued under the session's lock, so that they keep the order in which the
-            // session decided on them.
             let mut session = peer.session();
-            for frame in session.handle_committed(committed) {
-                peer.send_now(&mut session, frame);
+            if peer.link.is_closed() {
+                // Nothing goes out any more, so nothing may count as sent.
+                session.handle_committed_unsent(committed);
+                continue;
             }
+            let frames = session.handle_committed(committed);
+            peer.send_now(&mut session, frames);
         }
         if let Some(origin) = committed.origin.as_ref().filter(|origin| !peers.contains_key(&origin.connection)) {
-            self.resume().acknowledge(origin.connection, &origin.request_id.to_string());
-            self.changed.notify_one();
+            self.continuation.committed_after_loss(origin);
         }
     }
 }

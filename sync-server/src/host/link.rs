@@ -1,34 +1,38 @@
+//! The way out to one client, which each platform makes from its own WebSocket.
+
 use std::time::Duration;
 
-use crate::Session;
+use crate::close::CloseCode;
 use crate::platform::{MaybeSend, MaybeSync};
+use crate::session::Session;
 
-/// The connection is over.
+/// Nothing more goes out: the connection is closed, or about to be.
 #[derive(Debug)]
-pub(crate) struct Over;
+pub(crate) struct Closed;
 
-/// The way out to one client. Frames keep their order and none is left out: a link that cannot take
-/// one ends its connection, and the client comes back with its cursor.
+/// Frames keep their order and none is left out: a link that cannot take one ends its connection, and the
+/// client comes back with its cursor.
 pub(crate) trait Link: MaybeSend + MaybeSync + 'static {
     /// Queues a frame now.
     fn send_now(&self, frame: String);
 
     /// Queues a frame as soon as there is room.
-    fn send(&self, frame: String) -> impl Future<Output = Result<(), Over>> + MaybeSend;
+    fn send(&self, frame: String) -> impl Future<Output = Result<(), Closed>> + MaybeSend;
 
     /// Closes once everything before it is sent.
-    fn close(&self, code: u16, reason: &'static str);
+    fn close(&self, code: CloseCode);
 
-    /// Ends the connection, whatever still waits.
-    fn abort(&self);
+    /// Closes at once, and drops what still waits. Only the first reason is told.
+    fn abort(&self, code: CloseCode);
 
     /// Whether nothing more goes out.
-    fn is_over(&self) -> bool;
+    fn is_closed(&self) -> bool;
 
     /// Waits until nothing more goes out.
-    fn over(&self) -> impl Future<Output = ()> + MaybeSend;
+    fn closed(&self) -> impl Future<Output = ()> + MaybeSend;
 
-    /// Sends a numbered WebSocket ping, whose pong the session is told of.
+    /// Sends a numbered WebSocket ping, whose pong the session is told of. Sessions whose proof is frames
+    /// never ask for one.
     fn ping(&self, number: u64);
 
     /// Asks for a sign of life. Returns how long the client may take for it.

@@ -1,5 +1,7 @@
-//! A seed gives a list of operations and the order in which tasks run. Real sessions and stores run
-//! on a log that fails and yields; then everybody's view is compared with the log.
+//! A seed gives a list of operations and the order in which tasks run. The real host runs on a log that fails and
+//! yields, with mailboxes for sockets and a clock that passes only when nothing else happens; then everybody's view is
+//! compared with the log. Even seeds have WebSocket pings, as the native server has; odd ones go by frames and
+//! hibernate, as an object does.
 //!
 //! A failure: a log that is not one chain; an acknowledged push that is not there once; a push that
 //! is there in part or twice; a pull that saw anything but the log from its cursor on; a live pull
@@ -12,23 +14,24 @@
 mod check;
 mod client;
 mod executor;
+mod link;
 #[cfg(feature = "native")]
 mod on_runtime;
 mod op;
+mod platform;
 mod reproduction;
 mod rng;
-mod shell;
+mod server;
 mod world;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use livestore_sync_server::event_log::{EventLog, MemoryLog};
-
-use crate::client::Violation;
-use crate::op::Op;
-use crate::rng::Rng;
-use crate::world::World;
+use self::client::Violation;
+use self::op::Op;
+use self::rng::Rng;
+use self::world::World;
+use crate::event_log::{EventLog, MemoryLog};
 
 const SEEDS: Range<u64> = 0..200;
 
@@ -97,9 +100,8 @@ fn nobody_sees_anything_but_the_log() {
 fn nobody_sees_anything_but_the_log_in_sqlite() {
     use std::sync::Arc;
 
-    use livestore_sync_server::event_log::{SqliteFile, Synchronous};
-
-    use crate::on_runtime::OnRuntime;
+    use self::on_runtime::OnRuntime;
+    use crate::event_log::{SqliteFile, Synchronous};
 
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = SqliteFile::open(folder.path(), Synchronous::Off).expect("opens");

@@ -1,4 +1,6 @@
-use std::sync::Arc;
+//! The frames that wait for one socket, and the task that writes them.
+
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
@@ -9,8 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::Session;
-use crate::host::{Link, Over};
+use crate::close::CloseCode;
+use crate::host::{Closed, Link};
+use crate::session::Session;
 
 /// A peer that takes no bytes for so long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,13 +24,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may take to answer a ping.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Try again later (RFC 6455's registry): the peer does not read as fast as it is sent to.
-const CLOSE_SLOW: u16 = 1013;
-
 enum Outgoing {
     Text(String, OwnedSemaphorePermit),
     Ping(Bytes),
-    Close(u16, &'static str),
+    Close(CloseCode),
 }
 
 /// The frames that wait for one socket: bounded in bytes, never losing one. A peer that lets it fill
@@ -36,22 +36,38 @@ pub(super) struct Outbox {
     queue: mpsc::UnboundedSender<Outgoing>,
     room: Arc<Semaphore>,
     room_max: usize,
+    end: End,
+}
+
+/// The end of a connection, which either side of the queue may bring about.
+#[derive(Clone, Default)]
+struct End {
     /// Nothing more goes out.
-    over: CancellationToken,
+    closed: CancellationToken,
+    /// What the peer is told where it did not close by itself: the first reason that anybody had.
+    reason: Arc<OnceLock<CloseCode>>,
+}
+
+impl End {
+    fn abort(&self, code: CloseCode) {
+        // A later reason is a consequence of the first.
+        let _ = self.reason.set(code);
+        self.closed.cancel();
+    }
 }
 
 pub(super) struct OutboxReceiver {
     queue: mpsc::UnboundedReceiver<Outgoing>,
-    abort: CancellationToken,
+    end: End,
 }
 
 impl Outbox {
     pub(super) fn new(bytes_max: usize) -> (Self, OutboxReceiver) {
         let (queue, receiver) = mpsc::unbounded_channel();
-        let over = CancellationToken::new();
+        let end = End::default();
         let room_max = bytes_max.min(Semaphore::MAX_PERMITS);
-        let outbox = Self { queue, room: Arc::new(Semaphore::new(room_max)), room_max, over: over.clone() };
-        (outbox, OutboxReceiver { queue: receiver, abort: over })
+        let outbox = Self { queue, room: Arc::new(Semaphore::new(room_max)), room_max, end: end.clone() };
+        (outbox, OutboxReceiver { queue: receiver, end })
     }
 
     /// What a frame takes of the room; a single frame always fits into an empty queue.
@@ -74,39 +90,39 @@ impl Link for Outbox {
     fn send_now(&self, frame: String) {
         match Arc::clone(&self.room).try_acquire_many_owned(self.permits(&frame)) {
             Ok(permit) => self.put(Outgoing::Text(frame, permit)),
-            Err(_) if self.is_over() => {}
+            Err(_) if self.is_closed() => {}
             Err(_) => {
                 tracing::info!("closing a connection that reads too slowly");
-                self.abort();
+                self.abort(CloseCode::SlowReader);
             }
         }
     }
 
-    async fn send(&self, frame: String) -> Result<(), Over> {
+    async fn send(&self, frame: String) -> Result<(), Closed> {
         let permits = self.permits(&frame);
         tokio::select! {
-            () = self.over.cancelled() => Err(Over),
+            () = self.end.closed.cancelled() => Err(Closed),
             permit = Arc::clone(&self.room).acquire_many_owned(permits) => {
-                self.put(Outgoing::Text(frame, permit.map_err(|_| Over)?));
+                self.put(Outgoing::Text(frame, permit.map_err(|_| Closed)?));
                 Ok(())
             }
         }
     }
 
-    fn close(&self, code: u16, reason: &'static str) {
-        self.put(Outgoing::Close(code, reason));
+    fn close(&self, code: CloseCode) {
+        self.put(Outgoing::Close(code));
     }
 
-    fn abort(&self) {
-        self.over.cancel();
+    fn abort(&self, code: CloseCode) {
+        self.end.abort(code);
     }
 
-    fn is_over(&self) -> bool {
-        self.over.is_cancelled()
+    fn is_closed(&self) -> bool {
+        self.end.closed.is_cancelled()
     }
 
-    async fn over(&self) {
-        self.over.cancelled().await;
+    async fn closed(&self) {
+        self.end.closed.cancelled().await;
     }
 
     fn ping(&self, number: u64) {
@@ -118,39 +134,38 @@ impl Link for Outbox {
         ALIVE_TIMEOUT
     }
 
-    /// This process outlives its connections; what outlives the process is in `clients`.
+    /// This process outlives its connections; what outlives the process is in `saved_clients`.
     fn remember(&self, _session: &Session) -> bool {
         true
     }
 }
 
 impl OutboxReceiver {
-    /// Writes frames until the connection is closed or over.
+    /// Writes frames until the connection is closed or aborted.
     pub(super) async fn run(mut self, mut sink: SplitSink<WebSocket, Message>) {
-        let close = loop {
+        let closed = self.end.closed.clone();
+        let code = loop {
             let next = tokio::select! {
                 biased;
-                () = self.abort.cancelled() => break Some((CLOSE_SLOW, "not reading fast enough")),
+                () = closed.cancelled() => break self.end.reason.get().copied(),
                 next = self.queue.recv() => next,
             };
             let Some(next) = next else { break None };
-            if let Outgoing::Close(code, reason) = next {
-                break Some((code, reason));
-            }
             let written = tokio::select! {
                 biased;
-                () = self.abort.cancelled() => break Some((CLOSE_SLOW, "not reading fast enough")),
+                () = closed.cancelled() => break self.end.reason.get().copied(),
                 written = timeout(WRITE_TIMEOUT, write(&mut self.queue, &mut sink, next)) => written,
             };
             match written {
                 Ok(Ok(None)) => {}
-                Ok(Ok(close)) => break close,
+                Ok(Ok(code)) => break code,
+                // The peer is gone, or takes nothing.
                 Ok(Err(_)) | Err(_) => break None,
             }
         };
-        self.abort.cancel();
-        if let Some((code, reason)) = close {
-            let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+        closed.cancel();
+        if let Some(code) = code {
+            let frame = Message::Close(Some(close_frame(code)));
             // The peer may be gone already; the connection ends either way.
             let _ = timeout(CLOSE_TIMEOUT, sink.send(frame)).await;
         }
@@ -162,7 +177,7 @@ async fn write(
     queue: &mut mpsc::UnboundedReceiver<Outgoing>,
     sink: &mut SplitSink<WebSocket, Message>,
     first: Outgoing,
-) -> Result<Option<(u16, &'static str)>, axum::Error> {
+) -> Result<Option<CloseCode>, axum::Error> {
     let mut next = Some(first);
     let mut close = None;
     while let Some(outgoing) = next {
@@ -170,8 +185,8 @@ async fn write(
             // The room is free again once the frame is in the socket's own buffer.
             Outgoing::Text(frame, _permit) => sink.feed(Message::Text(frame.into())).await?,
             Outgoing::Ping(payload) => sink.feed(Message::Ping(payload)).await?,
-            Outgoing::Close(code, reason) => {
-                close = Some((code, reason));
+            Outgoing::Close(code) => {
+                close = Some(code);
                 break;
             }
         }
@@ -179,4 +194,8 @@ async fn write(
     }
     sink.flush().await?;
     Ok(close)
+}
+
+pub(super) fn close_frame(code: CloseCode) -> CloseFrame {
+    CloseFrame { code: code.number(), reason: code.reason().into() }
 }

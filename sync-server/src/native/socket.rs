@@ -1,23 +1,22 @@
-//! One WebSocket: bytes in, inputs run, frames out.
+//! One WebSocket on tokio: frames in are given to the conversation, and what ends the socket is noticed. What a
+//! frame means, and what goes out, is decided in `host`.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::outbox::Outbox;
-use super::stores::NativeStore;
-use crate::host::calls::{PushCall, Spawn, handle_text, run_pushes};
-use crate::host::{CLOSE_INVALID_UTF8, CLOSE_TOO_LARGE, Link, Peer, likeness, reconnect};
-use crate::{Clock, Connection, Hooks, Session};
+use super::outbox::{Outbox, close_frame};
+use super::stores::{NativeHost, NativeShell};
+use crate::close::CloseCode;
+use crate::hooks::{Connection, Hooks};
+use crate::host::{self, Link, Opening};
+use crate::session::Proof;
 
 /// A silent peer is asked whether it is there ...
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -30,139 +29,125 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pushes of one connection that may wait for their hooks; the socket is not read further meanwhile.
 const PUSHES_WAITING_MAX: usize = 32;
 
-const CLOSE_RESTART: u16 = 1012;
+type Conversation<H> = host::Conversation<NativeShell<H>>;
 
-/// What a socket needs from its server.
-pub(super) struct Home<H> {
-    pub(super) store: Arc<NativeStore<H>>,
-    pub(super) clock: Arc<dyn Clock>,
-    /// Pushes that were read outlive their connection.
-    pub(super) pushes: TaskTracker,
+/// What a socket gets from its server.
+pub(super) struct Accepted<H: Hooks> {
+    pub(super) host: Arc<NativeHost<H>>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) fingerprint: String,
     /// Fires when the server stops.
     pub(super) stopping: CancellationToken,
     pub(super) queue_bytes_max: usize,
 }
 
-type NativePeer = Peer<Outbox>;
-
-impl Spawn for TaskTracker {
-    fn spawn(&self, push: impl Future<Output = ()> + Send + 'static) {
-        TaskTracker::spawn(self, push);
-    }
-}
-
-/// Serves a socket until it ends.
-pub(super) async fn serve<H: Hooks>(
-    socket: WebSocket,
-    home: Home<H>,
-    connection: Arc<Connection>,
-    address: IpAddr,
-    session: Session,
-) {
-    // Before the socket is known: what comes after is published to it or read for it.
-    let head = match home.store.current_tip().await {
+/// Serves a socket until it ends and what was pushed on it is stored or refused.
+pub(super) async fn serve<H: Hooks>(mut socket: WebSocket, accepted: Accepted<H>) {
+    let Accepted { host, connection, fingerprint, stopping, queue_bytes_max } = accepted;
+    let head = match host.store.current_tip().await {
         Ok(tip) => tip.head,
         Err(error) => {
             tracing::error!(%error, "cannot read where a log stands");
+            let frame = Message::Close(Some(close_frame(CloseCode::LogUnreachable)));
+            // The client comes back either way.
+            let _ = timeout(CLOSE_TIMEOUT, socket.send(frame)).await;
             return;
         }
     };
     let (sink, mut stream) = socket.split();
-    let (outbox, receiver) = Outbox::new(home.queue_bytes_max);
-    let (agent, forwarded) = (connection.header("user-agent"), connection.header("x-forwarded-for"));
-    let likeness = likeness(&connection, &address.to_string(), agent, forwarded);
-    let peer = Arc::new(Peer::new(session, outbox, connection, likeness));
+    let (outbox, receiver) = Outbox::new(queue_bytes_max);
     let writer = tokio::spawn(receiver.run(sink));
-    if let Some(alike) = home.store.publisher().join(&peer, home.clock.now_ms()) {
-        let (store, clock) = (Arc::clone(&home.store), Arc::clone(&home.clock));
-        tokio::spawn(reconnect::run(store, clock, Arc::clone(&peer), alike, head));
-    }
-    let (pushes, waiting) = mpsc::channel(PUSHES_WAITING_MAX);
-    home.pushes.spawn(run_pushes(Arc::clone(&home.store), Arc::clone(&peer), waiting, home.pushes.clone()));
+    let opening =
+        Opening { connection, fingerprint, proof: Proof::Pongs, head, pushes_waiting_max: PUSHES_WAITING_MAX };
+    let conversation = Conversation::open(&host, opening, outbox);
 
-    read(&home, &peer, &pushes, &mut stream).await;
-    // Those that were read are finished, here or, without anybody to answer to, later.
-    drop(pushes);
-    if home.stopping.is_cancelled() {
-        home.pushes.wait().await;
-        peer.link.close(CLOSE_RESTART, "the server restarts");
-        drain(&peer, &mut stream).await;
-    }
-    home.store.publisher().leave(&peer, home.clock.now_ms());
-    peer.link.abort();
-    peer.progress.notify_waiters();
+    let code = tokio::select! {
+        biased;
+        () = stopping.cancelled() => {
+            conversation.finish_pushes().await;
+            conversation.peer().link.close(CloseCode::Restart);
+            drain(&conversation, &mut stream).await;
+            CloseCode::Restart
+        }
+        code = read(&conversation, &mut stream) => code,
+    };
+    let pushes = conversation.close(code);
     // It has nothing to say any more, also if it panicked.
     let _ = writer.await;
+    pushes.await;
 }
 
-async fn read<H: Hooks>(
-    home: &Home<H>,
-    peer: &Arc<NativePeer>,
-    pushes: &mpsc::Sender<PushCall>,
-    stream: &mut SplitStream<WebSocket>,
-) {
+/// Reads until the connection ends; returns why.
+async fn read<H: Hooks>(conversation: &Conversation<H>, stream: &mut SplitStream<WebSocket>) -> CloseCode {
+    let link = &conversation.peer().link;
     let mut last_seen = Instant::now();
     loop {
         let message = tokio::select! {
             biased;
-            () = home.stopping.cancelled() => return,
-            () = peer.link.over() => return drain(peer, stream).await,
+            () = link.closed() => {
+                drain(conversation, stream).await;
+                // The reason was told by whatever closed the link.
+                return CloseCode::Ended;
+            }
             message = timeout(PING_INTERVAL, stream.next()) => message,
         };
         if matches!(message, Ok(Some(Ok(_)))) {
-            peer.heard.notify_waiters();
+            conversation.handle_heard();
         }
         match message {
             Err(_) if last_seen.elapsed() > SILENCE_MAX => {
                 tracing::info!("closing a connection that is silent");
-                return;
+                return CloseCode::Silent;
             }
             Err(_) => {
-                peer.link.keep_alive();
+                link.keep_alive();
                 continue;
             }
-            Ok(None) => return,
+            Ok(None) => return CloseCode::Ended,
             Ok(Some(Err(error))) => {
-                let Some((code, reason)) = close_for(error) else { return };
-                peer.link.close(code, reason);
-                return drain(peer, stream).await;
+                let code = close_for(error);
+                if code != CloseCode::Ended {
+                    link.close(code);
+                    drain(conversation, stream).await;
+                }
+                return code;
             }
-            Ok(Some(Ok(Message::Text(text)))) => {
-                handle_text(&home.store, peer, pushes, text.as_str(), home.clock.now_ms(), None).await;
-            }
+            Ok(Some(Ok(Message::Text(text)))) => conversation.handle_text(text.as_str(), None).await,
             Ok(Some(Ok(Message::Binary(bytes)))) => match std::str::from_utf8(&bytes) {
-                Ok(text) => handle_text(&home.store, peer, pushes, text, home.clock.now_ms(), None).await,
-                Err(_) => peer.link.close(CLOSE_INVALID_UTF8, "binary frames must hold UTF-8 JSON"),
+                Ok(text) => conversation.handle_text(text, None).await,
+                Err(_) => link.close(CloseCode::InvalidUtf8),
             },
+            Ok(Some(Ok(Message::Pong(payload)))) => {
+                // Pings that only ask whether the peer is there have no number.
+                if let Ok(ping) = <[u8; 8]>::try_from(&*payload) {
+                    conversation.handle_pong(u64::from_be_bytes(ping));
+                }
+            }
             // The library answers pings, and closes when the stream is read on.
-            Ok(Some(Ok(Message::Pong(payload)))) => handle_pong(peer, &payload),
             Ok(Some(Ok(Message::Ping(_) | Message::Close(_)))) => {}
         }
         last_seen = Instant::now();
     }
 }
 
-fn handle_pong(peer: &NativePeer, payload: &[u8]) {
-    // Pings that only ask whether somebody is there have no number.
-    let Ok(ping) = payload.try_into().map(u64::from_be_bytes) else { return };
-    let mut session = peer.session();
-    session.handle_pong(ping);
-    peer.poll_ping(&mut session);
-}
-
-/// Which close code tells the peer what it did wrong; nothing where it is gone already.
-fn close_for(error: axum::Error) -> Option<(u16, &'static str)> {
-    match *error.into_inner().downcast::<tungstenite::Error>().ok()? {
-        tungstenite::Error::Capacity(_) => Some((CLOSE_TOO_LARGE, "the frame is larger than this server takes")),
-        tungstenite::Error::Utf8(_) => Some((CLOSE_INVALID_UTF8, "text frames must hold UTF-8")),
-        _ => None,
+/// What tells the peer what it did wrong; [`CloseCode::Ended`] where it is gone already.
+fn close_for(error: axum::Error) -> CloseCode {
+    match error.into_inner().downcast::<tungstenite::Error>().map(|error| *error) {
+        Ok(tungstenite::Error::Capacity(_)) => CloseCode::FrameTooLarge,
+        Ok(tungstenite::Error::Utf8(_)) => CloseCode::InvalidUtf8,
+        // A connection that breaks off between two frames is no violation of anything.
+        Ok(tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => {
+            CloseCode::Ended
+        }
+        Ok(tungstenite::Error::Protocol(_)) => CloseCode::ProtocolError,
+        _ => CloseCode::Ended,
     }
 }
 
 /// Waits for the peer's half of the closing handshake.
-async fn drain(peer: &NativePeer, stream: &mut SplitStream<WebSocket>) {
+async fn drain<H: Hooks>(conversation: &Conversation<H>, stream: &mut SplitStream<WebSocket>) {
     let rest = async {
-        peer.link.over().await;
+        conversation.peer().link.closed().await;
         while let Some(Ok(_)) = stream.next().await {}
     };
     // A peer that does not answer is left.

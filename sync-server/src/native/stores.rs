@@ -1,41 +1,51 @@
+//! The open stores of a native server: one [`Host`] per id, so that all connections of a store meet.
+
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, Notify, OnceCell};
 
-use super::clients::ClientsFile;
 use super::outbox::Outbox;
+use super::saved_clients::ClientsFile;
+use super::tokio::Tokio;
 use crate::event_log::{EventLog, SqliteFile, SqliteLog, StoreError};
-use crate::host::{HomeStore, Hub};
-use crate::{Clock, Hooks, Store, iso_timestamp};
+use crate::hooks::Hooks;
+use crate::host::continuation::Continuation;
+use crate::host::{Host, Hub, Shell};
+use crate::platform::{Platform, iso_timestamp};
+use crate::store::Store;
 
-pub(super) type NativeStore<H> = HomeStore<SqliteLog, H, Outbox>;
+/// A host on tokio and SQLite.
+pub(super) struct NativeShell<H>(PhantomData<H>);
 
-/// Opened once, whoever asks first.
-type Opening<H> = Arc<OnceCell<Arc<NativeStore<H>>>>;
+impl<H: Hooks> Shell for NativeShell<H> {
+    type Log = SqliteLog;
+    type Hooks = H;
+    type Link = Outbox;
+    type Platform = Tokio;
+}
+
+pub(super) type NativeHost<H> = Host<NativeShell<H>>;
+
+/// Opened once, by the first connection that asks; the others wait for it.
+type Opening<H> = Arc<OnceCell<Arc<NativeHost<H>>>>;
 
 /// Stores that are kept open without a connection; beyond them, idle ones are let go.
 const IDLE_STORES_MAX: usize = 1_000;
 
 /// The open stores: one [`Store`] per id, so that all its connections meet.
-pub(super) struct Stores<H> {
+pub(super) struct Stores<H: Hooks> {
     file: SqliteFile,
     hooks: Arc<H>,
-    clock: Arc<dyn Clock>,
     stores_max: u32,
     clients: ClientsFile,
     open: Mutex<HashMap<Arc<str>, Opening<H>>>,
 }
 
 impl<H: Hooks> Stores<H> {
-    pub(super) fn new(
-        file: SqliteFile,
-        clients: ClientsFile,
-        hooks: Arc<H>,
-        clock: Arc<dyn Clock>,
-        stores_max: u32,
-    ) -> Self {
-        Self { file, hooks, clock, stores_max, clients, open: Mutex::default() }
+    pub(super) fn new(file: SqliteFile, clients: ClientsFile, hooks: Arc<H>, stores_max: u32) -> Self {
+        Self { file, hooks, stores_max, clients, open: Mutex::default() }
     }
 
     /// Told when what is known of 0.3 clients changes; then [`save`](Self::save).
@@ -44,38 +54,38 @@ impl<H: Hooks> Stores<H> {
     }
 
     /// Keeps what the next server must know of 0.3 clients.
-    pub(super) async fn save(&self) {
+    /// Returns whether that worked.
+    pub(super) async fn save(&self) -> bool {
         let open = self.open.lock().await;
-        let stores = open.iter().filter_map(|(id, cell)| cell.get().map(|store| (&**id, store.publisher().clients())));
-        self.clients.save(stores.collect()).await;
+        let stores = open.iter().filter_map(|(id, cell)| cell.get().map(|host| (&**id, host.hub().saved_clients())));
+        self.clients.save(stores.collect()).await
     }
 
-    pub(super) async fn get(&self, id: &Arc<str>) -> Result<Arc<NativeStore<H>>, StoreError> {
+    pub(super) async fn get(&self, id: &Arc<str>) -> Result<Arc<NativeHost<H>>, StoreError> {
         let cell = {
             let mut open = self.open.lock().await;
             if open.len() >= IDLE_STORES_MAX && !open.contains_key(id) {
-                let now_ms = self.clock.now_ms();
-                // Whoever uses a store holds it: an `Arc` that is alone belongs to nobody.
+                let now_ms = Tokio.now_ms();
+                // A connection holds its store: an `Arc` that is alone is not in use.
                 open.retain(|_, cell| {
-                    Arc::strong_count(cell) > 1
-                        || cell
-                            .get()
-                            .is_some_and(|store| Arc::strong_count(store) > 1 || store.publisher().has_lost(now_ms))
+                    let in_use = |host: &Arc<NativeHost<H>>| {
+                        Arc::strong_count(host) > 1 || host.hub().continuation().has_lost(now_ms)
+                    };
+                    Arc::strong_count(cell) > 1 || cell.get().is_some_and(in_use)
                 });
             }
             Arc::clone(open.entry(Arc::clone(id)).or_default())
         };
-        let store = cell
+        let host = cell
             .get_or_try_init(|| async {
-                let created_at = iso_timestamp(self.clock.now_ms());
+                let created_at = iso_timestamp(Tokio.now_ms());
                 let log = self.file.store(id, created_at, self.stores_max).await?;
-                let (hooks, clock) = (Arc::clone(&self.hooks), Arc::clone(&self.clock));
-                let left = self.clients.take(id);
-                let hub = Hub::new(self.changed());
-                hub.restore(left, log.tip().await?.head, self.clock.now_ms());
-                Ok::<_, StoreError>(Arc::new(Store::new(log, hooks, hub, clock)))
+                let hub = Hub::new(Continuation::new(self.changed()), None);
+                hub.restore(self.clients.take(id), log.tip().await?.head, Tokio.now_ms());
+                let store = Store::new(log, Arc::clone(&self.hooks), hub);
+                Ok::<_, StoreError>(Arc::new(Host { store, platform: Tokio }))
             })
             .await?;
-        Ok(Arc::clone(store))
+        Ok(Arc::clone(host))
     }
 }

@@ -1,19 +1,5 @@
 //! Times as the wire writes them.
 
-use super::{MaybeSend, MaybeSync};
-
-/// Where the engine gets the time from: the platforms differ, and tests set their own.
-pub(crate) trait Clock: MaybeSend + MaybeSync + 'static {
-    /// Milliseconds since 1970 in UTC.
-    fn now_ms(&self) -> u64;
-}
-
-impl<F: Fn() -> u64 + MaybeSend + MaybeSync + 'static> Clock for F {
-    fn now_ms(&self) -> u64 {
-        self()
-    }
-}
-
 /// A time as JavaScript's `toISOString` writes it: `2026-11-21T00:14:31.259Z`.
 #[cfg(not(all(feature = "worker", target_family = "wasm")))]
 #[must_use]

@@ -1,11 +1,15 @@
+//! The side of a 0.4 or next client, which speak the RPC of Effect 3 and 4: any number of pulls, each live or
+//! not, with chunks that the client acknowledges. Pure.
+
 use std::collections::HashMap;
 
 use livestore_sync_protocol::rpc::{self, Cause, ClientMessage, Request, ServerMessage};
 use livestore_sync_protocol::{Chunk, ItemFormat, PageInfo, RequestId};
 use serde::{Deserialize, Serialize};
 
-use super::{CLOSE_RESUME, Delivery, Input};
-use crate::PullError;
+use super::{Action, Delivery};
+use crate::close::CloseCode;
+use crate::error::{PullError, rpc_failure};
 use crate::event::Committed;
 
 /// Chunks of one pull that may be on the way without an `Ack`. Clients take them into a buffer of 16.
@@ -131,7 +135,7 @@ impl Rpc {
         !self.pulled && pinged_ms.saturating_sub(self.opened_ms) >= PARKED_CLIENT_MS
     }
 
-    pub(super) fn handle_frame(&mut self, text: &str, now_ms: u64) -> Vec<Input> {
+    pub(super) fn handle_frame(&mut self, text: &str, now_ms: u64) -> Vec<Action> {
         if text == rpc::PING {
             return vec![self.handle_ping(now_ms)];
         }
@@ -139,12 +143,12 @@ impl Rpc {
             .into_iter()
             .filter_map(|message| match message {
                 Ok(message) => self.handle_message(message, now_ms),
-                Err(error) => Some(Input::Reply(ServerMessage::from_decode_error(error).encode())),
+                Err(error) => Some(Action::Reply(ServerMessage::from_decode_error(error).encode())),
             })
             .collect()
     }
 
-    fn handle_message(&mut self, message: ClientMessage, now_ms: u64) -> Option<Input> {
+    fn handle_message(&mut self, message: ClientMessage, now_ms: u64) -> Option<Action> {
         match message {
             ClientMessage::Ping => Some(self.handle_ping(now_ms)),
             ClientMessage::Eof => None,
@@ -155,51 +159,50 @@ impl Rpc {
             ClientMessage::Ack { request_id } => match self.pulls.get_mut(&request_id) {
                 Some(pull) => {
                     pull.unacked = pull.unacked.saturating_sub(1);
-                    Some(Input::Progress)
+                    Some(Action::Progress)
                 }
                 None => self.handle_unknown_pull(),
             },
             ClientMessage::Interrupt { request_id } => match self.pulls.remove(&request_id) {
                 Some(_) => {
                     let cause = Cause::interrupted(request_id.generation());
-                    Some(Input::Reply(ServerMessage::failure(request_id, cause).encode()))
+                    Some(Action::Reply(ServerMessage::failure(request_id, cause).encode()))
                 }
                 None => self.handle_unknown_pull(),
             },
         }
     }
 
-    fn handle_ping(&self, now_ms: u64) -> Input {
+    fn handle_ping(&self, now_ms: u64) -> Action {
         if self.is_parked(now_ms) {
-            return Input::Close(CLOSE_RESUME, "no pull on this connection: reconnect and pull");
+            return Action::Close(CloseCode::NoPull);
         }
-        Input::Reply(rpc::PONG.to_owned())
+        Action::Reply(rpc::PONG.to_owned())
     }
 
     /// Acks and interrupts for calls that are over are normal. As the first thing on a connection
     /// they come from a client whose pull belongs to an earlier connection, and which waits for it
     /// for ever: the 0.4 client only starts again when the socket closes.
-    fn handle_unknown_pull(&self) -> Option<Input> {
-        (self.flow == Flow::Acks && !self.called)
-            .then_some(Input::Close(CLOSE_RESUME, "that pull belongs to an earlier connection: pull again"))
+    fn handle_unknown_pull(&self) -> Option<Action> {
+        (self.flow == Flow::Acks && !self.called).then_some(Action::Close(CloseCode::UnknownPull))
     }
 
-    fn handle_request(&mut self, request: Request) -> Input {
+    fn handle_request(&mut self, request: Request) -> Action {
         let Request { id, rpc, .. } = request;
         let generation = id.generation();
         match rpc {
-            rpc::Rpc::Ping(..) => Input::Reply(ServerMessage::ping_success(id).encode()),
-            rpc::Rpc::Push(_, push) if push.batch.is_empty() => Input::Reply(acknowledge(&id)),
+            rpc::Rpc::Ping(..) => Action::Reply(ServerMessage::ping_success(id).encode()),
+            rpc::Rpc::Push(_, push) if push.batch.is_empty() => Action::Reply(acknowledge(&id)),
             rpc::Rpc::Push(_, push) => {
-                Input::Push { request_id: id, batch: push.batch, backend_id: push.backend_id, generation }
+                Action::Push { request_id: id, batch: push.batch, backend_id: push.backend_id, generation }
             }
             rpc::Rpc::Pull(_, pull) => {
                 if self.pulls.contains_key(&id) {
-                    return Input::Reply(defect(format!("the request {id} is still running")));
+                    return Action::Reply(defect(format!("the request {id} is still running")));
                 }
                 if self.pulls.len() >= PULLS_MAX {
                     let defect = format!("more than {PULLS_MAX} pulls on one connection").into();
-                    return Input::Reply(ServerMessage::failure(id, Cause::Die { defect }).encode());
+                    return Action::Reply(ServerMessage::failure(id, Cause::Die { defect }).encode());
                 }
                 let live = match self.flow {
                     Flow::Acks => pull.live.unwrap_or(false),
@@ -209,7 +212,7 @@ impl Rpc {
                 self.pulled = true;
                 self.count += 1;
                 self.pulls.insert(id.clone(), Pull { number: self.count, phase: Phase::CatchingUp, live, unacked: 0 });
-                Input::Pull { delivery: Delivery::Rpc(id, self.count), cursor: pull.cursor, live, generation }
+                Action::Pull { delivery: Delivery::Rpc(id, self.count), cursor: pull.cursor, live, generation }
             }
         }
     }
@@ -250,7 +253,7 @@ impl Rpc {
     pub(super) fn handle_pull_failed(&mut self, id: &RequestId, number: u64, error: &PullError) -> Option<String> {
         self.pull(id, number)?;
         self.pulls.remove(id);
-        Some(crate::error::rpc_failure(id.clone(), error))
+        Some(rpc_failure(id.clone(), error))
     }
 
     pub(super) fn handle_committed(&mut self, committed: &Committed, own: Option<&RequestId>) -> Vec<String> {

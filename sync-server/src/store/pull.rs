@@ -1,4 +1,6 @@
-use livestore_sync_protocol::{Chunk, SeqNum};
+//! One pull: the backlog, page by page, then the step that makes it live.
+
+use livestore_sync_protocol::{Chunk, ItemFormat, SeqNum};
 
 use super::Store;
 use crate::PullError;
@@ -6,7 +8,6 @@ use crate::event::Publish;
 use crate::event_log::{EventLog, LogError, Tip};
 use crate::hooks::{HookContext, Hooks, Pull};
 use crate::platform::{MaybeSend, MaybeSync};
-use crate::session::Delivery;
 
 /// Where the chunks of one pull go.
 pub(crate) trait PullSink: MaybeSend + MaybeSync {
@@ -53,11 +54,11 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     pub(crate) async fn pull(
         &self,
         pull: Pull,
-        delivery: &Delivery,
+        format: ItemFormat,
         context: HookContext,
         sink: &impl PullSink,
     ) -> Result<u64, PullError> {
-        let result = self.send_backlog(&pull, delivery, &context, sink).await;
+        let result = self.send_backlog(&pull, format, &context, sink).await;
         match &result {
             Ok(events) => tracing::debug!(events, "caught up"),
             Err(PullError::Log(error)) => tracing::error!(%error, "failed"),
@@ -70,7 +71,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     async fn send_backlog(
         &self,
         pull: &Pull,
-        delivery: &Delivery,
+        format: ItemFormat,
         context: &HookContext,
         sink: &impl PullSink,
     ) -> Result<u64, PullError> {
@@ -85,7 +86,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
             sink.send(None, 0, &backend_id).await?;
         }
         loop {
-            self.send_until_tip(&mut backlog, &backend_id, delivery, pull.live, sink).await?;
+            self.send_until_tip(&mut backlog, &backend_id, format, pull.live, sink).await?;
             if !pull.live {
                 sink.caught_up();
                 return Ok(backlog.sent);
@@ -110,15 +111,17 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// # Cancel safety
     ///
     /// As [`pull`](Self::pull).
-    pub(crate) async fn resume<S: PullSink>(&self, pulls: Vec<(Delivery, SeqNum, S)>) -> Result<(), PullError> {
+    pub(crate) async fn continue_pulls<S: PullSink>(
+        &self,
+        pulls: Vec<(ItemFormat, SeqNum, S)>,
+    ) -> Result<(), PullError> {
         let backend_id = self.backend_id().await?;
         let tip = self.current_tip().await?;
         let backlog = |after| Backlog { after, sent: 0, tip, counted: None };
-        let mut pulls: Vec<_> =
-            pulls.into_iter().map(|(delivery, after, sink)| (delivery, backlog(after), sink)).collect();
+        let mut pulls: Vec<_> = pulls.into_iter().map(|(format, after, sink)| (format, backlog(after), sink)).collect();
         loop {
-            for (delivery, backlog, sink) in &mut pulls {
-                self.send_until_tip(backlog, &backend_id, delivery, true, sink).await?;
+            for (format, backlog, sink) in &mut pulls {
+                self.send_until_tip(backlog, &backend_id, *format, true, sink).await?;
             }
             let mut core = self.core.lock().await;
             pulls.iter().for_each(|(_, backlog, _)| core.expect(backlog.after));
@@ -138,12 +141,12 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         &self,
         backlog: &mut Backlog,
         backend_id: &str,
-        delivery: &Delivery,
+        format: ItemFormat,
         live: bool,
         sink: &impl PullSink,
     ) -> Result<(), PullError> {
         while !backlog.is_done() {
-            let page = self.log.read(backlog.after, delivery.format()).await?;
+            let page = self.log.read(backlog.after, format).await?;
             if page.chunks.is_empty() {
                 return Err(LogError::nothing_stored("the log ends before its head").into());
             }

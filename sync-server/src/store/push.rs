@@ -1,3 +1,5 @@
+//! Pushes: a queue in front of the log. All that arrive while one append is under way share the next.
+
 use std::sync::Arc;
 
 use livestore_sync_protocol::limits::BATCH_EVENTS_MAX;
@@ -5,10 +7,13 @@ use livestore_sync_protocol::{Event, SeqNum};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::{Core, Store, lock};
+use crate::admission;
+use crate::error::PushError;
+use crate::event::Batch;
 use crate::event::{Committed, Origin, Publish};
 use crate::event_log::{AppendError, EventLog, LogError, Tip};
 use crate::hooks::{HookContext, Hooks, Push};
-use crate::{Batch, PushError, admission, iso_timestamp};
+use crate::platform::iso_timestamp;
 
 /// Events that one commit may carry; pushes beyond them wait for the next.
 pub(super) const COMMIT_EVENTS_MAX: usize = 2 * BATCH_EVENTS_MAX;
@@ -35,16 +40,26 @@ pub(crate) enum Pushed {
     Repeated,
 }
 
-/// A push that waits for its commit.
+/// A push in the queue. Its batch is committed with the next group, by whichever push completes first.
+#[must_use = "an admitted push is answered by `Store::complete`"]
 pub(crate) struct Admitted {
     push: Push,
     context: HookContext,
-    result: oneshot::Receiver<Result<Pushed, PushError>>,
+    outcome: oneshot::Receiver<Result<Pushed, PushError>>,
+}
+
+/// A push that has been committed or refused. Its client may be answered before its hook is told.
+#[must_use = "the hook learns of it by `Store::ended`"]
+pub(crate) struct Completed {
+    push: Push,
+    context: HookContext,
+    /// How it went.
+    pub(crate) result: Result<Pushed, PushError>,
 }
 
 impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// Asks the hook and puts the push in the queue. Pushes are committed in the order in which
-    /// this returns; give each to [`complete`](Self::complete), then to [`ended`](Self::ended).
+    /// this returns. `now_ms` becomes the events' time.
     ///
     /// # Errors
     ///
@@ -59,9 +74,10 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         backend_id: Option<&str>,
         origin: Option<Origin>,
         context: HookContext,
+        now_ms: u64,
     ) -> Result<Admitted, PushError> {
-        match self.enqueue(push.clone(), backend_id, origin, context.clone()).await {
-            Ok(result) => Ok(Admitted { push, context, result }),
+        match self.enqueue(push.clone(), backend_id, origin, context.clone(), now_ms).await {
+            Ok(outcome) => Ok(Admitted { push, context, outcome }),
             Err(error) => {
                 self.hooks.on_push_res(push, Err(error.clone()), context).await;
                 Err(error)
@@ -75,11 +91,12 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         backend_id: Option<&str>,
         origin: Option<Origin>,
         context: HookContext,
+        now_ms: u64,
     ) -> Result<oneshot::Receiver<Result<Pushed, PushError>>, PushError> {
         self.hooks.on_push(push.clone(), context).await.map_err(PushError::Rejected)?;
         self.check_backend_id::<PushError>(backend_id).await?;
         admission::check_batch(&push.batch)?;
-        let batch = Arc::new(Batch::new(push.batch, iso_timestamp(self.clock.now_ms())));
+        let batch = Arc::new(Batch::new(push.batch, iso_timestamp(now_ms)));
         let (reply, result) = oneshot::channel();
         lock(&self.queue).push_back(Queued { batch, origin, reply });
         Ok(result)
@@ -87,10 +104,6 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
 
     /// Commits a push, together with all that wait, and tells how it went. A push that came over a
     /// connection has been acknowledged there, by [`Publish`], when this is [`Pushed::Committed`].
-    ///
-    /// # Errors
-    ///
-    /// [`PushError`].
     ///
     /// # Cancel safety
     ///
@@ -101,9 +114,9 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         skip_all,
         fields(store_id = &*admitted.context.connection.store_id, batch_len = admitted.push.batch.len(), head)
     )]
-    pub(crate) async fn complete(&self, admitted: &mut Admitted) -> Result<Pushed, PushError> {
-        let Admitted { push, result, .. } = admitted;
-        let result = self.commit(result).await;
+    pub(crate) async fn complete(&self, admitted: Admitted) -> Completed {
+        let Admitted { push, context, mut outcome } = admitted;
+        let result = self.commit(&mut outcome).await;
         match &result {
             Ok(pushed) => {
                 tracing::Span::current().record("head", push.batch.last().map(|event| event.seq_num.get()));
@@ -116,13 +129,13 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
             Err(PushError::BackendIdMismatch(_)) => tracing::info!("refused: the client has another backend id"),
             Err(error) => tracing::info!(%error, "refused"),
         }
-        result
+        Completed { push, context, result }
     }
 
     /// Tells the hook how a push went. Apart from [`complete`](Self::complete), so that a slow hook
     /// does not delay the answer.
-    pub(crate) async fn ended(&self, admitted: Admitted, result: Result<Pushed, PushError>) {
-        let Admitted { push, context, .. } = admitted;
+    pub(crate) async fn ended(&self, completed: Completed) {
+        let Completed { push, context, result } = completed;
         self.hooks.on_push_res(push, result.map(drop), context).await;
     }
 

@@ -12,7 +12,7 @@ use super::{Pushed, Store};
 use crate::event::{Committed, Origin, Publish};
 use crate::event_log::{AppendError, EventLog, Faults, Faulty, LogError, MemoryLog, Page, Tip, Yielding};
 use crate::hooks::{Connection, HookContext, Hooks, Push, Transport};
-use crate::{Batch, Clock, PushError};
+use crate::{Batch, PushError};
 
 const BACKEND_ID: &str = "backend";
 
@@ -84,20 +84,24 @@ struct Fixture<H> {
     faults: Faults,
 }
 
+/// Each look at the clock is a millisecond later, so that what is read from the log falls into its pushes.
+fn now_ms() -> u64 {
+    static CLOCK: AtomicU64 = AtomicU64::new(0);
+    CLOCK.fetch_add(1, Ordering::Relaxed)
+}
+
 fn fixture() -> Fixture<()> {
     with_hooks(())
 }
 
 fn with_hooks<H: Hooks>(hooks: H) -> Fixture<H> {
-    let (log, faults, now_ms) = (Arc::new(MemoryLog::new(BACKEND_ID)), Faults::none(), AtomicU64::new(0));
-    // Each look at the clock is a millisecond later.
-    let clock: Arc<dyn Clock> = Arc::new(move || now_ms.fetch_add(1, Ordering::Relaxed));
+    let (log, faults) = (Arc::new(MemoryLog::new(BACKEND_ID)), Faults::none());
     let gate = Arc::new(Gate {
         log: Yielding::new(Faulty::new(Arc::clone(&log), faults.clone())),
         permits: Semaphore::new(Semaphore::MAX_PERMITS),
         appends: Mutex::default(),
     });
-    let store = Arc::new(Store::new(Arc::clone(&gate), Arc::new(hooks), Published::default(), clock));
+    let store = Arc::new(Store::new(Arc::clone(&gate), Arc::new(hooks), Published::default()));
     Fixture { store, log, gate, faults }
 }
 
@@ -149,9 +153,10 @@ impl<H: Hooks> Fixture<H> {
 
 async fn push<H: Hooks>(store: &TestStore<H>, request_id: &str, events: Vec<Event>) -> Result<Pushed, PushError> {
     let push = Push { batch: events.into() };
-    let mut admitted = store.admit(push, Some(BACKEND_ID), Some(origin(request_id)), context()).await?;
-    let result = store.complete(&mut admitted).await;
-    store.ended(admitted, result.clone()).await;
+    let admitted = store.admit(push, Some(BACKEND_ID), Some(origin(request_id)), context(), now_ms()).await?;
+    let completed = store.complete(admitted).await;
+    let result = completed.result.clone();
+    store.ended(completed).await;
     result
 }
 
@@ -167,16 +172,8 @@ fn origin(request_id: &str) -> Origin {
 }
 
 fn context() -> HookContext {
-    let connection = Connection {
-        id: Uuid::nil(),
-        connected_at: String::new(),
-        store_id: "store".into(),
-        payload: None,
-        headers: Vec::new(),
-        transport: Transport::Ws,
-        generation: Generation::V04,
-    };
-    HookContext { connection: Arc::new(connection), generation: Generation::V04 }
+    let connection = Connection::new(Uuid::nil(), "store".into(), Transport::Ws, Generation::V04, 0);
+    HookContext::new(Arc::new(connection), Generation::V04)
 }
 
 fn seq(number: i64) -> SeqNum {

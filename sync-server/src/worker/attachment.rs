@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::hooks::{Connection, Transport};
 use crate::session::Snapshot;
-use crate::{Connection, Transport, iso_timestamp};
 
 /// What the platform takes (workerd's `MAX_ATTACHMENT_SIZE` of 16,384 bytes), less its own framing.
 pub(super) const ATTACHMENT_BYTES_MAX: usize = 16_384 - 64;
@@ -30,34 +30,30 @@ pub(super) struct Fixed {
     pub(super) headers: Vec<(String, String)>,
     /// Whether it speaks 0.3.
     pub(super) v03: bool,
-    /// See [`crate::host::likeness`].
-    pub(super) likeness: String,
+    /// See [`crate::host::fingerprint`].
+    pub(super) fingerprint: String,
 }
 
 impl Fixed {
-    pub(super) fn new(connection: &Connection, connected_ms: u64, likeness: String) -> Self {
+    pub(super) fn new(connection: &Connection, fingerprint: String) -> Self {
         Self {
             v: VERSION,
             connection: connection.id,
-            connected_ms,
+            connected_ms: connection.connected_ms,
             store_id: connection.store_id.to_string(),
             payload: connection.payload.clone(),
             headers: connection.headers.clone(),
             v03: connection.generation == Generation::V03,
-            likeness,
+            fingerprint,
         }
     }
 
-    pub(super) fn connection(&self) -> Connection {
-        Connection {
-            id: self.connection,
-            connected_at: iso_timestamp(self.connected_ms),
-            store_id: Arc::from(self.store_id.as_str()),
-            payload: self.payload.clone(),
-            headers: self.headers.clone(),
-            transport: Transport::Ws,
-            generation: if self.v03 { Generation::V03 } else { Generation::V04 },
-        }
+    pub(super) fn into_connection(self) -> Connection {
+        let generation = if self.v03 { Generation::V03 } else { Generation::V04 };
+        let store_id = Arc::from(self.store_id);
+        Connection::new(self.connection, store_id, Transport::Ws, generation, self.connected_ms)
+            .with_payload(self.payload)
+            .with_headers(self.headers)
     }
 
     /// The text before the session's state; `None` when it leaves too little room for that. With it,
@@ -68,6 +64,14 @@ impl Fixed {
         let bytes = stored_bytes(&prefix);
         if bytes > ATTACHMENT_BYTES_MAX - SESSION_BYTES_RESERVED { Err(bytes) } else { Ok(prefix) }
     }
+}
+
+/// What to say to a client whose connection would take `bytes` bytes.
+pub(super) fn too_large(bytes: usize) -> String {
+    format!(
+        "The store id, the payload and the forwarded headers take {bytes} bytes; a WebSocket has room for {}.",
+        ATTACHMENT_BYTES_MAX - SESSION_BYTES_RESERVED
+    )
 }
 
 /// A whole attachment.
@@ -101,20 +105,14 @@ mod tests {
     use livestore_sync_protocol::SeqNum;
 
     use super::*;
-    use crate::{Input, Proof, Session};
+    use crate::session::{Action, Proof, Session};
 
     fn fixed(payload_bytes: usize, filler: &str) -> Fixed {
         let payload = format!("{:?}", filler.repeat(payload_bytes));
-        let connection = Connection {
-            id: Uuid::from_u128(1),
-            connected_at: String::new(),
-            store_id: "store".into(),
-            payload: RawValue::from_string(payload).ok(),
-            headers: vec![("cookie".into(), "a=b".into())],
-            transport: Transport::Ws,
-            generation: Generation::V04,
-        };
-        Fixed::new(&connection, 5, "0123456789abcdef".into())
+        let connection = Connection::new(Uuid::from_u128(1), "store".into(), Transport::Ws, Generation::V04, 5)
+            .with_payload(RawValue::from_string(payload).ok())
+            .with_headers(vec![("cookie".into(), "a=b".into())]);
+        Fixed::new(&connection, "0123456789abcdef".into())
     }
 
     #[test]
@@ -123,11 +121,11 @@ mod tests {
         let session = Session::rpc(fixed.connection, 5).snapshot();
         let text = Attachment::encode(&fixed.prefix().expect("fits"), &session).expect("fits");
         let read = Attachment::decode(&text).expect("reads back");
-        let connection = read.fixed.connection();
+        let connection = read.fixed.into_connection();
         assert_eq!((connection.id, &*connection.store_id), (Uuid::from_u128(1), "store"));
         assert_eq!(connection.payload.as_ref().map(|payload| payload.get().len()), Some(12));
         assert_eq!(connection.header("cookie"), Some("a=b"));
-        assert_eq!(connection.connected_at, "1970-01-01T00:00:00.005Z");
+        assert_eq!(connection.connected_at(), "1970-01-01T00:00:00.005Z");
         assert!(Session::restore(connection.id, read.session, SeqNum::ROOT).is_some());
     }
 
@@ -164,8 +162,8 @@ mod tests {
         for (mut session, frame) in [(Session::rpc(id, 0), rpc), (Session::v03(id, Proof::Frames, 0), v03)] {
             let bytes = |session: &Session| Attachment::encode("", &session.snapshot()).map(|text| text.len());
             let inputs = session.handle_frame(frame, 0);
-            let is_pull = |input: &Input| matches!(input, Input::Pull { .. });
-            let Some(Input::Pull { delivery, .. }) = inputs.into_iter().find(is_pull) else { panic!("{frame}") };
+            let is_pull = |input: &Action| matches!(input, Action::Pull { .. });
+            let Some(Action::Pull { delivery, .. }) = inputs.into_iter().find(is_pull) else { panic!("{frame}") };
             let asked = bytes(&session);
             session.handle_chunk(&delivery, None, 0, "backend");
             session.handle_caught_up(&delivery, true);

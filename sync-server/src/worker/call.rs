@@ -10,8 +10,9 @@ use serde_json::value::RawValue;
 use worker::js_sys::Uint8Array;
 use worker::wasm_bindgen::JsValue;
 
-use crate::error::rpc_failure;
-use crate::{Connection, HookError, PullError, Transport, connection_id, iso_timestamp};
+use crate::error::{HookError, PullError, rpc_failure};
+use crate::hooks::{Connection, Transport};
+use crate::platform::connection_id;
 
 /// A call. There is no connection and no URL: it says itself what those would.
 pub(super) struct Call {
@@ -47,16 +48,10 @@ impl Call {
         Ok(Self { request_id: id, store_id, payload, is_pull, caller })
     }
 
-    pub(super) fn connection(self, now_ms: u64) -> Connection {
-        Connection {
-            id: connection_id(now_ms),
-            connected_at: iso_timestamp(now_ms),
-            store_id: Arc::from(self.store_id),
-            payload: self.payload,
-            headers: Vec::new(),
-            transport: Transport::DurableObject,
-            generation: self.request_id.generation(),
-        }
+    pub(super) fn connection(&self, now_ms: u64) -> Connection {
+        let (store_id, generation) = (Arc::from(self.store_id.as_str()), self.request_id.generation());
+        Connection::new(connection_id(now_ms), store_id, Transport::DurableObject, generation, now_ms)
+            .with_payload(self.payload.clone())
     }
 
     /// The answer when the call cannot be made; its client tries again.

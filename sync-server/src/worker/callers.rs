@@ -20,12 +20,14 @@ use livestore_sync_protocol::rpc::{self, CallerContext};
 use livestore_sync_protocol::{Chunk, ItemFormat, PageInfo, RequestId, SeqNum};
 use serde::{Deserialize, Serialize};
 
-use super::object::ObjectStore;
+use super::open_store::ObjectHost;
 use super::panic;
+use super::platform::Isolate;
+use crate::error::PullError;
 use crate::event::Committed;
 use crate::event::Publish;
-use crate::host::runtime::{sleep, spawn};
-use crate::{Delivery, PullError, PullSink};
+use crate::platform::Platform;
+use crate::store::PullSink;
 
 /// Where the callers are kept.
 const CALLERS_KEY: &str = "livestore-sync:subscribers";
@@ -81,7 +83,7 @@ struct Inner {
     store_id: Box<str>,
     callers: RefCell<BTreeMap<CallerContext, Rc<Caller>>>,
     /// Set by [`Callers::start`].
-    store: OnceCell<Weak<ObjectStore>>,
+    store: OnceCell<Weak<ObjectHost>>,
     keeping: Cell<bool>,
     changed: Cell<bool>,
 }
@@ -153,18 +155,17 @@ impl Callers {
     }
 
     /// Begins to bring events of the store, whose log ends at `head`.
-    pub(super) fn start(&self, store: &Arc<ObjectStore>, head: SeqNum) {
+    pub(super) fn start(&self, host: &Arc<ObjectHost>, head: SeqNum) {
         // Set once, by the one who opens the store.
-        let _ = self.0.store.set(Arc::downgrade(store));
+        let _ = self.0.store.set(Arc::downgrade(host));
         for caller in self.0.callers.borrow().values() {
             let Some(after) = caller.kept.get().filter(|after| *after < head) else { continue };
             // The calls broke off.
             caller.phase.set(Phase::CatchingUp);
-            let (callers, caller, store) = (self.clone(), Rc::clone(caller), Arc::clone(store));
+            let (callers, caller, store) = (self.clone(), Rc::clone(caller), Arc::clone(host));
             let resumed = panic::guard(&self.0.state, async move {
-                let delivery = Delivery::Rpc(caller.request_id.clone(), 0);
                 let sink = Resumed { callers: &callers, caller: &caller };
-                if let Err(error) = store.resume(vec![(delivery, after, sink)]).await {
+                if let Err(error) = store.store.continue_pulls(vec![(ItemFormat::Rpc, after, sink)]).await {
                     tracing::warn!(%error, "giving up a client object");
                     callers.give_up(&caller);
                 }
@@ -206,7 +207,7 @@ impl Callers {
 
     async fn keep(&self) -> ::worker::Result<()> {
         let Some(store) = self.0.store.get().and_then(Weak::upgrade) else { return Ok(()) };
-        let tip = store.current_tip().await.map_err(|error| ::worker::Error::RustError(error.to_string()))?;
+        let tip = store.store.current_tip().await.map_err(|error| ::worker::Error::RustError(error.to_string()))?;
         // No await from here to the write: what is committed after the look at the log waits already.
         let json = {
             let callers = self.0.callers.borrow();
@@ -250,7 +251,7 @@ impl Callers {
     async fn run(&self, caller: &Rc<Caller>) {
         let unsettled_ms = caller.settled_ms.get().saturating_sub(Date::now().as_millis());
         if unsettled_ms > 0 {
-            sleep(Duration::from_millis(unsettled_ms)).await;
+            Isolate.sleep(Duration::from_millis(unsettled_ms)).await;
         }
         let mut retries = 0;
         loop {
@@ -274,7 +275,7 @@ impl Callers {
                     break;
                 }
                 Err(_) => {
-                    sleep(RETRY_AFTER * 2_u32.pow(retries)).await;
+                    Isolate.sleep(RETRY_AFTER * 2_u32.pow(retries)).await;
                     retries += 1;
                 }
             }
@@ -290,7 +291,7 @@ impl Callers {
         if callers.get(&caller.context).is_some_and(|current| Rc::ptr_eq(current, caller)) {
             callers.remove(&caller.context);
             let callers = self.clone();
-            spawn(async move { callers.note().await });
+            Isolate.spawn(async move { callers.note().await });
         }
     }
 }

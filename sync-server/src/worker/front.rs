@@ -1,47 +1,36 @@
+//! The Worker in front of the objects: decides whether a request is one of a LiveStore client, asks the app, and
+//! forwards to the store's object.
+
 use std::sync::Arc;
 
-use livestore_sync_protocol::Generation;
-use livestore_sync_protocol::target::{self, Target, TargetError};
 use worker::js_sys::{Function, Reflect};
 use worker::wasm_bindgen::{JsCast, JsValue};
-use worker::{Context, Date, Env, ObjectNamespace, Request, Response, Result, Stub};
+use worker::{Context, Env, ObjectNamespace, Request, Response, Result, Stub};
 
-use super::http::{Asked, entries, failure, finish, text};
-use super::internal::{self, Internal};
+use super::forwarded::{self, Forwarded};
+use super::http::{OwnedParts, entries, failure, finish, refuse, text};
 use super::options::BINDINGS;
+use super::platform::Isolate;
 use super::{WorkerOptions, log};
-use crate::protocol::rpc::Transport as Parameter;
-use crate::request::{self, Parts, Refused, Route, route};
-use crate::{Connection, Hooks, Transport, connection_id, iso_timestamp};
+use crate::hooks::{Hooks, Transport};
+use crate::platform::{Platform, connection_id};
+use crate::request::{self, Route, route};
 
 /// A request that is one of a LiveStore client.
 #[derive(Debug)]
-pub struct SyncRequest {
-    target: Target,
-    generation: Generation,
-    transport: Transport,
-}
+pub struct SyncRequest(request::SyncRequest);
 
 impl SyncRequest {
     /// The store that it is about.
     #[must_use]
     pub fn store_id(&self) -> &str {
-        &self.target.store_id
+        self.0.store_id()
     }
 
     /// How the client wants to be connected.
     #[must_use]
     pub fn transport(&self) -> Transport {
-        self.transport
-    }
-
-    fn of(route: Route) -> Result<Self, Route> {
-        match route {
-            Route::V03 { target, .. } => Ok(Self { target, generation: Generation::V03, transport: Transport::Ws }),
-            Route::Ws { target, .. } => Ok(Self { target, generation: Generation::V04, transport: Transport::Ws }),
-            Route::Http { target } => Ok(Self { target, generation: Generation::V04, transport: Transport::Http }),
-            other => Err(other),
-        }
+        self.0.transport()
     }
 }
 
@@ -66,24 +55,16 @@ impl SyncWorker {
     /// Only what the platform fails on or [`WorkerOptions::modify_response`] returns.
     pub async fn fetch(&self, request: Request, env: Env, context: Context) -> Result<Response> {
         let options = &self.options;
-        let asked = Asked::new(&request)?;
+        let parts = OwnedParts::new(&request)?;
         let asked_headers = request.headers().get("access-control-request-headers")?;
-        let Some(path) = below(&options.endpoint, &asked.path) else {
+        let Some(path) = below(&options.endpoint, &parts.path) else {
             return finish(text(400, "Invalid path")?, options, asked_headers);
         };
-        let parts = Parts {
-            method: &asked.method,
-            path,
-            query: &asked.query,
-            upgrade: asked.upgrade.as_deref(),
-            cors: options.cors,
-        };
-        let response = match SyncRequest::of(route(&parts)) {
-            Ok(sync) => return handle_sync_request(request, sync, env, context, options).await,
-            Err(Route::Info) => text(200, request::INFO)?,
-            Err(Route::Preflight) => Response::empty()?.with_status(204),
-            Err(Route::Refused(Refused { status, text: reason })) => text(status, reason)?,
-            Err(Route::V03 { .. } | Route::Ws { .. } | Route::Http { .. }) => text(500, "unreachable")?,
+        let response = match route(&parts.borrow(path, options.cors)) {
+            Route::Sync(sync) => return handle_sync_request(request, SyncRequest(sync), env, context, options).await,
+            Route::Info => text(200, request::INFO)?,
+            Route::Preflight => Response::empty()?.with_status(204),
+            Route::Refused(refused) => refuse(refused)?,
         };
         finish(response, options, asked_headers)
     }
@@ -103,15 +84,11 @@ fn below<'a>(endpoint: &str, path: &'a str) -> Option<&'a str> {
 /// What looks like one and is malformed is `None`.
 #[must_use]
 pub fn match_sync_request(request: &Request) -> Option<SyncRequest> {
-    let asked = Asked::new(request).ok()?;
-    let parts = Parts {
-        method: &asked.method,
-        path: &asked.path,
-        query: &asked.query,
-        upgrade: asked.upgrade.as_deref(),
-        cors: false,
-    };
-    SyncRequest::of(route(&parts)).ok()
+    let parts = OwnedParts::new(request).ok()?;
+    match route(&parts.borrow(&parts.path, false)) {
+        Route::Sync(sync) => Some(SyncRequest(sync)),
+        Route::Info | Route::Preflight | Route::Refused(_) => None,
+    }
 }
 
 /// Serves a request of a path that the app has chosen for LiveStore, whatever its name.
@@ -125,21 +102,10 @@ pub async fn handle_websocket(
     context: Context,
     options: &WorkerOptions,
 ) -> Result<Response> {
-    let asked = Asked::new(&request)?;
-    let sync = target::transport(&asked.query).and_then(|transport| {
-        let target = Target::from_query(&asked.query)?;
-        let (generation, transport) = match transport {
-            None => (Generation::V03, Transport::Ws),
-            Some(Parameter::Ws) => (Generation::V04, Transport::Ws),
-            Some(Parameter::Http) => (Generation::V04, Transport::Http),
-            // Calls between objects have no URL.
-            Some(Parameter::DurableObject) => return Err(TargetError::InvalidTransport),
-        };
-        Ok(SyncRequest { target, generation, transport })
-    });
-    match sync {
-        Ok(sync) => handle_sync_request(request, sync, env, context, options).await,
-        Err(error) => finish(text(400, format!("Invalid search params: {error}."))?, options, None),
+    let parts = OwnedParts::new(&request)?;
+    match request::SyncRequest::from_query(&parts.query, parts.upgrade.as_deref()) {
+        Ok(sync) => handle_sync_request(request, SyncRequest(sync), env, context, options).await,
+        Err(refused) => finish(refuse(refused)?, options, None),
     }
 }
 
@@ -162,32 +128,26 @@ pub async fn handle_sync_request(
 }
 
 async fn forward(request: Request, sync: SyncRequest, env: &Env, options: &WorkerOptions) -> Result<Response> {
-    let now_ms = Date::now().as_millis();
-    let connection = Connection {
-        id: connection_id(now_ms),
-        connected_at: iso_timestamp(now_ms),
-        store_id: sync.target.store_id.into(),
-        payload: sync.target.payload,
-        headers: entries(request.headers()),
-        transport: sync.transport,
-        generation: sync.generation,
-    };
-    let connection = Arc::new(connection);
+    let SyncRequest(sync) = sync;
+    let now_ms = Isolate.now_ms();
+    // Said after validation: a client without a right learns nothing.
+    let upgrade = sync.check_upgrade();
+    let connection = Arc::new(sync.into_connection(connection_id(now_ms), now_ms, entries(request.headers())));
     if let Err(error) = Hooks::validate_payload(&*options.hooks, Arc::clone(&connection)).await {
         return text(400, error.to_string());
     }
-    if sync.transport == Transport::Ws && !Asked::new(&request)?.is_upgrade() {
-        return text(426, request::UPGRADE_REQUIRED);
+    if let Err(refused) = upgrade {
+        return refuse(refused);
     }
     let stub = match stub(env, options, &connection.store_id) {
         Ok(Some(stub)) => stub,
         Ok(None) => return text(424, missing_binding(options)),
         Err(error) => return failure(500, "The store's Durable Object cannot be addressed.", error),
     };
-    let mut forwarded = request.clone_mut()?;
-    let internal = Internal { connection: connection.id, connected_ms: now_ms };
-    forwarded.headers_mut()?.set(internal::HEADER, &internal.encode())?;
-    match stub.fetch_with_request(forwarded).await {
+    let mut request = request.clone_mut()?;
+    let forwarded = Forwarded { connection: connection.id, connected_ms: now_ms };
+    request.headers_mut()?.set(forwarded::HEADER, &forwarded.encode())?;
+    match stub.fetch_with_request(request).await {
         Ok(response) => Ok(response),
         Err(error) => failure(503, "The store's Durable Object failed. The request may be repeated.", error),
     }

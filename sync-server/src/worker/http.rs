@@ -1,19 +1,21 @@
 //! Requests and responses of the platform, in the terms of the engine.
 
+use futures_util::StreamExt;
 use worker::{Headers, Request, Response, Result};
 
 use super::WorkerOptions;
-use crate::request::path_and_query;
+use crate::host::FRAME_BYTES_MAX;
+use crate::request::{Refused, RequestParts, body_text, path_and_query};
 
-/// The parts of a request that decide what it asks for.
-pub(super) struct Asked {
-    pub(super) method: String,
+/// The parts of a request that decide what it asks for. The platform gives them as copies.
+pub(super) struct OwnedParts {
+    method: String,
     pub(super) path: String,
     pub(super) query: String,
     pub(super) upgrade: Option<String>,
 }
 
-impl Asked {
+impl OwnedParts {
     pub(super) fn new(request: &Request) -> Result<Self> {
         let url = request.inner().url();
         let (path, query) = path_and_query(&url);
@@ -25,9 +27,29 @@ impl Asked {
         })
     }
 
-    pub(super) fn is_upgrade(&self) -> bool {
-        self.upgrade.as_deref().is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
+    /// As the rules of `request` take them, with the path as it is below an endpoint.
+    pub(super) fn borrow<'a>(&'a self, path: &'a str, cors: bool) -> RequestParts<'a> {
+        RequestParts { method: &self.method, path, query: &self.query, upgrade: self.upgrade.as_deref(), cors }
     }
+}
+
+pub(super) fn refuse(refused: Refused) -> Result<Response> {
+    text(refused.status, refused.text)
+}
+
+/// The body, or what is wrong with it.
+pub(super) async fn read_body(request: &mut Request) -> Result<std::result::Result<String, Refused>> {
+    let mut body = Vec::new();
+    // GET and HEAD requests have none.
+    if let Ok(mut stream) = request.stream() {
+        while let Some(bytes) = stream.next().await {
+            body.extend(bytes?);
+            if body.len() > FRAME_BYTES_MAX {
+                return Ok(Err(Refused::body_too_large(FRAME_BYTES_MAX)));
+            }
+        }
+    }
+    Ok(body_text(body))
 }
 
 pub(super) fn text(status: u16, text: impl Into<String>) -> Result<Response> {

@@ -8,7 +8,7 @@
 //!
 //! - callers in flight, of every object of the instance, get an error at once; an answer that is being
 //!   sent already breaks off;
-//! - the WebSockets of those objects are closed with [`CLOSE_RESUME`](crate::CLOSE_RESUME): clients
+//! - the WebSockets of those objects are closed with [`CloseCode::Crashed`]: clients
 //!   come back and continue from what is stored;
 //! - an object without calls in flight goes on at its next event with what its sockets carry, as after
 //!   hibernation;
@@ -30,9 +30,7 @@ use ::worker::worker_sys::web_sys::{self, ReadableStream};
 use ::worker::{Response, State, wasm_bindgen, wasm_bindgen_futures};
 use futures_util::{Stream, StreamExt};
 
-use crate::session::CLOSE_RESUME;
-
-const CLOSE_REASON: &str = "the sync server failed and starts again: connect again";
+use crate::close::CloseCode;
 
 #[wasm_bindgen(wasm_bindgen = wasm_bindgen, module = "/src/worker/panic.js")]
 extern "C" {
@@ -60,7 +58,8 @@ extern "C" {
 /// cannot do it for other objects than the one that panicked.
 pub(super) fn watch(state: &State) {
     install();
-    PANICS.with(|panics| panics.watch(state.as_raw().as_ref(), CLOSE_RESUME, CLOSE_REASON));
+    PANICS
+        .with(|panics| panics.watch(state.as_raw().as_ref(), CloseCode::Crashed.number(), CloseCode::Crashed.reason()));
 }
 
 /// Runs a call of the object. The promise is the call's result, or fails as soon as the instance dies.
@@ -77,7 +76,9 @@ pub(super) fn guard<T: Into<JsValue>>(
 fn guard_boxed(state: &State, work: Pin<Box<dyn Future<Output = Result<JsValue, JsValue>>>>) -> Promise {
     install();
     let work = wasm_bindgen_futures::future_to_promise(work);
-    PANICS.with(|panics| panics.guard(state.as_raw().as_ref(), &work, CLOSE_RESUME, CLOSE_REASON))
+    PANICS.with(|panics| {
+        panics.guard(state.as_raw().as_ref(), &work, CloseCode::Crashed.number(), CloseCode::Crashed.reason())
+    })
 }
 
 /// A body of these parts. It breaks off as soon as the instance dies.

@@ -1,3 +1,6 @@
+//! A hibernatable WebSocket as the host's link. The platform has the queue of frames, and throws where a socket
+//! is closing.
+
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
@@ -5,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 use worker::WebSocket;
 
 use super::attachment::Attachment;
-use crate::Session;
-use crate::host::runtime::sleep;
-use crate::host::{Link, Over};
-use crate::session::v03::HEARD_MS_MAX;
+use super::platform::Isolate;
+use crate::close::CloseCode;
+use crate::host::{Closed, Link};
+use crate::platform::Platform;
+use crate::session::Session;
 
 /// Bytes that may go out to a client that is not heard meanwhile; LiveStore clients acknowledge what
 /// they get (0.4) or ping (0.3). Beyond them it is taken for one that does not read: the platform would
@@ -18,13 +22,10 @@ pub(super) const UNHEARD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// So much of a backlog is handed to the platform before it gets the time to send it.
 const YIELD_BYTES: usize = 512 * 1024;
 
-/// Try again later (RFC 6455's registry).
-const CLOSE_SLOW: u16 = 1013;
-
 /// A hibernatable WebSocket. The platform has the queue.
 pub(super) struct Socket {
     socket: WebSocket,
-    over: CancellationToken,
+    closed: CancellationToken,
     /// The part of the attachment that stays the same.
     prefix: String,
     /// The attachment as the platform has it.
@@ -38,7 +39,7 @@ impl Socket {
     pub(super) fn new(socket: WebSocket, prefix: String, heard_ms: u64) -> Self {
         Self {
             socket,
-            over: CancellationToken::new(),
+            closed: CancellationToken::new(),
             prefix,
             attached: RefCell::default(),
             heard_ms: Cell::new(heard_ms),
@@ -57,22 +58,17 @@ impl Socket {
         self.unheard_bytes.set(0);
     }
 
-    /// The connection has ended.
-    pub(super) fn handle_closed(&self) {
-        self.over.cancel();
-    }
-
     pub(super) fn heard_ms(&self) -> u64 {
         self.heard_ms.get()
     }
 
     fn put(&self, frame: &str) {
-        if self.is_over() {
+        if self.is_closed() {
             return;
         }
         // It throws when the socket is closing, which its client will notice without us.
         if self.socket.send_with_str(frame).is_err() {
-            self.over.cancel();
+            self.closed.cancel();
         }
     }
 }
@@ -82,39 +78,40 @@ impl Link for Socket {
         self.unheard_bytes.set(self.unheard_bytes.get() + frame.len());
         if self.unheard_bytes.get() > UNHEARD_BYTES_MAX {
             tracing::info!("closing a connection that reads too slowly");
-            return self.close(CLOSE_SLOW, "not reading fast enough");
+            return self.close(CloseCode::SlowReader);
         }
         self.put(&frame);
     }
 
-    async fn send(&self, frame: String) -> Result<(), Over> {
+    async fn send(&self, frame: String) -> Result<(), Closed> {
         self.put(&frame);
         self.unyielded_bytes.set(self.unyielded_bytes.get() + frame.len());
         if self.unyielded_bytes.get() > YIELD_BYTES {
             self.unyielded_bytes.set(0);
-            sleep(Duration::ZERO).await;
+            Isolate.sleep(Duration::ZERO).await;
         }
-        if self.is_over() { Err(Over) } else { Ok(()) }
+        if self.is_closed() { Err(Closed) } else { Ok(()) }
     }
 
-    fn close(&self, code: u16, reason: &'static str) {
-        if !self.is_over() {
+    fn close(&self, code: CloseCode) {
+        if !self.is_closed() {
             // It throws when the socket is closed already.
-            let _ = self.socket.close(Some(code), Some(reason));
-            self.over.cancel();
+            let _ = self.socket.close(Some(code.number()), Some(code.reason()));
+            self.closed.cancel();
         }
     }
 
-    fn abort(&self) {
-        self.close(CLOSE_SLOW, "reconnect");
+    /// What waits is with the platform, which drops it.
+    fn abort(&self, code: CloseCode) {
+        self.close(code);
     }
 
-    fn is_over(&self) -> bool {
-        self.over.is_cancelled()
+    fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
     }
 
-    async fn over(&self) {
-        self.over.cancelled().await;
+    async fn closed(&self) {
+        self.closed.cancelled().await;
     }
 
     /// Never asked for: sessions here go by what is heard, as the platform has no pings to send.
@@ -122,7 +119,7 @@ impl Link for Socket {
 
     /// Nothing can be sent that a 0.3 client answers; it pings by itself. Timers may fire early.
     fn probe(&self, now_ms: u64) -> Duration {
-        Duration::from_millis((self.heard_ms.get() + HEARD_MS_MAX + 100).saturating_sub(now_ms))
+        Duration::from_millis((self.heard_ms.get() + Session::V03_HEARD_MS_MAX + 100).saturating_sub(now_ms))
     }
 
     fn remember(&self, session: &Session) -> bool {

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use livestore_sync_server::protocol::{PulledEvent, SeqNum};
+use livestore_sync_protocol::rpc::{Exit, ServerMessage};
+use livestore_sync_protocol::{PulledEvent, RequestId, SeqNum};
+use tokio::sync::mpsc;
 
-use crate::client::{Connected, SeenPull, State, Violation};
-use crate::world::Offered;
+use super::client::{Connected, SeenPull, State, Violation};
+use super::world::Offered;
 
 pub(crate) fn all<'a>(
     log: &[PulledEvent],
@@ -25,7 +27,13 @@ pub(crate) fn all<'a>(
             complete(log, pull)?;
         }
         run(log, &connected.unasked)?;
-        if let Some((id, waiting)) = connected.waiting.first_key_value() {
+        let unanswered = connected.waiting.iter().find(|(_, waiting)| {
+            // A refusal, and what a server that went away would have said, is lost with a 0.3 client's connection.
+            // An acknowledgement never is.
+            let stored = log.iter().any(|pulled| pulled.event == offered[waiting.batch].events[0]);
+            !waiting.may_be_lost || (stored && !waiting.server_is_gone)
+        });
+        if let Some((id, waiting)) = unanswered {
             return Err(format!("the push {id} of batch {} is never answered", waiting.batch));
         }
     }
@@ -107,4 +115,37 @@ fn run(log: &[PulledEvent], unasked: &[PulledEvent]) -> Result<(), Violation> {
     let Some(first) = unasked.first() else { return Ok(()) };
     let start = log.partition_point(|pulled| pulled.event.seq_num < first.event.seq_num);
     if log[start..].starts_with(unasked) { Ok(()) } else { Err("a broadcast is out of order".into()) }
+}
+
+/// An answer to a body with a push and a pull: each is answered once, and the pull saw the log from its start.
+pub(crate) fn exchange(
+    log: &[PulledEvent],
+    offered: &mut Offered,
+    known: SeqNum,
+    frames: &mut mpsc::UnboundedReceiver<Vec<u8>>,
+) -> Result<(), Violation> {
+    let (mut seen, mut answers) = (Vec::new(), Vec::new());
+    while let Ok(frame) = frames.try_recv() {
+        let frame = String::from_utf8(frame).map_err(|error| error.to_string())?;
+        for message in ServerMessage::decode(frame.trim_end())? {
+            match message {
+                ServerMessage::Chunk { values, .. } => seen.extend(values.into_iter().flat_map(|value| value.batch)),
+                ServerMessage::Exit { request_id, exit } => answers.push((request_id, exit)),
+                other => return Err(format!("unexpected in a body: {other:?}")),
+            }
+        }
+    }
+    let ids: Vec<_> = answers.iter().map(|(id, _)| id.clone()).collect();
+    if ids != [RequestId::Number(1), RequestId::Number(2)] {
+        return Err(format!("a body with a push and a pull is answered to {ids:?}"));
+    }
+    offered.acknowledged |= matches!(answers[0].1, Exit::Success(_));
+    if !log.starts_with(&seen) {
+        return Err("a pull over http saw something else than the log".into());
+    }
+    let last = seen.last().map_or(SeqNum::ROOT, |pulled| pulled.event.seq_num);
+    if matches!(answers[1].1, Exit::Success(_)) && last < known {
+        return Err(format!("a pull over http ended at {last}, but {known} was known"));
+    }
+    Ok(())
 }

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use livestore_sync_server::protocol::rpc::{self, Cause, Exit, PullPayload, PushPayload, Rpc, SyncError};
-use livestore_sync_server::protocol::{Cursor, Event, Generation, PageInfo, PulledEvent, RequestId, SeqNum, v03};
+use livestore_sync_protocol::rpc::{self, Cause, Exit, PullPayload, PushPayload, Rpc, SyncError};
+use livestore_sync_protocol::{Cursor, Event, Generation, PageInfo, PulledEvent, RequestId, SeqNum, v03};
 
-use crate::shell::Peer;
+use super::link::Mail;
+use super::server::{Incoming, Wire};
+
+/// How long a refusal waits for the pusher's pull, see `CATCH_UP_TIMEOUT` of the host.
+const CATCH_UP_MS: u64 = 2_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -47,12 +51,20 @@ pub(crate) struct Waiting {
     pub(crate) batch: usize,
     /// How many pulls were asked for before it.
     pulls: usize,
+    sent_ms: u64,
+    /// Whether the answer may have been lost with an earlier connection of a 0.3 client.
+    pub(crate) may_be_lost: bool,
+    /// Whether the server that took it has stopped before it was done with it.
+    pub(crate) server_is_gone: bool,
 }
 
-/// A client's side of one connection.
+/// A client's side of one connection, or of several for a 0.3 client, which goes on with what it asked for.
 pub(crate) struct Connected {
-    pub(crate) peer: Arc<Peer>,
-    generation: Generation,
+    pub(crate) wire: Wire,
+    /// The number of its first connection.
+    number: usize,
+    reconnected: bool,
+    pub(crate) generation: Generation,
     backend_id: Arc<str>,
     next_id: i64,
     pub(crate) pulls: Vec<SeenPull>,
@@ -66,9 +78,54 @@ pub(crate) struct Connected {
 pub(crate) type Violation = String;
 
 impl Connected {
-    pub(crate) fn new(peer: Arc<Peer>, generation: Generation, backend_id: Arc<str>) -> Self {
+    pub(crate) fn new(wire: Wire, number: usize, generation: Generation, backend_id: Arc<str>) -> Self {
         let (pulls, waiting, unasked) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { peer, generation, backend_id, next_id: 0, pulls, waiting, unasked }
+        Self { wire, number, reconnected: false, generation, backend_id, next_id: 0, pulls, waiting, unasked }
+    }
+
+    /// A 0.3 client that has pulled goes on with that pull on its next connection.
+    pub(crate) fn may_reconnect(&self) -> bool {
+        self.generation == Generation::V03 && self.pulls.iter().any(|pull| pull.state == State::Running)
+    }
+
+    /// The same client on another connection. It pings first.
+    pub(crate) fn reconnect(&mut self, wire: Wire) {
+        self.wire = wire;
+        self.reconnected = true;
+        self.waiting.values_mut().for_each(|waiting| waiting.may_be_lost = true);
+        self.ping();
+    }
+
+    /// The client ends the connection; this is what is left of it.
+    pub(crate) fn hang_up(&mut self) -> Wire {
+        self.wire.hang_up();
+        self.wire.clone()
+    }
+
+    pub(crate) fn send(&self, text: String) {
+        // A server that is done with this connection takes nothing.
+        let _ = self.wire.outgoing.send(Incoming::Text(text));
+    }
+
+    /// As 0.3 clients do every 25 s.
+    pub(crate) fn ping(&self) {
+        self.send(r#"{"requestId":"ping","_tag":"WSMessage.Ping"}"#.to_owned());
+    }
+
+    /// The next frame. WebSocket pings are answered by the client's platform, at once.
+    pub(crate) fn receive(&self) -> Option<String> {
+        let mut text = None;
+        loop {
+            let is_pong = |wire: &Wire| wire.mailbox.is_ping_next();
+            if text.is_some() && !is_pong(&self.wire) {
+                return text;
+            }
+            match self.wire.mailbox.take() {
+                None => return text,
+                Some(Mail::Text(frame, _)) => text = Some(frame),
+                Some(Mail::Ping(number)) => drop(self.wire.outgoing.send(Incoming::Pong(number))),
+            }
+        }
     }
 
     fn id(&mut self) -> RequestId {
@@ -76,7 +133,7 @@ impl Connected {
         match self.generation {
             Generation::Next => RequestId::Number(self.next_id),
             // 0.3 ids are told from those of other clients.
-            _ => RequestId::Text(format!("{}-{}", self.peer.number, self.next_id)),
+            _ => RequestId::Text(format!("{}-{}", self.number, self.next_id)),
         }
     }
 
@@ -84,7 +141,7 @@ impl Connected {
     /// be told from a client that reconnects, which needs it.)
     pub(crate) fn may_pull(&self) -> bool {
         self.generation != Generation::V03
-            || (self.pulls.is_empty() && self.unasked.is_empty() && !self.peer.has_frames())
+            || (self.pulls.is_empty() && self.unasked.is_empty() && self.wire.mailbox.is_empty())
     }
 
     pub(crate) fn pull(&mut self, live: bool, cursor: SeqNum, known: SeqNum) -> String {
@@ -109,9 +166,11 @@ impl Connected {
         self.request(id, Rpc::Pull(rpc::Transport::Ws, payload))
     }
 
-    pub(crate) fn push(&mut self, batch: usize, events: &[Event]) -> String {
+    pub(crate) fn push(&mut self, batch: usize, events: &[Event], now_ms: u64) -> String {
         let id = self.id();
-        self.waiting.insert(id.clone(), Waiting { batch, pulls: self.pulls.len() });
+        let (pulls, sent_ms) = (self.pulls.len(), now_ms);
+        let waiting = Waiting { batch, pulls, sent_ms, may_be_lost: false, server_is_gone: false };
+        self.waiting.insert(id.clone(), waiting);
         if self.generation == Generation::V03 {
             let push = v03::PushReq { request_id: id.to_string(), batch: events.to_vec() };
             return v03::ClientMessage::Push(push).encode();
@@ -140,31 +199,39 @@ impl Connected {
     }
 
     /// Takes a frame; where it answers a push, says how.
-    pub(crate) fn handle_frame(&mut self, frame: &str) -> Result<Vec<(usize, Answer)>, Violation> {
+    pub(crate) fn handle_frame(&mut self, frame: &str, now_ms: u64) -> Result<Vec<(usize, Answer)>, Violation> {
         if self.generation == Generation::V03 {
-            return self.handle_v03(frame).map(|answer| answer.into_iter().collect());
+            return self.handle_v03(frame, now_ms).map(|answer| answer.into_iter().collect());
         }
         let messages = rpc::ServerMessage::decode(frame)?;
-        let answers = messages.into_iter().map(|message| self.handle_rpc(message)).collect::<Result<Vec<_>, _>>()?;
+        let answers =
+            messages.into_iter().map(|message| self.handle_rpc(message, now_ms)).collect::<Result<Vec<_>, _>>()?;
         Ok(answers.into_iter().flatten().collect())
     }
 
-    fn handle_v03(&mut self, frame: &str) -> Result<Option<(usize, Answer)>, Violation> {
+    fn handle_v03(&mut self, frame: &str, now_ms: u64) -> Result<Option<(usize, Answer)>, Violation> {
         match v03::ServerMessage::decode(frame).map_err(|error| error.to_string())? {
             v03::ServerMessage::Pull(v03::PullRes { batch, request_id, .. }) => {
-                match (self.pulls.first_mut(), request_id.context) {
-                    (Some(pull), v03::Context::Pull) if pull.id.to_string() != request_id.request_id => {
-                        return Err(format!("events of another pull, {}", request_id.request_id));
-                    }
-                    (Some(pull), _) if pull.state == State::Running => pull.seen.extend(batch),
-                    (Some(_), _) => {}
-                    (None, _) => self.unasked.extend(batch),
+                let is_answer = request_id.context == v03::Context::Pull;
+                match self.pulls.first_mut() {
+                    // Of what this app had asked for before it was started again: published clients ignore it, too.
+                    Some(pull) if is_answer && pull.id.to_string() != request_id.request_id => {}
+                    None if is_answer => {}
+                    Some(pull) if pull.state == State::Running => pull.seen.extend(batch),
+                    Some(_) => {}
+                    None => self.unasked.extend(batch),
                 }
                 Ok(None)
             }
             v03::ServerMessage::PushAck(v03::Id { request_id }) => {
-                self.answered(&RequestId::Text(request_id), Answer::Acknowledged).map(Some)
+                let id = RequestId::Text(request_id);
+                // One that may have been lost is repeated.
+                if self.reconnected && !self.waiting.contains_key(&id) {
+                    return Ok(None);
+                }
+                self.answered(&id, Answer::Acknowledged, now_ms).map(Some)
             }
+            v03::ServerMessage::Pong(_) => Ok(None),
             v03::ServerMessage::Error(refusal) => {
                 let id = RequestId::Text(refusal.request_id);
                 if let Some(pull) = self.pulls.iter_mut().find(|pull| pull.id == id) {
@@ -176,13 +243,13 @@ impl Connected {
                     Some(Ok(head)) => Answer::ServerAhead(SeqNum::new(head).map_err(|error| error.to_string())?),
                     _ => Answer::Refused,
                 };
-                self.answered(&id, answer).map(Some)
+                self.answered(&id, answer, now_ms).map(Some)
             }
             other => Err(format!("unexpected: {other:?}")),
         }
     }
 
-    fn handle_rpc(&mut self, message: rpc::ServerMessage) -> Result<Option<(usize, Answer)>, Violation> {
+    fn handle_rpc(&mut self, message: rpc::ServerMessage, now_ms: u64) -> Result<Option<(usize, Answer)>, Violation> {
         match message {
             rpc::ServerMessage::Chunk { request_id, values } => {
                 let pull = self.pulls.iter_mut().find(|pull| pull.id == request_id && pull.state == State::Running);
@@ -215,16 +282,18 @@ impl Connected {
                     }
                     Exit::Failure(_) => Answer::Refused,
                 };
-                self.answered(&request_id, answer).map(Some)
+                self.answered(&request_id, answer, now_ms).map(Some)
             }
             other => Err(format!("unexpected: {other:?}")),
         }
     }
 
-    fn answered(&mut self, id: &RequestId, answer: Answer) -> Result<(usize, Answer), Violation> {
-        let Waiting { batch, pulls } =
+    fn answered(&mut self, id: &RequestId, answer: Answer, now_ms: u64) -> Result<(usize, Answer), Violation> {
+        let Waiting { batch, pulls, sent_ms, .. } =
             self.waiting.remove(id).ok_or_else(|| format!("an answer to {id}, which nobody waits for"))?;
-        if let Answer::ServerAhead(head) = answer {
+        // For longer than this the server does not wait.
+        let in_time = now_ms < sent_ms + CATCH_UP_MS;
+        if let (Answer::ServerAhead(head), true) = (answer, in_time) {
             // What the client waits for now must have come already.
             let behind = self.pulls[..pulls]
                 .iter()

@@ -6,17 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
-use crate::rng::Rng;
+use super::rng::Rng;
 
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Whose task it is: what is cancelled together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Owner {
-    pub(crate) server: usize,
-    /// For tasks that end with their connection.
-    pub(crate) connection: Option<usize>,
-}
+/// Which server's task it is: a crash drops all of them.
+pub(crate) type Owner = usize;
 
 struct Running {
     owner: Owner,
@@ -84,9 +79,9 @@ impl Executor {
         true
     }
 
-    /// Drops tasks wherever they are.
-    pub(crate) fn cancel(&mut self, which: impl Fn(&Owner) -> bool) {
+    /// Drops the tasks of a server wherever they are.
+    pub(crate) fn cancel(&mut self, owner: Owner) {
         self.start();
-        self.running.retain(|running| !which(&running.owner));
+        self.running.retain(|running| running.owner != owner);
     }
 }

@@ -1,9 +1,12 @@
+//! A log that needs threads, under an executor that has none.
+
 use std::sync::Arc;
 
-use livestore_sync_server::Batch;
-use livestore_sync_server::event_log::{AppendError, EventLog, LogError, Page, Tip};
-use livestore_sync_server::protocol::{ItemFormat, PulledEvent, SeqNum};
+use livestore_sync_protocol::{ItemFormat, PulledEvent, SeqNum};
 use tokio::runtime::Runtime;
+
+use crate::event::Batch;
+use crate::event_log::{AppendError, EventLog, LogError, Page, Tip};
 
 /// A log that needs threads, for an executor that has none: each call is waited for where it is made.
 pub(crate) struct OnRuntime<L> {

@@ -1,7 +1,9 @@
-use livestore_sync_server::event_log::{Fault, Operation};
-use livestore_sync_server::protocol::Generation;
+//! What happens in a run, and the lists of it that seeds make.
 
-use crate::rng::Rng;
+use livestore_sync_protocol::Generation;
+
+use super::rng::Rng;
+use crate::event_log::{Fault, Operation};
 
 /// What a push continues.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +23,17 @@ pub(crate) enum From {
     Known,
     /// This part of the way to what the client knows, in percent.
     Percent(i64),
+}
+
+/// How a server stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Where it is.
+    Crash,
+    /// Once it has done what it was doing, while the next one serves already.
+    Overlap,
+    /// Once it has done what it was doing and written down what it knows of 0.3 clients.
+    Orderly,
 }
 
 /// What happens. Operations that make no sense when their turn comes do nothing, so that any part of
@@ -62,13 +75,29 @@ pub(crate) enum Op {
         client: usize,
         pull: usize,
     },
+    /// The connection ends. Where the client vanishes, the server is not told.
     Drop {
         client: usize,
+        vanishes: bool,
     },
-    /// Another store takes over the log, and all connections end. The old one stops where it is
-    /// (`crash`), or goes on with what it was doing.
+    /// The app starts again: what it knew of its connection is gone.
+    Reload {
+        client: usize,
+    },
+    /// Another server takes over the log, and all connections end.
     Restart {
-        crash: bool,
+        stop: Stop,
+    },
+    /// The server loses its memory and keeps its sockets, if it is one that does so and at rest.
+    Hibernate,
+    /// Time passes (ms).
+    Wait {
+        ms: u64,
+    },
+    /// A push and a pull in one body.
+    Exchange {
+        client: usize,
+        events: i64,
     },
     /// Somebody else appends to the log.
     Foreign {
@@ -134,10 +163,14 @@ fn one(rng: &mut Rng) -> Op {
         51..69 => Op::Receive { client, frames: 1 + rng.below(6) },
         69..77 => Op::Ack { client, chunks: 1 + rng.below(4) },
         77..80 => Op::Interrupt { client, pull: rng.below(3) },
-        80..84 => Op::Drop { client },
-        84..87 => Op::Restart { crash: rng.one_in(2) },
-        87..90 => Op::Foreign { events: rng.pick(&[1, 2, 150]) },
-        90..96 => Op::Fault {
+        80..85 => Op::Drop { client, vanishes: rng.one_in(3) },
+        85..87 => Op::Restart { stop: rng.pick(&[Stop::Crash, Stop::Overlap, Stop::Orderly, Stop::Orderly]) },
+        87 => Op::Hibernate,
+        88 => Op::Wait { ms: rng.pick(&[1, 100, 600, 3_500]) },
+        89 => Op::Foreign { events: rng.pick(&[1, 2, 150]) },
+        90 => Op::Exchange { client, events: rng.pick(&[1, 3]) },
+        91 => Op::Reload { client },
+        92..97 => Op::Fault {
             operation: if rng.one_in(2) { Operation::Append } else { rng.pick(&OPERATIONS) },
             fault: rng.pick(&[Fault::Refused, Fault::LostBefore, Fault::LostAfter, Fault::LostAfter]),
             skip: rng.below(3),

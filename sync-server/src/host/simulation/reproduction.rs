@@ -1,9 +1,9 @@
 //! Cases that the simulation found, each tried in several orders of its tasks.
 
-use livestore_sync_server::protocol::Generation::{V03, V04};
+use livestore_sync_protocol::Generation::{V03, V04};
 
-use crate::op::{Base, From, Op};
-use crate::simulate_in_memory;
+use super::op::{Base, From, Op};
+use super::simulate_in_memory;
 
 fn run(ops: &[Op]) {
     for seed in 0..20 {

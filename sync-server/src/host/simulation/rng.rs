@@ -1,3 +1,5 @@
+//! Randomness that a seed repeats.
+
 /// SplitMix64: the same numbers on every machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Rng(u64);

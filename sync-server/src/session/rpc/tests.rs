@@ -2,9 +2,10 @@ use livestore_sync_protocol::rpc::{Exit, PING, ServerMessage};
 use livestore_sync_protocol::{Generation, ItemFormat, PageInfo, RequestId};
 
 use super::super::sample::{ME, OTHER, chunk};
-use super::super::{CLOSE_RESUME, Delivery, Input, Session};
+use super::super::{Action, Delivery, Session};
 use super::{PARKED_CLIENT_MS, PULLS_MAX, WINDOW_CHUNKS_MAX};
 use crate::PullError;
+use crate::close::CloseCode;
 use crate::error::HookError;
 
 const OPENED_MS: u64 = 1_000;
@@ -76,15 +77,15 @@ fn frames(texts: &[String]) -> Vec<String> {
 /// What a frame asks for, in a few words.
 fn handle(session: &mut Session, text: &str, now_ms: u64) -> Vec<String> {
     let describe = |input| match input {
-        Input::Reply(text) => frame(&text),
-        Input::Push { request_id, batch, generation, .. } => {
+        Action::Reply(text) => frame(&text),
+        Action::Push { request_id, batch, generation, .. } => {
             format!("push {request_id} of {} ({})", batch.len(), generation.name())
         }
-        Input::Pull { delivery: Delivery::Rpc(id, _), live, generation, .. } => {
+        Action::Pull { delivery: Delivery::Rpc(id, _), live, generation, .. } => {
             format!("{} {id} ({})", if live { "live pull" } else { "pull" }, generation.name())
         }
-        Input::Progress => "progress".into(),
-        Input::Close(code, _) => format!("close {code}"),
+        Action::Progress => "progress".into(),
+        Action::Close(code) => format!("close {}", code.number()),
         other => panic!("not for RPC: {other:?}"),
     };
     session.handle_frame(text, now_ms).into_iter().map(describe).collect()
@@ -93,7 +94,7 @@ fn handle(session: &mut Session, text: &str, now_ms: u64) -> Vec<String> {
 /// Starts a pull.
 fn start(session: &mut Session, id: &str, live: bool) -> Delivery {
     match session.handle_frame(&pull(id, live), OPENED_MS).remove(0) {
-        Input::Pull { delivery, .. } => delivery,
+        Action::Pull { delivery, .. } => delivery,
         other => panic!("no pull: {other:?}"),
     }
 }
@@ -104,7 +105,7 @@ fn send(session: &mut Session, delivery: &Delivery, number: i64, remaining: u64)
 }
 
 fn close() -> String {
-    format!("close {CLOSE_RESUME}")
+    format!("close {}", CloseCode::NoPull.number())
 }
 
 #[test]
@@ -173,7 +174,7 @@ fn published_chunks_need_no_window() {
 fn http_bodies_have_no_window_and_no_live_pulls() {
     let mut session = Session::http(ME, OPENED_MS);
     let text = request("\"1\"", "SyncHttpRpc.Pull", r#"{"storeId":"s","live":true,"cursor":{"_tag":"None"}}"#);
-    let Input::Pull { delivery, live, .. } = session.handle_frame(&text, OPENED_MS).remove(0) else {
+    let Action::Pull { delivery, live, .. } = session.handle_frame(&text, OPENED_MS).remove(0) else {
         panic!("no pull")
     };
     assert!(!live);
@@ -241,7 +242,7 @@ fn the_pusher_gets_its_events_and_then_its_acknowledgement() {
     session.handle_caught_up(&pull, true);
     assert_eq!(frames(&session.commit(2, 3, own)), ["1: 3..=3", "7: ok"]);
     assert_eq!(frames(&session.commit(3, 4, Some((OTHER, id("7"))))), ["1: 4..=4"], "another's push");
-    assert_eq!(frame(&session.push_repeated(&id("8"))), "8: ok");
+    assert_eq!(frame(&session.acknowledge(&id("8"))), "8: ok");
 }
 
 #[test]
@@ -333,7 +334,7 @@ fn rpc_never_asks_for_what_only_v03_needs() {
     send(&mut session, &pull, 1, 0);
     assert_eq!(session.poll_ping(), None);
     session.handle_pong(1);
-    assert!(session.v03_mut().is_none());
+    assert!(!session.may_continue());
     assert_eq!(id("1").generation(), Generation::V04);
 }
 
@@ -346,7 +347,7 @@ fn a_durable_object_has_its_updates_elsewhere() {
     let context = r#","rpcContext":{"callerContext":{"bindingName":"B","durableObjectId":"1f"}}"#;
     let mut session = Session::durable_object(ME, OPENED_MS);
     for (id, context, expected) in [("1", context, true), ("2", "", false)] {
-        let [Input::Pull { delivery, live, .. }] = &session.handle_frame(&pull(id, context), OPENED_MS)[..] else {
+        let [Action::Pull { delivery, live, .. }] = &session.handle_frame(&pull(id, context), OPENED_MS)[..] else {
             panic!("a pull")
         };
         assert_eq!(*live, expected);

@@ -3,10 +3,10 @@ use livestore_sync_protocol::{ItemFormat, RequestId};
 use uuid::Uuid;
 
 use super::super::sample::{ME, OTHER, chunk, seq};
-use super::super::{Delivery, Input, Session};
-use super::{PINGS_MAX, Proof};
-use crate::event_log::LogError;
-use crate::resume::{Lost, Position};
+use super::super::{Action, Delivery, Session};
+use super::arrivals::PINGS_MAX;
+use super::{Lost, Position, Proof};
+use crate::error::LogError;
 
 fn session() -> Session {
     Session::v03(ME, Proof::Pongs, 0)
@@ -50,23 +50,25 @@ fn frames(texts: &[String]) -> Vec<String> {
 
 fn handle(session: &mut Session, text: &str) -> Vec<String> {
     let describe = |input| match input {
-        Input::Reply(text) => frame(&text),
-        Input::Push { request_id, batch, backend_id: None, .. } => format!("do push {request_id} of {}", batch.len()),
-        Input::Pull { delivery: Delivery::V03(Context::Pull, id), cursor, live: true, .. } => {
+        Action::Reply(text) => frame(&text),
+        Action::Push { request_id, batch, backend_id: None, .. } => format!("do push {request_id} of {}", batch.len()),
+        Action::Pull { delivery: Delivery::V03(Context::Pull, id), cursor, live: true, .. } => {
             format!("do pull {id} after {:?}", cursor.map(|cursor| cursor.seq_num.get()))
         }
-        Input::NewClient => "new client".into(),
+        Action::NewClient => "new client".into(),
         other => panic!("not for 0.3: {other:?}"),
     };
     let mut inputs = session.handle_frame(text, 0);
-    assert!(matches!(inputs.remove(0), Input::Progress), "whoever waits for the client to speak hears of it");
+    assert!(matches!(inputs.remove(0), Action::Progress), "whoever waits for the client to speak hears of it");
     inputs.into_iter().map(describe).collect()
 }
 
 fn send(session: &mut Session, id: &str, first: i64, last: i64) -> String {
     let chunk = chunk(first - 1, last, ItemFormat::V03);
     let delivery = Delivery::V03(Context::Pull, id.into());
-    frame(&session.handle_chunk(&delivery, Some(&chunk), 0, "backend").expect("0.3 pulls do not end"))
+    let text = session.handle_chunk(&delivery, Some(&chunk), 0, "backend").expect("0.3 pulls do not end");
+    session.handle_sent(&delivery, chunk.last);
+    frame(&text)
 }
 
 fn caught_up(session: &mut Session, id: &str) {
@@ -89,7 +91,7 @@ fn origin(connection: Uuid, id: &str) -> Option<(Uuid, RequestId)> {
 }
 
 fn lost(session: &mut Session) -> Lost {
-    session.v03_mut().expect("0.3").handle_lost(0)
+    session.handle_lost(0).expect("0.3")
 }
 
 fn left(pulls: &[(&str, i64)], acknowledged: &[&str]) -> Lost {
@@ -103,13 +105,13 @@ fn left(pulls: &[(&str, i64)], acknowledged: &[&str]) -> Lost {
 /// A connection that may be an earlier one's client again.
 fn held() -> Session {
     let mut session = session();
-    session.v03_mut().expect("0.3").hold();
+    session.hold();
     session
 }
 
 /// It turns out to be the one that left this.
 fn adopt(session: &mut Session, lost: &Lost) -> Vec<String> {
-    frames(&session.v03_mut().expect("0.3").adopt(lost))
+    frames(&session.adopt(lost))
 }
 
 /// What has been sent arrives.
@@ -167,7 +169,7 @@ fn every_connection_gets_what_is_pushed() {
 fn the_pusher_gets_its_acknowledgement_and_then_its_events() {
     let mut session = live(0);
     assert_eq!(frames(&session.commit(0, 1, origin(ME, "x"))), ["ack x", "push x: 1..=1, 0 more"]);
-    assert_eq!(frame(&session.push_repeated(&RequestId::Text("y".into()))), "ack y");
+    assert_eq!(frame(&session.acknowledge(&RequestId::Text("y".into()))), "ack y");
 }
 
 #[test]
@@ -197,7 +199,7 @@ fn a_pull_that_fails_holds_nothing_back() {
 
 #[test]
 fn an_unknown_client_may_catch_up_from_its_push() {
-    let begin = |session: &mut Session| session.v03_mut().expect("0.3").begin_catch_up();
+    let begin = |session: &mut Session| session.begin_catch_up();
     let mut unknown = session();
     assert!(begin(&mut unknown));
     assert!(unknown.is_catching_up());
@@ -270,6 +272,19 @@ fn a_pong_says_nothing_about_a_pull_that_is_newer_than_its_ping() {
 }
 
 #[test]
+fn a_pong_says_nothing_about_a_chunk_that_was_not_queued_before_its_ping() {
+    let mut session = live(3);
+    let delivery = Delivery::V03(Context::Pull, "p".into());
+    let chunk = chunk(3, 9, ItemFormat::V03);
+    session.handle_chunk(&delivery, Some(&chunk), 0, "backend").expect("0.3 pulls do not end");
+    confirm(&mut session);
+    assert_eq!(lost(&mut session), left(&[("p", 3)], &[]), "it still waits for room");
+    session.handle_sent(&delivery, chunk.last);
+    confirm(&mut session);
+    assert_eq!(lost(&mut session), left(&[("p", 9)], &[]));
+}
+
+#[test]
 fn only_clients_that_can_come_back_have_acknowledgements_kept() {
     let mut session = session();
     for number in 0..100 {
@@ -285,12 +300,12 @@ fn a_client_that_comes_back_continues() {
     let mut session = held();
     assert!(session.is_catching_up());
     assert!(session.commit(7, 8, None).is_empty(), "nothing is sent before it is known which client it is");
-    assert!(!session.v03_mut().expect("0.3").has_spoken());
+    assert!(!session.has_spoken());
     assert_eq!(handle(&mut session, PING), ["pong ping"]);
-    assert!(session.v03_mut().expect("0.3").has_spoken());
+    assert!(session.has_spoken());
     assert!(session.commit(8, 9, None).is_empty());
     assert_eq!(adopt(&mut session, &left(&[("p", 3), ("q", 5)], &["x"])), ["ack x"]);
-    assert!(!session.v03_mut().expect("0.3").is_held());
+    assert!(!session.is_held());
     assert!(session.commit(9, 10, None).is_empty(), "its backlog comes first");
     send(&mut session, "p", 4, 10);
     send(&mut session, "q", 6, 10);
@@ -313,7 +328,7 @@ fn a_client_that_is_lost_again_leaves_what_did_not_arrive() {
 fn a_client_that_pulls_continues_nothing() {
     let mut session = held();
     assert_eq!(handle(&mut session, &pull("new", None)), ["new client", "do pull new after None"]);
-    assert!(!session.v03_mut().expect("0.3").is_held());
+    assert!(!session.is_held());
     send(&mut session, "new", 1, 9);
     caught_up(&mut session, "new");
     assert!(!session.is_catching_up());
@@ -328,7 +343,9 @@ fn what_the_log_yields_behind_a_pulls_last_page_is_pushed() {
     let chunk = |session: &mut Session, first: i64, last, remaining| {
         let chunk = chunk(first - 1, last, ItemFormat::V03);
         let delivery = Delivery::V03(Context::Pull, "p".into());
-        frame(&session.handle_chunk(&delivery, Some(&chunk), remaining, "backend").expect("0.3 pulls do not end"))
+        let text = session.handle_chunk(&delivery, Some(&chunk), remaining, "backend");
+        session.handle_sent(&delivery, chunk.last);
+        frame(&text.expect("0.3 pulls do not end"))
     };
     assert_eq!(chunk(&mut session, 1, 2, 1), "pull p: 1..=2, 1 more");
     assert_eq!(chunk(&mut session, 3, 3, 0), "pull p: 3..=3, 0 more");

@@ -1,15 +1,14 @@
 use std::sync::{Arc, Mutex};
 
-use livestore_sync_protocol::v03::Context;
-use livestore_sync_protocol::{Chunk, Cursor, RequestId};
+use livestore_sync_protocol::{Chunk, Cursor, ItemFormat};
 use tokio::sync::Semaphore;
 
 use super::{BACKEND_ID, Fixture, by, context, event, fixture, run, seq, settle, with_hooks};
+use crate::PullError;
 use crate::error::HookError;
 use crate::event_log::{Fault, Operation};
 use crate::hooks::{HookFns, Hooks, Pull};
 use crate::store::PullSink;
-use crate::{Delivery, PullError};
 
 /// What a puller gets: first and last event of each chunk and what remains; zeros for the empty one.
 #[derive(Default)]
@@ -76,24 +75,20 @@ impl PullSink for &Sink {
     }
 }
 
-fn delivery() -> Delivery {
-    Delivery::Rpc(RequestId::Text("p".into()), 1)
-}
-
 fn after(number: i64) -> Option<Cursor> {
     Some(Cursor { backend_id: Some(BACKEND_ID.into()), seq_num: seq(number) })
 }
 
 impl<H: Hooks> Fixture<H> {
     async fn pull(&self, cursor: Option<Cursor>, live: bool, sink: &Sink) -> Result<u64, PullError> {
-        self.store.pull(Pull { cursor, live }, &delivery(), context(), sink).await
+        self.store.pull(Pull { cursor, live }, ItemFormat::Rpc, context(), sink).await
     }
 
     /// Pulls from the start in a task of its own, which has come as far as it can when this returns.
     async fn start_pull(&self, live: bool, sink: &Arc<Sink>) -> tokio::task::JoinHandle<Result<u64, PullError>> {
         let (store, sink) = (Arc::clone(&self.store), Arc::clone(sink));
         let pull = Pull { cursor: None, live };
-        let pulling = tokio::spawn(async move { store.pull(pull, &delivery(), context(), &*sink).await });
+        let pulling = tokio::spawn(async move { store.pull(pull, ItemFormat::Rpc, context(), &*sink).await });
         settle().await;
         pulling
     }
@@ -275,9 +270,8 @@ async fn pulls_of_one_connection_continue_together() {
     let f = fixture();
     f.append_elsewhere(run(0, 250)).await;
     let (behind, complete) = (Sink::default(), Sink::default());
-    let delivery = |id: &str| Delivery::V03(Context::Pull, id.into());
     f.store
-        .resume(vec![(delivery("a"), seq(120), &behind), (delivery("b"), seq(250), &complete)])
+        .continue_pulls(vec![(ItemFormat::V03, seq(120), &behind), (ItemFormat::V03, seq(250), &complete)])
         .await
         .expect("resumes");
     assert_eq!(behind.chunks(), [(121, 220, 30), (221, 250, 0)]);

@@ -2,17 +2,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use livestore_sync_protocol::limits::BATCH_EVENTS_MAX;
-use livestore_sync_protocol::{Args, Event, RequestId};
+use livestore_sync_protocol::{Args, Event, ItemFormat};
 use tokio::sync::Notify;
 
 use super::super::Pushed::{self, Committed, Repeated};
-use super::{by, context, event, fixture, origin, run, seq, settle, with_hooks};
-use crate::error::HookError;
-use crate::error::InvalidBatch;
-use crate::error::LogError;
+use super::{by, context, event, fixture, now_ms, origin, run, seq, settle, with_hooks};
+use crate::error::{HookError, InvalidBatch, LogError};
 use crate::event_log::{Fault, Operation};
 use crate::hooks::{HookContext, HookFns, Hooks, Pull, Push};
-use crate::{Delivery, PullError, PushError};
+use crate::{PullError, PushError};
 
 #[tokio::test]
 async fn acknowledged_means_committed() {
@@ -47,11 +45,11 @@ async fn what_can_never_fit_does_not_reach_the_log() {
     let error = f.push("a", broken).await.expect_err("it is broken");
     assert!(matches!(error, PushError::InvalidBatch(InvalidBatch::BrokenChain { .. })), "{error}");
     let one = || Push { batch: run(0, 1).into() };
-    let admitted = f.store.admit(one(), Some("another"), None, context()).await;
+    let admitted = f.store.admit(one(), Some("another"), None, context(), now_ms()).await;
     assert!(matches!(admitted, Err(PushError::BackendIdMismatch(_))));
     assert!(f.appends().is_empty());
-    let mut unknown = f.store.admit(one(), None, None, context()).await.expect("0.3 knows no ids");
-    f.store.complete(&mut unknown).await.expect("it fits");
+    let unknown = f.store.admit(one(), None, None, context(), now_ms()).await.expect("0.3 knows no ids");
+    f.store.complete(unknown).await.result.expect("it fits");
 }
 
 #[tokio::test]
@@ -144,7 +142,7 @@ async fn a_push_does_not_commit_those_that_come_after_it() {
 async fn a_push_whose_caller_went_away_is_committed_with_the_next() {
     let f = fixture();
     let push = Push { batch: run(0, 1).into() };
-    drop(f.store.admit(push, None, Some(origin("gone")), context()).await.expect("admitted"));
+    drop(f.store.admit(push, None, Some(origin("gone")), context(), now_ms()).await.expect("admitted"));
     f.push("a", run(1, 2)).await.expect("it fits behind the other");
     assert_eq!(f.published(), [(1, 1, by("gone")), (2, 2, by("a"))]);
 }
@@ -311,8 +309,8 @@ async fn a_slow_hook_delays_nobody_else() {
     for live in [true, false] {
         let store = Arc::clone(&f.store);
         tokio::spawn(async move {
-            let (sink, delivery) = (super::pull::Sink::default(), Delivery::Rpc(RequestId::Text("p".into()), 1));
-            store.pull(Pull { cursor: None, live }, &delivery, context(), &sink).await
+            let sink = super::pull::Sink::default();
+            store.pull(Pull { cursor: None, live }, ItemFormat::Rpc, context(), &sink).await
         });
     }
     settle().await;
@@ -332,10 +330,11 @@ async fn a_slow_hook_delays_nobody_else() {
 async fn a_push_is_answered_before_its_hook_is_told() {
     let f = with_hooks(Slow::default());
     let batch = Push { batch: run(0, 2).into() };
-    let mut admitted = f.store.admit(batch, None, None, context()).await.expect("admitted");
-    assert_eq!(f.store.complete(&mut admitted).await.expect("it fits"), Committed);
+    let admitted = f.store.admit(batch, None, None, context(), now_ms()).await.expect("admitted");
+    let completed = f.store.complete(admitted).await;
+    assert_eq!(*completed.result.as_ref().expect("it fits"), Committed);
     assert_eq!(f.store.hooks().waiting.load(Ordering::Relaxed), 0);
-    let ended = f.store.ended(admitted, Ok(Committed));
+    let ended = f.store.ended(completed);
     let mut ended = std::pin::pin!(ended);
     assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(ended.as_mut().poll(cx).is_pending())).await);
     f.store.current_tip().await.expect("the lock is free meanwhile");

@@ -16,13 +16,13 @@ const CONNECTED_MS_MAX: u64 = 253_402_300_799_999;
 
 /// Which connection this is, so that the hooks of the Worker and those of the object see one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Internal {
+pub(super) struct Forwarded {
     pub(super) connection: Uuid,
     /// When it was made, in milliseconds since 1970.
     pub(super) connected_ms: u64,
 }
 
-impl Internal {
+impl Forwarded {
     pub(super) fn encode(&self) -> String {
         format!("v={VERSION}; connection={}; at={}", self.connection, self.connected_ms)
     }
@@ -42,29 +42,29 @@ impl Internal {
 mod tests {
     use super::*;
 
-    const INTERNAL: Internal = Internal { connection: Uuid::from_u128(7), connected_ms: 1_795_220_071_259 };
+    const FORWARDED: Forwarded = Forwarded { connection: Uuid::from_u128(7), connected_ms: 1_795_220_071_259 };
 
     #[test]
     fn round_trips() {
-        assert_eq!(Internal::decode(&INTERNAL.encode()), Some(INTERNAL));
+        assert_eq!(Forwarded::decode(&FORWARDED.encode()), Some(FORWARDED));
         assert_eq!(HEADER, HEADER.to_ascii_lowercase(), "as the platform lists it");
     }
 
     #[test]
     fn releases_understand_each_other() {
-        let next = format!("v=2; new=thing; {}", INTERNAL.encode().replace("v=1; ", ""));
-        assert_eq!(Internal::decode(&next), Some(INTERNAL));
+        let next = format!("v=2; new=thing; {}", FORWARDED.encode().replace("v=1; ", ""));
+        assert_eq!(Forwarded::decode(&next), Some(FORWARDED));
         for header in ["", "v=0", "v=1; connection=nope; at=1", "v=1; connection=00000000-0000-0000-0000-000000000007"]
         {
-            assert_eq!(Internal::decode(header), None, "{header}");
+            assert_eq!(Forwarded::decode(header), None, "{header}");
         }
     }
 
     #[test]
     fn times_are_those_that_have_a_text() {
-        let at = |connected_ms| Internal::decode(&Internal { connected_ms, ..INTERNAL }.encode());
-        assert_eq!(at(CONNECTED_MS_MAX).map(|internal| internal.connected_ms), Some(CONNECTED_MS_MAX));
-        assert_eq!(crate::iso_timestamp(CONNECTED_MS_MAX), "9999-12-31T23:59:59.999Z");
+        let at = |connected_ms| Forwarded::decode(&Forwarded { connected_ms, ..FORWARDED }.encode());
+        assert_eq!(at(CONNECTED_MS_MAX).map(|forwarded| forwarded.connected_ms), Some(CONNECTED_MS_MAX));
+        assert_eq!(crate::platform::iso_timestamp(CONNECTED_MS_MAX), "9999-12-31T23:59:59.999Z");
         assert_eq!(at(CONNECTED_MS_MAX + 1), None);
     }
 }

@@ -1,16 +1,13 @@
-//! What a server can do for 0.3 clients that reconnect. They pull once in their life: on a new
-//! socket they take what is pushed from then on, do not notice the hole before it, and keep it for
-//! ever. But they take a `PullRes` that carries their own pull's id on any socket, and ignore those
-//! of others (`ws-impl.ts` of sync-cf 0.3.1). So the server remembers the pulls of lost connections and
-//! where each stood, and continues them, under their old ids, on the next connection that may be
-//! the same client's. Which one it is, nothing tells: candidates are all that look alike.
+//! The pulls of lost 0.3 connections, and who may continue which. Pure.
 //!
-//! An event that arrives twice stops the client's sync until it is started anew; one that never
-//! arrives is missing for ever. So a pull is continued from what certainly arrived.
+//! An event that arrives twice stops the client's sync until the app starts again; one that never
+//! arrives is missing for ever. So a pull is continued from what certainly arrived, and where one pull was
+//! seen at two places, it is not continued at all.
 
-use livestore_sync_protocol::SeqNum;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::session::{Lost, Position};
 
 /// Pulls remembered for one store; the oldest are forgotten.
 const LOST_MAX: usize = 1_000;
@@ -18,29 +15,12 @@ const LOST_MAX: usize = 1_000;
 /// How long a pull is remembered (ms): a day, for a laptop that sleeps.
 const LOST_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
-/// Where a 0.3 client's pull stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Position {
-    /// The pull's request id.
-    pub pull: String,
-    /// The last event that certainly arrived.
-    pub after: SeqNum,
-}
-
-/// What a lost connection leaves.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Lost {
-    /// The pulls that its client may have: one if it asked on it, else those that it continued.
-    pub pulls: Vec<Position>,
-    /// Pushes whose acknowledgement may not have arrived.
-    pub acknowledged: Vec<String>,
-}
-
-/// A remembered pull.
+/// A remembered pull. Saved with the names of its fields.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Entry {
+pub(super) struct Entry {
     /// What clients that may be the same have in common.
-    likeness: String,
+    #[serde(alias = "likeness")]
+    fingerprint: String,
     position: Position,
     acknowledged: Vec<String>,
     connection: Uuid,
@@ -58,13 +38,13 @@ impl Entry {
 
 /// The lost 0.3 connections of one store.
 #[derive(Debug, Default)]
-pub(crate) struct Resume {
+pub(super) struct LostPulls {
     entries: Vec<Entry>,
 }
 
-impl Resume {
+impl LostPulls {
     /// A connection is lost.
-    pub(crate) fn lose(&mut self, connection: Uuid, likeness: &str, lost: Lost, now_ms: u64) {
+    pub(super) fn lose(&mut self, connection: Uuid, fingerprint: &str, lost: Lost, now_ms: u64) {
         // What it continued, it continued for good, unless another may have as well.
         self.entries.retain_mut(|entry| {
             let claimed = entry.claims.contains(&connection);
@@ -77,7 +57,7 @@ impl Resume {
                 continue;
             }
             self.entries.push(Entry {
-                likeness: likeness.to_owned(),
+                fingerprint: fingerprint.to_owned(),
                 position,
                 acknowledged: lost.acknowledged.clone(),
                 connection,
@@ -90,12 +70,12 @@ impl Resume {
     }
 
     /// Whether there is anything that a connection might continue.
-    pub(crate) fn has_lost(&self, likeness: &str, now_ms: u64) -> bool {
-        self.entries.iter().any(|entry| entry.likeness == likeness && !entry.is_old(now_ms))
+    pub(super) fn has(&self, fingerprint: &str, now_ms: u64) -> bool {
+        self.entries.iter().any(|entry| entry.fingerprint == fingerprint && !entry.is_old(now_ms))
     }
 
     /// A connection is opened: what it shall continue, in case its client is the one.
-    pub(crate) fn claim(&mut self, connection: Uuid, likeness: &str, now_ms: u64) -> Lost {
+    pub(super) fn claim(&mut self, connection: Uuid, fingerprint: &str, now_ms: u64) -> Lost {
         let mut claimed = Lost::default();
         // Where one pull stands at two places, either could be wrong.
         let ambiguous = |entries: &[Entry], position: &Position| {
@@ -103,7 +83,7 @@ impl Resume {
         };
         for index in 0..self.entries.len() {
             let entry = &self.entries[index];
-            if entry.likeness != likeness || entry.is_old(now_ms) || ambiguous(&self.entries, &entry.position) {
+            if entry.fingerprint != fingerprint || entry.is_old(now_ms) || ambiguous(&self.entries, &entry.position) {
                 continue;
             }
             let entry = &mut self.entries[index];
@@ -121,29 +101,29 @@ impl Resume {
     }
 
     /// The connection's client pulls: it is a new one, and continues nothing.
-    pub(crate) fn release(&mut self, connection: Uuid) {
+    pub(super) fn release(&mut self, connection: Uuid) {
         self.entries.iter_mut().for_each(|entry| entry.claims.retain(|claim| *claim != connection));
     }
 
     /// Whether nothing is remembered that is not too old.
-    pub(crate) fn is_empty(&mut self, now_ms: u64) -> bool {
+    pub(super) fn is_empty(&mut self, now_ms: u64) -> bool {
         self.entries.retain(|entry| !entry.is_old(now_ms));
         self.entries.is_empty()
     }
 
     /// What the next server must know, beside the pulls that connections continue now.
     #[must_use]
-    pub(crate) fn unclaimed(&self) -> Vec<Entry> {
+    pub(super) fn unclaimed(&self) -> Vec<Entry> {
         self.entries.iter().filter(|entry| entry.claims.is_empty()).cloned().collect()
     }
 
     /// Takes over from the last server.
-    pub(crate) fn restore(&mut self, entries: Vec<Entry>) {
+    pub(super) fn restore(&mut self, entries: Vec<Entry>) {
         self.entries.extend(entries);
     }
 
     /// A push is committed whose connection was lost meanwhile.
-    pub(crate) fn acknowledge(&mut self, connection: Uuid, request_id: &str) {
+    pub(super) fn acknowledge(&mut self, connection: Uuid, request_id: &str) {
         for entry in self.entries.iter_mut().filter(|entry| entry.connection == connection) {
             entry.acknowledged.push(request_id.to_owned());
         }
@@ -152,6 +132,8 @@ impl Resume {
 
 #[cfg(test)]
 mod tests {
+    use livestore_sync_protocol::SeqNum;
+
     use super::*;
 
     fn at(pull: &str, after: i64) -> Position {
@@ -169,59 +151,59 @@ mod tests {
 
     #[test]
     fn one_client_continues_again_and_again() {
-        let mut resume = Resume::default();
-        resume.lose(A, "x", lost(&[at("p", 3)]), 0);
-        assert_eq!(resume.claim(B, "x", 1), lost(&[at("p", 3)]));
-        resume.lose(B, "x", lost(&[at("p", 7)]), 2);
-        assert_eq!(resume.claim(C, "x", 3), lost(&[at("p", 7)]));
+        let mut pulls = LostPulls::default();
+        pulls.lose(A, "x", lost(&[at("p", 3)]), 0);
+        assert_eq!(pulls.claim(B, "x", 1), lost(&[at("p", 3)]));
+        pulls.lose(B, "x", lost(&[at("p", 7)]), 2);
+        assert_eq!(pulls.claim(C, "x", 3), lost(&[at("p", 7)]));
     }
 
     #[test]
     fn others_and_old_ones_get_nothing() {
-        let mut resume = Resume::default();
-        resume.lose(A, "x", lost(&[at("p", 3)]), 0);
-        assert_eq!(resume.claim(B, "y", 1), Lost::default());
-        assert_eq!(resume.claim(B, "x", LOST_MS_MAX), Lost::default());
+        let mut pulls = LostPulls::default();
+        pulls.lose(A, "x", lost(&[at("p", 3)]), 0);
+        assert_eq!(pulls.claim(B, "y", 1), Lost::default());
+        assert_eq!(pulls.claim(B, "x", LOST_MS_MAX), Lost::default());
     }
 
     #[test]
     fn a_new_client_leaves_what_it_claimed() {
-        let mut resume = Resume::default();
-        resume.lose(A, "x", lost(&[at("p", 3)]), 0);
-        resume.claim(B, "x", 1);
-        resume.release(B);
-        resume.lose(B, "x", lost(&[at("q", 9)]), 2);
-        assert_eq!(resume.claim(C, "x", 3), lost(&[at("p", 3), at("q", 9)]));
+        let mut pulls = LostPulls::default();
+        pulls.lose(A, "x", lost(&[at("p", 3)]), 0);
+        pulls.claim(B, "x", 1);
+        pulls.release(B);
+        pulls.lose(B, "x", lost(&[at("q", 9)]), 2);
+        assert_eq!(pulls.claim(C, "x", 3), lost(&[at("p", 3), at("q", 9)]));
     }
 
     #[test]
     fn two_alike_both_continue_both() {
-        let mut resume = Resume::default();
-        resume.lose(A, "x", lost(&[at("p", 3)]), 0);
-        resume.lose(B, "x", lost(&[at("q", 5)]), 0);
+        let mut pulls = LostPulls::default();
+        pulls.lose(A, "x", lost(&[at("p", 3)]), 0);
+        pulls.lose(B, "x", lost(&[at("q", 5)]), 0);
         let both = lost(&[at("p", 3), at("q", 5)]);
-        assert_eq!(resume.claim(C, "x", 1), both);
-        assert_eq!(resume.claim(D, "x", 1), both);
+        assert_eq!(pulls.claim(C, "x", 1), both);
+        assert_eq!(pulls.claim(D, "x", 1), both);
         // C is lost at 8: whoever it was, it has everything up to there. D may be the other.
-        resume.lose(C, "x", lost(&[at("p", 8), at("q", 8)]), 2);
-        assert_eq!(resume.claim(A, "x", 3), Lost::default(), "p stands at 3 or at 8: nobody can tell");
+        pulls.lose(C, "x", lost(&[at("p", 8), at("q", 8)]), 2);
+        assert_eq!(pulls.claim(A, "x", 3), Lost::default(), "p stands at 3 or at 8: nobody can tell");
     }
 
     #[test]
     fn a_push_that_commits_later_is_acknowledged_later() {
-        let mut resume = Resume::default();
-        resume.lose(A, "x", lost(&[at("p", 3)]), 0);
-        resume.acknowledge(A, "push");
-        assert_eq!(resume.claim(B, "x", 1).acknowledged, ["push"]);
+        let mut pulls = LostPulls::default();
+        pulls.lose(A, "x", lost(&[at("p", 3)]), 0);
+        pulls.acknowledge(A, "push");
+        assert_eq!(pulls.claim(B, "x", 1).acknowledged, ["push"]);
     }
 
     #[test]
     fn the_oldest_are_forgotten() {
-        let mut resume = Resume::default();
+        let mut pulls = LostPulls::default();
         for n in 0..=LOST_MAX {
-            resume.lose(Uuid::from_u128(n as u128), "x", lost(&[at(&n.to_string(), 1)]), 0);
+            pulls.lose(Uuid::from_u128(n as u128), "x", lost(&[at(&n.to_string(), 1)]), 0);
         }
-        let claimed = resume.claim(A, "x", 1).pulls;
+        let claimed = pulls.claim(A, "x", 1).pulls;
         assert_eq!((claimed.len(), claimed[0].pull.as_str()), (LOST_MAX, "1"));
     }
 }

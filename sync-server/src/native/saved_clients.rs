@@ -4,22 +4,18 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify};
 
-use crate::host::clients::Clients;
+use crate::host::continuation::SavedClients;
 
 /// Beside the data file.
 const FILE_NAME: &str = "clients-0.3.json";
 
-/// Changes that come together are written together.
-pub(super) const SAVE_DELAY: Duration = Duration::from_millis(10);
-
 pub(super) struct ClientsFile {
     path: PathBuf,
     /// What the last server left, until its store is opened.
-    left: std::sync::Mutex<HashMap<String, Clients>>,
+    left: std::sync::Mutex<HashMap<String, SavedClients>>,
     writing: Mutex<()>,
     /// Told of each change.
     pub(super) changed: Arc<Notify>,
@@ -41,12 +37,13 @@ impl ClientsFile {
     }
 
     /// What the last server left of a store.
-    pub(super) fn take(&self, store_id: &str) -> Clients {
+    pub(super) fn take(&self, store_id: &str) -> SavedClients {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(store_id).unwrap_or_default()
     }
 
     /// Writes what is known: of the open stores, and what the last server left of the others.
-    pub(super) async fn save(&self, mut open: HashMap<&str, Clients>) {
+    /// Returns whether that worked.
+    pub(super) async fn save(&self, mut open: HashMap<&str, SavedClients>) -> bool {
         let _writing = self.writing.lock().await;
         open.retain(|_, clients| !clients.is_empty());
         let json = {
@@ -55,9 +52,11 @@ impl ClientsFile {
             let all: HashMap<_, _> = left.chain(open.iter().map(|(id, clients)| (*id, clients))).collect();
             serde_json::to_vec(&all).expect("clients have a JSON form")
         };
-        if let Err(error) = replace(&self.path, json).await {
+        let written = replace(&self.path, json).await;
+        if let Err(error) = &written {
             tracing::warn!(%error, "cannot write {}: 0.3 clients may miss events after a restart", self.path.display());
         }
+        written.is_ok()
     }
 }
 

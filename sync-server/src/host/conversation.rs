@@ -1,0 +1,190 @@
+//! One WebSocket, from its opening to its end. There is one way in, [`Conversation::open`] (or, where a platform
+//! loses its memory and keeps its sockets, [`Conversation::rejoin`]), and one way out, [`Conversation::close`].
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use livestore_sync_protocol::{Generation, SeqNum};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::calls::{InProgress, PullCall, PushCall, SocketCalls, admit_push, complete_push, refuse_pull, run_pull};
+use super::{Host, Link, Peer, Shell};
+use crate::close::CloseCode;
+use crate::error::{HookError, PullError};
+use crate::hooks::{Connection, Pull};
+use crate::platform::Platform;
+use crate::session::{Action, Proof, Session};
+
+/// Pushes of one connection that may wait for their commit.
+const PUSHES_IN_FLIGHT_MAX: u32 = 32;
+
+/// A connection that is about to be opened.
+pub(crate) struct Opening {
+    pub(crate) connection: Arc<Connection>,
+    /// See [`fingerprint`](super::fingerprint).
+    pub(crate) fingerprint: String,
+    /// What this platform has to prove that frames arrive.
+    pub(crate) proof: Proof,
+    /// Where the log stood before the socket was known: what comes after is published to it or read for it.
+    pub(crate) head: SeqNum,
+    /// Pushes that may wait for their hooks; a platform that cannot stop reading closes above it.
+    pub(crate) pushes_waiting_max: usize,
+}
+
+/// A connected client and the queue of its pushes.
+pub(crate) struct Conversation<S: Shell> {
+    calls: SocketCalls<S>,
+    /// `None` once no more are taken.
+    pushes: Mutex<Option<mpsc::Sender<PushCall>>>,
+    /// Cancelled when the last push that was read has ended.
+    pushes_ended: CancellationToken,
+}
+
+impl<S: Shell> Conversation<S> {
+    /// Opens a new connection. It gets what is committed from here on, unless it is a 0.3 client that may have
+    /// come back, which gets nothing until that is settled.
+    pub(crate) fn open(host: &Arc<Host<S>>, opening: Opening, link: S::Link) -> Self {
+        let Opening { connection, fingerprint, proof, head, pushes_waiting_max } = opening;
+        let now_ms = host.platform.now_ms();
+        let session = match connection.generation {
+            Generation::V03 => Session::v03(connection.id, proof, now_ms),
+            Generation::V04 | Generation::Next => Session::rpc(connection.id, now_ms),
+        };
+        // The platform has made sure that there is room for a session that nothing has happened to.
+        let _ = link.remember(&session);
+        let peer = Arc::new(Peer::new(session, link, connection, fingerprint));
+        if let Some(hold) = host.hub().join(&peer, now_ms) {
+            host.platform.spawn(hold.take_over(Arc::clone(host), head));
+        }
+        Self::start(host, peer, pushes_waiting_max)
+    }
+
+    /// Takes up a connection whose socket outlived this process's memory, with its rebuilt session.
+    pub(crate) fn rejoin(
+        host: &Arc<Host<S>>,
+        session: Session,
+        link: S::Link,
+        connection: Arc<Connection>,
+        fingerprint: String,
+        pushes_waiting_max: usize,
+    ) -> Self {
+        let peer = Arc::new(Peer::new(session, link, connection, fingerprint));
+        host.hub().rejoin(&peer);
+        Self::start(host, peer, pushes_waiting_max)
+    }
+
+    fn start(host: &Arc<Host<S>>, peer: Arc<Peer<S::Link>>, pushes_waiting_max: usize) -> Self {
+        let calls = SocketCalls { host: Arc::clone(host), peer };
+        let (pushes, waiting) = mpsc::channel(pushes_waiting_max);
+        let pushes_ended = CancellationToken::new();
+        host.platform.spawn(run_pushes(calls.clone(), waiting, pushes_ended.clone().drop_guard()));
+        Self { calls, pushes: Mutex::new(Some(pushes)), pushes_ended }
+    }
+
+    fn pushes(&self) -> MutexGuard<'_, Option<mpsc::Sender<PushCall>>> {
+        self.pushes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn peer(&self) -> &Arc<Peer<S::Link>> {
+        &self.calls.peer
+    }
+
+    /// Whether another push would wait for room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.pushes().as_ref().is_some_and(|pushes| pushes.capacity() == 0)
+    }
+
+    /// Something came from the client, be it only a WebSocket ping.
+    pub(crate) fn handle_heard(&self) {
+        self.peer().heard.notify_waiters();
+    }
+
+    /// The answer to a numbered WebSocket ping has come.
+    pub(crate) fn handle_pong(&self, ping: u64) {
+        let mut session = self.peer().session();
+        session.handle_pong(ping);
+        self.peer().poll_ping(&mut session);
+    }
+
+    /// Takes a frame: answers it, starts pulls, and queues pushes. Returns once the frame is taken;
+    /// `in_progress` is let go of when all that it asked for is done.
+    pub(crate) async fn handle_text(&self, text: &str, in_progress: InProgress) {
+        let SocketCalls { host, peer } = &self.calls;
+        let (actions, remembered) = {
+            let mut session = peer.session();
+            let actions = session.handle_frame(text, host.platform.now_ms());
+            (actions, peer.link.remember(&session))
+        };
+        for action in actions {
+            match action {
+                // A closed connection needs no answer.
+                Action::Reply(frame) => drop(peer.link.send(frame).await),
+                Action::Close(code) => peer.link.close(code),
+                Action::Progress => {}
+                Action::NewClient => host.hub().continuation().release(peer.connection.id),
+                Action::Push { request_id, batch, backend_id, generation } => {
+                    let in_progress = in_progress.clone();
+                    let pushes = self.pushes().clone();
+                    // A connection that has been closed meanwhile takes none.
+                    if let Some(pushes) = pushes {
+                        // The receiver runs for as long as there is a sender.
+                        let _ = pushes.send(PushCall { in_progress, request_id, batch, backend_id, generation }).await;
+                    }
+                }
+                Action::Pull { delivery, .. } if !remembered => {
+                    let error = PullError::Rejected(HookError::new("more pulls than this connection has room for"));
+                    refuse_pull(&self.calls, &delivery, &error).await;
+                }
+                Action::Pull { delivery, cursor, live, generation } => {
+                    let call = PullCall { delivery, pull: Pull::new(cursor, live), generation };
+                    let (calls, in_progress) = (self.calls.clone(), in_progress.clone());
+                    host.platform.spawn(async move {
+                        run_pull(&calls.host, &calls, call).await;
+                        calls.peer.progress.notify_waiters();
+                        drop(in_progress);
+                    });
+                }
+            }
+        }
+        peer.progress.notify_waiters();
+    }
+
+    /// Stops taking pushes and waits until those that were read have been committed and answered.
+    pub(crate) async fn finish_pushes(&self) {
+        // Without a sender the queue ends.
+        self.pushes().take();
+        self.pushes_ended.cancelled().await;
+    }
+
+    /// Ends the connection, for this reason unless another one was told before. The result ends when the
+    /// pushes that were read are done: they go on without anybody to answer to.
+    pub(crate) fn close(&self, code: CloseCode) -> impl Future<Output = ()> + use<S> {
+        let SocketCalls { host, peer } = &self.calls;
+        self.pushes().take();
+        host.hub().leave(peer, code, host.platform.now_ms());
+        self.pushes_ended.clone().cancelled_owned()
+    }
+}
+
+/// Runs a connection's pushes in the order in which they came. None waits for another's commit, so that those
+/// which arrive while one append is under way share the next.
+async fn run_pushes<S: Shell>(calls: SocketCalls<S>, mut waiting: mpsc::Receiver<PushCall>, ended: DropGuard) {
+    let in_flight = Arc::new(Semaphore::new(PUSHES_IN_FLIGHT_MAX as usize));
+    while let Some(call) = waiting.recv().await {
+        // Never closed, so there is always a permit to come.
+        let permit = Arc::clone(&in_flight).acquire_owned().await;
+        if call.generation == Generation::V03 {
+            // Frames take effect in their order: a pull shows the log as it was before the push.
+            calls.caught_up_or_late().await;
+        }
+        if let Some(admitted) = admit_push(&calls.host, &calls, call).await {
+            let calls = calls.clone();
+            calls.host.platform.clone().spawn(async move {
+                complete_push(&calls.host, &calls, admitted, || drop(permit)).await;
+            });
+        }
+    }
+    // All permits are back when the last push has its answer.
+    let _ = in_flight.acquire_many(PUSHES_IN_FLIGHT_MAX).await;
+    drop(ended);
+}

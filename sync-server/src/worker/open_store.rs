@@ -1,0 +1,280 @@
+//! The open store of an object: its host, and the conversations of its sockets. Made when the object wakes,
+//! because sockets outlive its memory and everything else does not.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use livestore_sync_protocol::{Generation, SeqNum};
+use tokio::sync::Notify;
+use uuid::Uuid;
+use worker::js_sys::{Function, Reflect};
+use worker::wasm_bindgen::{JsCast, JsValue};
+use worker::worker_sys::web_sys;
+use worker::{Env, Request, Response, Result, State, WebSocket, WebSocketPair};
+
+use super::ObjectOptions;
+use super::attachment::{Attachment, Fixed};
+use super::callers::Callers;
+use super::http::{failure, refuse, text};
+use super::platform::Isolate;
+use super::saved_clients;
+use super::socket::Socket;
+use super::sweep::{self, PARKED_LOOK_MS, PARKED_LOOKS, Seen, Verdict};
+use crate::close::CloseCode;
+use crate::event_log::{D1Log, Left, LogError, ObjectLog, WorkerLog};
+use crate::hooks::{Connection, HookFns};
+use crate::host::continuation::Continuation;
+use crate::host::{self, Host, Hub, Link, Opening, Peer, Shell, fingerprint};
+use crate::platform::{Platform, iso_timestamp};
+use crate::request::Refused;
+use crate::session::{Proof, Session};
+use crate::store::Store;
+
+/// Pushes of one connection that may wait; one that sends more without waiting is closed.
+const PUSHES_WAITING_MAX: usize = 1_024;
+
+/// The platform's ready state of a socket that is open.
+const OPEN: u16 = 1;
+
+/// A host in an isolate.
+pub(super) struct WorkerShell;
+
+impl Shell for WorkerShell {
+    type Log = WorkerLog;
+    type Hooks = HookFns;
+    type Link = Socket;
+    type Platform = Isolate;
+}
+
+pub(super) type ObjectHost = Host<WorkerShell>;
+pub(super) type Conversation = host::Conversation<WorkerShell>;
+
+pub(super) struct OpenStore {
+    state: Rc<State>,
+    pub(super) host: Arc<ObjectHost>,
+    conversations: RefCell<HashMap<Uuid, Rc<Conversation>>>,
+    pub(super) callers: Callers,
+}
+
+impl OpenStore {
+    /// Opens the store and takes up the sockets that are there. `store_id` is known from a request; else a socket
+    /// tells.
+    pub(super) async fn open(
+        state: Rc<State>,
+        env: &Env,
+        options: &ObjectOptions,
+        hooks: Arc<HookFns>,
+        store_id: Option<&str>,
+    ) -> std::result::Result<Rc<Self>, LogError> {
+        let failed = |error: worker::Error| LogError::nothing_stored(error.to_string());
+        let sockets = sockets(&state).map_err(failed)?;
+        let store_id = match (store_id, sockets.first()) {
+            (Some(store_id), _) => store_id.to_owned(),
+            (None, Some((_, attachment))) => attachment.fixed.store_id.clone(),
+            (None, None) => return Err(LogError::nothing_stored("no socket says which store this is")),
+        };
+        let log = open_log(&state, env, options, &store_id).await?;
+        let callers = Callers::load(Rc::clone(&state), env.clone(), &store_id).await.map_err(failed)?;
+        let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), Some(callers.clone().into()));
+        let host = Arc::new(Host { store: Store::new(log, hooks, hub), platform: Isolate });
+        let head = host.store.current_tip().await?.head;
+        callers.start(&host, head);
+        let open = Rc::new(Self { state, host, conversations: RefCell::default(), callers });
+        for (socket, attachment) in sockets {
+            open.rejoin(socket, attachment, head);
+        }
+        let clients = saved_clients::load(&open.state).await.map_err(failed)?;
+        open.host.hub().restore(clients, head, Isolate.now_ms());
+        Isolate.spawn(saved_clients::keep(Rc::clone(&open.state), Arc::clone(&open.host)));
+        Ok(open)
+    }
+
+    pub(super) fn store_id(&self) -> &str {
+        self.callers.store_id()
+    }
+
+    fn insert(&self, conversation: Conversation) {
+        let id = conversation.peer().connection.id;
+        self.conversations.borrow_mut().insert(id, Rc::new(conversation));
+    }
+
+    /// Takes up a socket that outlived the object's memory.
+    fn rejoin(&self, socket: WebSocket, attachment: Attachment, head: SeqNum) {
+        let Attachment { fixed, session } = attachment;
+        let Some(session) = Session::restore(fixed.connection, session, head) else {
+            // It was sending a backlog, which only memory knew: its client pulls again.
+            return close(&socket, CloseCode::PullLost);
+        };
+        // It fitted when the connection was made.
+        let Ok(prefix) = fixed.prefix() else { return };
+        // What a 0.4 client sent before is not known; when it pinged, the platform knows.
+        let link = Socket::new(socket, prefix, session.heard_ms().unwrap_or(0));
+        let fingerprint = fixed.fingerprint.clone();
+        let connection = Arc::new(fixed.into_connection());
+        self.insert(Conversation::rejoin(&self.host, session, link, connection, fingerprint, PUSHES_WAITING_MAX));
+    }
+
+    /// Makes the WebSocket that a request asks for.
+    pub(super) async fn accept(&self, request: &Request, connection: Connection, max: usize) -> Result<Response> {
+        if self.conversations.borrow().len() >= max {
+            return refuse(Refused::too_many_connections("This store"));
+        }
+        let header = |name| request.headers().get(name).ok().flatten();
+        let fingerprint = fingerprint(
+            &connection,
+            &header("cf-connecting-ip").unwrap_or_default(),
+            header("user-agent").as_deref(),
+            header("x-forwarded-for").as_deref(),
+        );
+        let fixed = Fixed::new(&connection, fingerprint);
+        let prefix = match fixed.prefix() {
+            Ok(prefix) => prefix,
+            Err(bytes) => return text(431, super::attachment::too_large(bytes)),
+        };
+        // Before the socket is known: what comes after is published to it or read for it.
+        let head = match self.host.store.current_tip().await {
+            Ok(tip) => tip.head,
+            Err(error) => return failure(500, "The server cannot reach its event log.", error),
+        };
+        let WebSocketPair { client, server } = WebSocketPair::new()?;
+        let tag = JsValue::from(connection.id.to_string());
+        self.state.as_raw().accept_websocket_with_tags(server.as_ref(), vec![tag])?;
+        let link = Socket::new(server, prefix, Isolate.now_ms());
+        let v03 = connection.generation == Generation::V03;
+        let opening = Opening {
+            connection: Arc::new(connection),
+            fingerprint: fixed.fingerprint,
+            proof: Proof::Frames,
+            head,
+            pushes_waiting_max: PUSHES_WAITING_MAX,
+        };
+        let conversation = Conversation::open(&self.host, opening, link);
+        if !v03 {
+            self.look_for_parked(conversation.peer());
+        }
+        self.insert(conversation);
+        Response::from_websocket(client)
+    }
+
+    /// The platform answers the pings of 0.4 clients without waking the object, so a client that waits for a pull
+    /// of an earlier connection is looked for after some time.
+    fn look_for_parked(&self, peer: &Arc<Peer<Socket>>) {
+        let (state, peer) = (Rc::clone(&self.state), Arc::downgrade(peer));
+        Isolate.spawn(async move {
+            for _ in 0..PARKED_LOOKS {
+                Isolate.sleep(Duration::from_millis(PARKED_LOOK_MS)).await;
+                let Some(peer) = peer.upgrade() else { break };
+                if peer.session().has_pulled() {
+                    break;
+                }
+                if judge(&state, &peer) == Verdict::Resume {
+                    peer.link.close(CloseCode::NoPull);
+                    break;
+                }
+            }
+        });
+    }
+
+    /// The conversation of a socket; `None` when it has ended.
+    pub(super) fn find(&self, socket: &WebSocket) -> Result<Option<Rc<Conversation>>> {
+        let tags = self.state.as_raw().get_tags(socket.as_ref())?;
+        let Some(id) = tags.first().and_then(|tag| tag.parse().ok()) else { return Ok(None) };
+        Ok(self.conversations.borrow().get(&id).cloned())
+    }
+
+    /// Ends a conversation. Its pushes go on; the call of the frame that they came in waits for them.
+    pub(super) fn close(&self, conversation: &Conversation, code: CloseCode) {
+        self.conversations.borrow_mut().remove(&conversation.peer().connection.id);
+        drop(conversation.close(code));
+    }
+
+    /// Gives up sockets whose clients are gone, and sends back those who wait for what cannot come.
+    pub(super) fn sweep(&self) {
+        let conversations: Vec<_> = self.conversations.borrow().values().cloned().collect();
+        for conversation in conversations {
+            match judge(&self.state, conversation.peer()) {
+                Verdict::Keep => {}
+                Verdict::Resume => conversation.peer().link.close(CloseCode::NoPull),
+                Verdict::Gone => {
+                    tracing::info!("closing a connection that is silent");
+                    self.close(&conversation, CloseCode::Silent);
+                }
+            }
+        }
+    }
+}
+
+async fn open_log(
+    state: &State,
+    env: &Env,
+    options: &ObjectOptions,
+    store_id: &str,
+) -> std::result::Result<WorkerLog, LogError> {
+    let created_at = iso_timestamp(Isolate.now_ms());
+    let storage = state.storage();
+    if let Some((binding, required)) = options.storage.d1_binding() {
+        match env.d1(binding) {
+            // Nothing names D1: the binding may be newer than the log, or the app's own.
+            Ok(_) if !required && ObjectLog::exists(&storage, store_id) => {}
+            Ok(database) => {
+                let left = Left::find(&storage, store_id).await?;
+                return Ok(WorkerLog::D1(D1Log::open(database, store_id, &created_at, left).await?));
+            }
+            Err(error) if required => {
+                return Err(LogError::nothing_stored(format!("the D1 binding {binding}: {error}")));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(WorkerLog::Object(ObjectLog::open(&storage, store_id, &created_at).await?))
+}
+
+/// The open sockets with what they carry.
+fn sockets(state: &State) -> Result<Vec<(WebSocket, Attachment)>> {
+    let mut sockets = Vec::new();
+    for socket in state.as_raw().get_websockets()? {
+        if socket.ready_state() != OPEN {
+            continue;
+        }
+        let socket = WebSocket::from(socket);
+        let attachment: Option<String> = socket.deserialize_attachment()?;
+        match attachment.as_deref().map(Attachment::decode) {
+            Some(Ok(attachment)) => sockets.push((socket, attachment)),
+            // Of another release, or not yet complete: its client comes back.
+            _ => close(&socket, CloseCode::SessionLost),
+        }
+    }
+    Ok(sockets)
+}
+
+/// Closes a socket that no conversation has. It throws when that is done already.
+pub(super) fn close(socket: &WebSocket, code: CloseCode) {
+    drop(socket.close(Some(code.number()), Some(code.reason())));
+}
+
+fn judge(state: &State, peer: &Peer<Socket>) -> Verdict {
+    let session = peer.session();
+    let heard_ms = peer.link.heard_ms();
+    if session.heard_ms().is_some() {
+        // 0.3 pings wake the object.
+        return sweep::judge(Seen { heard_ms: Some(heard_ms), parked: false }, Isolate.now_ms());
+    }
+    let pinged_ms = auto_response_ms(state, peer.link.socket());
+    let parked = pinged_ms.is_some_and(|pinged_ms| session.is_parked(pinged_ms));
+    // A client that acknowledges what it gets may not ping meanwhile.
+    let heard_ms = pinged_ms.map(|pinged_ms| pinged_ms.max(heard_ms));
+    sweep::judge(Seen { heard_ms, parked }, Isolate.now_ms())
+}
+
+/// When the platform last answered a ping on this socket, which the `worker` crate does not tell.
+fn auto_response_ms(state: &State, socket: &WebSocket) -> Option<u64> {
+    let raw: &JsValue = state.as_raw().as_ref();
+    let method: Function =
+        Reflect::get(raw, &JsValue::from("getWebSocketAutoResponseTimestamp")).ok()?.dyn_into().ok()?;
+    let socket: &web_sys::WebSocket = socket.as_ref();
+    let date: worker::js_sys::Date = method.call1(raw, socket).ok()?.dyn_into().ok()?;
+    Some(date.get_time() as u64)
+}

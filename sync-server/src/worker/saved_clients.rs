@@ -1,0 +1,53 @@
+//! What an object keeps beside its events: the 0.3 clients that it may have to continue.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use worker::State;
+
+use super::open_store::ObjectHost;
+use super::platform::Isolate;
+use crate::host::continuation::{Continuation, SavedClients};
+
+/// Where the 0.3 clients are kept. The key-value API is there for every class, with SQLite or without.
+const CLIENTS_KEY: &str = "livestore-sync:clients";
+
+/// The largest value that every class takes is 128 KiB; the oldest clients give way.
+const CLIENTS_BYTES_MAX: usize = 120_000;
+
+pub(super) async fn load(state: &State) -> worker::Result<SavedClients> {
+    let json: Option<String> = state.storage().get(CLIENTS_KEY).await?;
+    Ok(json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default())
+}
+
+/// Writes what is known of 0.3 clients whenever it changes, for as long as the object is in memory.
+pub(super) async fn keep(state: Rc<State>, host: Arc<ObjectHost>) {
+    let changed = host.hub().continuation().changed();
+    let saved = Rc::new(RefCell::new(String::new()));
+    let save = || {
+        let (json, state, saved) = (encode(host.hub().saved_clients()), Rc::clone(&state), Rc::clone(&saved));
+        async move {
+            if json == *saved.borrow() {
+                return true;
+            }
+            if let Err(error) = state.storage().put(CLIENTS_KEY, json.as_str()).await {
+                tracing::warn!(%error, "cannot keep what is known of 0.3 clients: they may miss events after a restart");
+                return false;
+            }
+            saved.replace(json);
+            true
+        }
+    };
+    Continuation::save_changes(&changed, &Isolate, save).await;
+}
+
+fn encode(mut clients: SavedClients) -> String {
+    loop {
+        let json = serde_json::to_string(&clients).expect("clients have a JSON form");
+        if json.len() <= CLIENTS_BYTES_MAX {
+            return json;
+        }
+        clients.halve();
+    }
+}
