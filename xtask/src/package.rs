@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::manifest;
-use crate::run::{Result, cargo, command, output, root, run, target};
+use crate::run::{Result, cargo, command, root, run, target};
 use crate::setup::{self, WASM};
 
 /// What a page on crates.io needs, and what must be in a tarball.
@@ -30,10 +30,14 @@ pub(crate) fn package() -> Result {
         }
     }
     let folder = pack(&packages)?;
-    let build = ["--locked", "--manifest-path", &folder.join("Cargo.toml").display().to_string()].map(str::to_owned);
-    run(cargo(&["build", "--workspace"]).args(&build).arg("--target-dir").arg(target()))?;
-    let worker = ["-p", "livestore-sync-server", "--no-default-features", "--features", "worker", "--target", WASM];
-    run(cargo(&["check"]).args(worker).args(&build).arg("--target-dir").arg(target()))
+    let build = |arguments: &[&str]| {
+        // Not `--locked`: cargo takes out of the lock file what only the other packages need.
+        let mut build = cargo(arguments);
+        build.arg("--manifest-path").arg(folder.join("Cargo.toml")).arg("--target-dir").arg(target());
+        run(&mut build)
+    };
+    build(&["build", "--workspace"])?;
+    build(&["check", "-p", "livestore-sync-server", "--no-default-features", "--features", "worker", "--target", WASM])
 }
 
 fn missing_field(manifest: &str) -> Option<&'static str> {
@@ -70,8 +74,6 @@ fn pack(packages: &[String]) -> Result<std::path::PathBuf> {
     let lock =
         fs::read_to_string(root().join("Cargo.lock")).map_err(|error| format!("cannot read Cargo.lock: {error}"))?;
     write(&unpacked.join("Cargo.lock"), &lock)?;
-    // Without what only the other packages need. Nothing else may change.
-    output(cargo(&["update", "--workspace", "--offline", "--manifest-path"]).arg(unpacked.join("Cargo.toml")))?;
     Ok(unpacked)
 }
 
