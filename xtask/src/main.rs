@@ -10,6 +10,7 @@ mod laws;
 mod lint;
 mod manifest;
 mod mutants;
+mod oldest;
 mod package;
 mod run;
 mod setup;
@@ -36,6 +37,7 @@ cargo xtask COMMAND
   unit        cargo test
   features    each feature of each published package alone, on the host and on wasm32
   package     packs what is published, and builds it from the tarballs
+  oldest      builds with the oldest supported Rust, where that is installed
   trees       what packages may come to depend on
   deny        licences, duplicates and advisories of dependencies
   mutants     plants faults into a copy of the engine; its simulation must find each
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         "api" => api::api(rest),
         "unit" => tiers::unit(),
         "features" => features::features(),
+        "oldest" => oldest::oldest(),
         "package" => package::package(),
         "trees" => trees::trees(),
         "deny" => deny::deny(),

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use crate::run::{Manner, Result, cargo, lane, run, together};
 use crate::steps::Steps;
 use crate::suites::{self, Built, Server, Which};
-use crate::{api, deny, features, lint, mutants, package, setup, trees, worker};
+use crate::{api, deny, features, lint, mutants, oldest, package, setup, trees, worker};
 
 /// The test that kills the server again and again; it belongs to the world.
 const KILL: &str = "kill";
@@ -103,6 +103,7 @@ fn computes(steps: &Steps) -> Result {
     steps.step("dependencies", trees::trees)?;
     steps.step("clippy of Workers", lint::wasm)?;
     steps.step("features one by one", features::features)?;
+    steps.step("oldest Rust", oldest::oldest)?;
     steps.step("packages", package::package)?;
     steps.step("licences, duplicates, advisories", deny::deny)?;
     steps.step("mutants", mutants::mutants)
