@@ -114,7 +114,7 @@ fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
-/// Tables as the code is: for who writes them.
+/// Tables that would allow what the code does now.
 fn show_arrows(packages: &[Package], tables: &[Table]) -> String {
     let governed = packages.iter().filter(|package| GOVERNED.contains(&package.folder.as_str()));
     let mut shown = String::new();

@@ -58,7 +58,7 @@ pub(crate) fn together<'a>(lanes: impl IntoIterator<Item = Lane<'a>>) -> Result 
     std::thread::scope(|scope| {
         let start = |(manner, lane): Lane<'a>| {
             scope.spawn(move || {
-                // Whoever is in the background stays there with all that it starts.
+                // What runs in the background stays there, with all that it starts.
                 MANNER.set(if own == Manner::Front { manner } else { own });
                 lane()
             })

@@ -22,7 +22,7 @@ const FORBIDDEN: [(&str, &[&str], &str); 2] = [
             "livestore-sync",
             "tracing-subscriber",
         ],
-        "who embeds the server builds no program, client or TLS",
+        "an app that embeds the server builds no program, client or TLS",
     ),
 ];
 
