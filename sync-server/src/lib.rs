@@ -32,3 +32,8 @@ pub use event_log::EventLog;
 pub use hooks::{Connection, HookContext, HookFns, Hooks, Pull, Push, Transport};
 pub use livestore_sync_protocol as protocol;
 pub use platform::{BoxFuture, MaybeSend, MaybeSync, iso_timestamp, new_backend_id};
+
+/// Its examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
