@@ -1,20 +1,20 @@
-//! Where a store's events are kept.
+//! Where a store's events are kept: the contract [`EventLog`], and the logs that need no platform.
+//!
+//! The engine (`store`) is written against the contract alone. Logs here: [`MemoryLog`], and with the feature
+//! `native` those of a SQLite file; the logs of Workers are in `worker::event_log`, because only there JavaScript
+//! may be named. An app may bring one of its own: `conformance` (feature `test-util`) says whether it keeps the
+//! contract. `sql` holds the statements that all logs over SQL share.
+//!
+//! A log knows its one database. It may not name sessions, hooks, connections, or another log.
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 #[cfg(any(test, feature = "test-util"))]
 mod faulty;
 mod memory;
-#[cfg(any(
-    test,
-    all(feature = "native", not(target_family = "wasm")),
-    all(feature = "worker", target_family = "wasm")
-))]
-mod sql;
+pub(crate) mod sql;
 #[cfg(all(feature = "native", not(target_family = "wasm")))]
 mod sqlite;
-#[cfg(all(feature = "worker", target_family = "wasm"))]
-mod worker;
 #[cfg(any(test, feature = "test-util"))]
 mod yielding;
 
@@ -27,25 +27,51 @@ pub use self::faulty::{Fault, Faults, Faulty, Operation};
 pub use self::memory::MemoryLog;
 #[cfg(all(feature = "native", not(target_family = "wasm")))]
 pub use self::sqlite::{OpenError, SqliteFile, SqliteLog, StoreError, Synchronous};
-#[cfg(all(feature = "worker", target_family = "wasm"))]
-pub use self::worker::{D1Log, Left, ObjectLog, WorkerLog};
 #[cfg(any(test, feature = "test-util"))]
 pub use self::yielding::Yielding;
 pub use crate::error::{AppendError, LogError};
 use crate::event::Batch;
 use crate::platform::{MaybeSend, MaybeSync};
 
+/// A page ends after this many events ...
+pub const PAGE_EVENTS_MAX: u32 = 1_000;
+/// ... or once it holds this many bytes.
+pub const PAGE_BYTES_MAX: usize = 2_000_000;
+
 /// Where a log stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tip {
+#[non_exhaustive]
+pub struct Head {
     /// The last event's number; [`SeqNum::ROOT`] for an empty log.
-    pub head: SeqNum,
-    /// How many numbers up to the head have no event. With none, events are counted by subtraction.
+    pub seq_num: SeqNum,
+    /// How many numbers up to the last have no event. Where there are none, the engine counts events by
+    /// subtracting numbers.
     pub gaps: u64,
+}
+
+impl Head {
+    /// The head of an empty log.
+    pub const EMPTY: Self = Self { seq_num: SeqNum::ROOT, gaps: 0 };
+
+    /// The head of a log whose last event has the number `seq_num` and that has `gaps` numbers without an event.
+    #[must_use]
+    pub const fn new(seq_num: SeqNum, gaps: u64) -> Self {
+        Self { seq_num, gaps }
+    }
+
+    /// The head once these batches, which continue this head, are appended.
+    #[must_use]
+    pub fn after(self, batches: &[Arc<Batch>]) -> Self {
+        Self {
+            seq_num: batches.last().map_or(self.seq_num, |batch| batch.last()),
+            gaps: self.gaps + batches.iter().map(|batch| batch.gaps()).sum::<u64>(),
+        }
+    }
 }
 
 /// Events read at once.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Page {
     /// The events, rendered for the wire.
     pub chunks: Vec<Chunk>,
@@ -53,11 +79,19 @@ pub struct Page {
     pub more: bool,
 }
 
+impl Page {
+    /// A page of these chunks; `more` where the log may hold events above them.
+    #[must_use]
+    pub fn new(chunks: Vec<Chunk>, more: bool) -> Self {
+        Self { chunks, more }
+    }
+}
+
 /// The ordered, append-only history of one store.
 ///
 /// The log is what makes one history: [`append`](Self::append) compares the head and appends in one
-/// atomic, durable step, whoever else writes. The executable form of this contract is the module
-/// `conformance` (feature `test-util`).
+/// atomic, durable step, whichever process or object else writes to the same log. The executable form of this
+/// contract is the module `conformance` (feature `test-util`).
 pub trait EventLog: MaybeSend + MaybeSync + 'static {
     /// The identity of this log. Created with the log and never changed.
     ///
@@ -71,9 +105,9 @@ pub trait EventLog: MaybeSend + MaybeSync + 'static {
     /// # Errors
     ///
     /// [`LogError`] when the database fails.
-    fn tip(&self) -> impl Future<Output = Result<Tip, LogError>> + MaybeSend;
+    fn head(&self) -> impl Future<Output = Result<Head, LogError>> + MaybeSend;
 
-    /// Appends all events of all batches, or none, if the head still is `expected.head`. When it
+    /// Appends all events of all batches, or none, if the last number still is `expected.seq_num`. When it
     /// returns, they are as durable as the database makes them. The batches form one chain from that
     /// head; a number that comes twice is refused, as an error that certainly stored nothing.
     ///
@@ -87,7 +121,7 @@ pub trait EventLog: MaybeSend + MaybeSync + 'static {
     /// Dropping the future leaves the outcome unknown.
     fn append(
         &self,
-        expected: Tip,
+        expected: Head,
         batches: Vec<Arc<Batch>>,
     ) -> impl Future<Output = Result<(), AppendError>> + MaybeSend;
 
@@ -125,13 +159,13 @@ impl<L: EventLog> EventLog for Arc<L> {
         (**self).backend_id()
     }
 
-    fn tip(&self) -> impl Future<Output = Result<Tip, LogError>> + MaybeSend {
-        (**self).tip()
+    fn head(&self) -> impl Future<Output = Result<Head, LogError>> + MaybeSend {
+        (**self).head()
     }
 
     fn append(
         &self,
-        expected: Tip,
+        expected: Head,
         batches: Vec<Arc<Batch>>,
     ) -> impl Future<Output = Result<(), AppendError>> + MaybeSend {
         (**self).append(expected, batches)
@@ -155,7 +189,28 @@ impl<L: EventLog> EventLog for Arc<L> {
     }
 }
 
-/// A page ends after so many events ...
-pub const PAGE_EVENTS_MAX: u32 = 1_000;
-/// ... or once it holds so many bytes.
-pub const PAGE_BYTES_MAX: usize = 2_000_000;
+#[cfg(test)]
+mod tests {
+    use livestore_sync_protocol::{Args, Event};
+
+    use super::*;
+
+    #[test]
+    fn a_head_moves_by_what_is_appended() {
+        let at = |number| SeqNum::new(number).expect("safe");
+        let batch = |parent, number| {
+            let event = Event {
+                name: "n".into(),
+                args: Args::default(),
+                seq_num: at(number),
+                parent_seq_num: at(parent),
+                client_id: "c".into(),
+                session_id: "s".into(),
+            };
+            Arc::new(Batch::new([event].into(), String::new()))
+        };
+        assert_eq!(Head::EMPTY.after(&[]), Head::EMPTY);
+        assert_eq!(Head::EMPTY.after(&[batch(0, 1), batch(1, 2)]), Head::new(at(2), 0));
+        assert_eq!(Head::new(at(2), 7).after(&[batch(2, 10), batch(10, 13)]), Head::new(at(13), 7 + 7 + 2));
+    }
+}

@@ -52,6 +52,18 @@ pub(crate) enum Action {
     Close(CloseCode),
 }
 
+/// What goes out, in this order.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outgoing {
+    /// A frame.
+    Text(String),
+    /// A WebSocket ping with this number. Its pong proves that the frames before it have arrived, and says
+    /// nothing of those behind it: so it stands right behind what it is for.
+    Ping(u64),
+    /// Nothing: but the session has changed in a way that a platform which loses its memory must not forget.
+    Remember,
+}
+
 /// How the chunks of a pull are addressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Delivery {
@@ -236,7 +248,7 @@ impl Session {
     /// Events are committed. Frames for this client, in the order that its generation knows: 0.3
     /// acknowledges its own push first and gets the events on every connection, 0.4 gets them on
     /// its live pulls and then the acknowledgement.
-    pub(crate) fn handle_committed(&mut self, committed: &Committed) -> Vec<String> {
+    pub(crate) fn handle_committed(&mut self, committed: &Committed) -> Vec<Outgoing> {
         let own = committed.origin.as_ref().filter(|origin| origin.connection == self.connection);
         let own = own.map(|origin| &origin.request_id);
         match &mut self.kind {

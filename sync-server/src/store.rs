@@ -16,7 +16,7 @@ use self::push::Queued;
 pub(crate) use self::push::{Admitted, Pushed};
 use crate::error::BackendIdMismatch;
 use crate::event::{Batch, Committed, Publish};
-use crate::event_log::{EventLog, LogError, Tip};
+use crate::event_log::{EventLog, Head, LogError};
 use crate::hooks::Hooks;
 
 /// The engine of one store, over any event log. Cheap to share behind an [`Arc`].
@@ -35,7 +35,7 @@ pub(crate) struct Store<L, H, P> {
 #[derive(Default)]
 struct Core {
     /// `None` before the first look, and from before an append until its definite success.
-    tip: Option<Tip>,
+    head: Option<Head>,
     /// The last event that live pulls have been given; `None` before the first look.
     published: Option<SeqNum>,
 }
@@ -44,7 +44,7 @@ impl Core {
     /// A reader has met this event in the log. If that is news, somebody else appends too, and live
     /// pulls are to get those events before this reader joins them.
     fn expect(&mut self, seen: SeqNum) {
-        self.tip = self.tip.filter(|tip| seen <= tip.head);
+        self.head = self.head.filter(|head| seen <= head.seq_num);
     }
 }
 
@@ -67,7 +67,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// The head as this store knows it, if it does.
     #[cfg(test)]
     pub(crate) fn known_head(&self) -> Option<SeqNum> {
-        self.core.try_lock().ok()?.tip.map(|tip| tip.head)
+        self.core.try_lock().ok()?.head.map(|head| head.seq_num)
     }
 
     /// The hooks.
@@ -99,15 +99,15 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
 
     /// Where the log stands. Events that somebody else appended (an append of ours whose outcome
     /// was unknown, another process) are published here, so that no live pull has a gap.
-    async fn tip(&self, core: &mut Core) -> Result<Tip, LogError> {
-        if let Some(tip) = core.tip {
-            return Ok(tip);
+    async fn head(&self, core: &mut Core) -> Result<Head, LogError> {
+        if let Some(head) = core.head {
+            return Ok(head);
         }
         let backend_id = self.backend_id().await?;
-        let tip = self.log.tip().await?;
-        let mut published = *core.published.get_or_insert(tip.head);
-        while published < tip.head {
-            let events = self.log.events(published, tip.head, crate::event_log::PAGE_EVENTS_MAX).await?;
+        let head = self.log.head().await?;
+        let mut published = *core.published.get_or_insert(head.seq_num);
+        while published < head.seq_num {
+            let events = self.log.events(published, head.seq_num, crate::event_log::PAGE_EVENTS_MAX).await?;
             let Some(last) = events.last() else { break };
             published = last.event.seq_num;
             for batch in Batch::from_log(&events) {
@@ -116,8 +116,8 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
             }
             core.published = Some(published);
         }
-        core.tip = Some(tip);
-        Ok(tip)
+        core.head = Some(head);
+        Ok(head)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Names of tables from ids that are any text.
+//! Names of tables from ids that are any text. For the logs over SQL, and for tools that read their databases.
+//! Pure; knows no database.
 
 use std::fmt;
 
@@ -62,7 +63,6 @@ pub fn candidates(store_id: &str) -> impl Iterator<Item = Identifier> {
 
 /// Whether no other id asks for this one's name first: letters in lower case and digits, nothing that was
 /// replaced and nothing that SQLite takes for something else.
-#[cfg(any(test, all(feature = "worker", target_family = "wasm")))]
 pub(crate) fn is_certain(store_id: &str) -> bool {
     !store_id.is_empty() && store_id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }

@@ -22,6 +22,7 @@
 //! see [`Storage`].
 
 mod attachment;
+mod event_log;
 mod forwarded;
 mod sweep;
 
@@ -52,6 +53,8 @@ mod saved_clients;
 #[cfg(target_family = "wasm")]
 mod socket;
 
+#[cfg(target_family = "wasm")]
+pub use self::event_log::{ReferenceRemains, WorkerLog};
 #[cfg(target_family = "wasm")]
 pub use self::front::{
     SyncRequest, SyncWorker, handle_sync_request, handle_websocket, make_worker, match_sync_request,

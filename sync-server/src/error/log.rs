@@ -1,18 +1,22 @@
-//! Why an event log fails.
+//! Why an event log fails. Made by event logs, also by an app's own; read by `store`, which has to know whether
+//! events may have been stored.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 /// The database failed. For the server's own log; never sent to clients.
-#[derive(Clone, Debug, thiserror::Error)]
+///
+/// Its text is the source's. [`source`](Error::source) is the error that the database's library gave, as far as
+/// there is one that threads may share (errors of JavaScript are not, of those it has the text). Clones share it:
+/// one commit may fail many pushes.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum LogError {
     /// It is certain that nothing was stored.
-    #[error("{0}")]
-    NothingStored(#[source] Arc<dyn Error + Send + Sync>),
+    NothingStored(Arc<dyn Error + Send + Sync>),
     /// For appends: what was to be stored may be stored all the same.
-    #[error("{0}")]
-    UnknownOutcome(#[source] Arc<dyn Error + Send + Sync>),
+    UnknownOutcome(Arc<dyn Error + Send + Sync>),
 }
 
 impl LogError {
@@ -27,6 +31,25 @@ impl LogError {
     pub fn unknown_outcome(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::UnknownOutcome(Arc::from(source.into()))
     }
+
+    fn inner(&self) -> &(dyn Error + Send + Sync + 'static) {
+        match self {
+            Self::NothingStored(source) | Self::UnknownOutcome(source) => &**source,
+        }
+    }
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.inner(), f)
+    }
+}
+
+/// By hand: `thiserror` gives the `Arc` as the source, which then cannot be downcast to a `rusqlite::Error`.
+impl Error for LogError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.inner())
+    }
 }
 
 /// Why an append did not happen.
@@ -39,4 +62,20 @@ pub enum AppendError {
     /// The database failed.
     #[error(transparent)]
     Log(#[from] LogError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_is_what_the_database_gave() {
+        let given = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        for error in [LogError::nothing_stored(given()), LogError::unknown_outcome(given())] {
+            assert_eq!(error.to_string(), given().to_string());
+            let source = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+            assert_eq!(source.map(std::io::Error::kind), Some(std::io::ErrorKind::StorageFull));
+        }
+        assert_eq!(LogError::nothing_stored("only a text").to_string(), "only a text");
+    }
 }

@@ -1,7 +1,9 @@
 //! The contract of [`EventLog`], executable. Each function takes a fresh, empty log and panics where
 //! the log breaks the contract. Differences between backends are parameters; nothing is skipped.
 //!
-//! It needs no runtime of its own, so that it also runs where there is only the platform's.
+//! Called by the tests of each log of this crate, inside workerd for those of Workers, and by apps that bring a
+//! log of their own. It may look at a log through [`EventLog`] alone. It needs no runtime of its own, so that it
+//! also runs where there is only the platform's.
 
 mod append;
 mod read;

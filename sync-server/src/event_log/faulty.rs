@@ -1,9 +1,12 @@
+//! A log that fails on demand, for tests of what is built on logs: this crate's and an app's. Wraps any log and
+//! decides nothing but whether a call fails.
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use livestore_sync_protocol::{ItemFormat, PulledEvent, SeqNum};
 
-use super::{AppendError, EventLog, LogError, Page, Tip};
+use super::{AppendError, EventLog, Head, LogError, Page};
 use crate::Batch;
 
 /// A method of [`EventLog`].
@@ -11,8 +14,8 @@ use crate::Batch;
 pub enum Operation {
     /// [`EventLog::backend_id`].
     BackendId,
-    /// [`EventLog::tip`].
-    Tip,
+    /// [`EventLog::head`].
+    Head,
     /// [`EventLog::append`].
     Append,
     /// [`EventLog::read`].
@@ -23,7 +26,7 @@ pub enum Operation {
     Count,
 }
 
-/// How a call fails. A call that only reads fails in the same way whichever it is.
+/// How a call fails. For a call that only reads, all three are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing is stored, and the error says so.
@@ -34,7 +37,7 @@ pub enum Fault {
     LostAfter,
 }
 
-/// Which upcoming calls fail. Clones share one plan, so that a test keeps one and the log another.
+/// Which of the next calls fail. Clones share one plan: a test keeps one and gives the log another.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Mutex<HashMap<Operation, VecDeque<Option<Fault>>>>>);
 
@@ -97,12 +100,12 @@ impl<L: EventLog> EventLog for Faulty<L> {
         self.log.backend_id().await
     }
 
-    async fn tip(&self) -> Result<Tip, LogError> {
-        self.check(Operation::Tip)?;
-        self.log.tip().await
+    async fn head(&self) -> Result<Head, LogError> {
+        self.check(Operation::Head)?;
+        self.log.head().await
     }
 
-    async fn append(&self, expected: Tip, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
+    async fn append(&self, expected: Head, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
         match self.faults.next(Operation::Append) {
             None => self.log.append(expected, batches).await,
             Some(Fault::Refused) => Err(LogError::nothing_stored("planned: refused").into()),

@@ -1,8 +1,10 @@
+//! The log in memory, for tests and trials. What it refuses, and when, is what the databases do.
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use livestore_sync_protocol::{ChunkBuilder, Event, EventRow, ItemFormat, PulledEvent, SeqNum};
 
-use super::{AppendError, EventLog, LogError, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, Page, Tip};
+use super::{AppendError, EventLog, Head, LogError, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, Page};
 use crate::Batch;
 
 /// A log that is gone with the process: for tests and trials.
@@ -29,9 +31,9 @@ fn above(rows: &[(Event, Arc<Batch>)], after: SeqNum) -> &[(Event, Arc<Batch>)] 
     &rows[rows.partition_point(|(event, _)| event.seq_num <= after)..]
 }
 
-fn tip(rows: &[(Event, Arc<Batch>)]) -> Tip {
-    let head = rows.last().map_or(SeqNum::ROOT, |(event, _)| event.seq_num);
-    Tip { head, gaps: head.get().unsigned_abs() - rows.len() as u64 }
+fn head(rows: &[(Event, Arc<Batch>)]) -> Head {
+    let last = rows.last().map_or(SeqNum::ROOT, |(event, _)| event.seq_num);
+    Head::new(last, last.get().unsigned_abs() - rows.len() as u64)
 }
 
 fn numbers(batches: &[Arc<Batch>]) -> impl Iterator<Item = SeqNum> {
@@ -43,13 +45,13 @@ impl EventLog for MemoryLog {
         Ok(Arc::clone(&self.backend_id))
     }
 
-    async fn tip(&self) -> Result<Tip, LogError> {
-        Ok(tip(&self.rows()))
+    async fn head(&self) -> Result<Head, LogError> {
+        Ok(head(&self.rows()))
     }
 
-    async fn append(&self, expected: Tip, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
+    async fn append(&self, expected: Head, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
         let mut rows = self.rows();
-        if tip(&rows).head != expected.head {
+        if head(&rows).seq_num != expected.seq_num {
             return Err(AppendError::HeadMoved);
         }
         // What a database's primary key refuses.
@@ -74,7 +76,7 @@ impl EventLog for MemoryLog {
             builder.push(&EventRow::new(event, batch.created_at()));
             read += 1;
         }
-        Ok(Page { chunks: builder.finish(), more: read < rows.len() })
+        Ok(Page::new(builder.finish(), read < rows.len()))
     }
 
     async fn events(&self, after: SeqNum, last: SeqNum, limit: u32) -> Result<Vec<PulledEvent>, LogError> {

@@ -1,4 +1,8 @@
-//! Event logs in one SQLite file: a table per store, with the reference's names and columns.
+//! Event logs in one SQLite file: a table per store, with the reference's names and columns. For `native`, and
+//! for apps that embed the server.
+//!
+//! One thread writes (`write`), any number of connections read (`read`), and a lock keeps other processes out of
+//! the folder (`lock`). Nothing here knows sockets, sessions or hooks.
 
 mod lock;
 mod read;
@@ -12,8 +16,8 @@ use livestore_sync_protocol::{ItemFormat, PulledEvent, SeqNum};
 use tokio::sync::{mpsc, oneshot};
 
 use self::read::Readers;
-use self::write::Command;
-use super::{AppendError, EventLog, LogError, Page, Tip};
+use self::write::WriteJob;
+use super::{AppendError, EventLog, Head, LogError, Page};
 use crate::Batch;
 
 /// When a commit counts as durable.
@@ -83,7 +87,7 @@ pub enum StoreError {
 #[derive(Clone)]
 pub struct SqliteFile {
     readers: Arc<Readers>,
-    writer: mpsc::UnboundedSender<Command>,
+    writer: mpsc::UnboundedSender<WriteJob>,
 }
 
 impl SqliteFile {
@@ -95,16 +99,16 @@ impl SqliteFile {
     ///
     /// # Errors
     ///
-    /// [`OpenError`].
+    /// [`OpenError`], when the folder or the file cannot be used.
     pub fn open(folder: &Path, synchronous: Synchronous) -> Result<Self, OpenError> {
         let lock = lock::FolderLock::acquire(folder)?;
         let path = folder.join(Self::FILE_NAME);
         let connection = write::open(&path, synchronous)?;
-        let (writer, commands) = mpsc::unbounded_channel();
+        let (writer, jobs) = mpsc::unbounded_channel();
         std::thread::Builder::new()
             .name("event-log-writer".into())
             .spawn(move || {
-                write::run(connection, commands);
+                write::run(connection, jobs);
                 drop(lock);
             })
             .map_err(|source| OpenError::Folder { path: folder.display().to_string(), source })?;
@@ -115,21 +119,28 @@ impl SqliteFile {
     ///
     /// # Errors
     ///
-    /// [`StoreError`].
+    /// [`StoreError`], when the file is full of stores or the database fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// A store whose opening was dropped may have been made.
     pub async fn store(&self, store_id: &str, created_at: String, stores_max: u32) -> Result<SqliteLog, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Open { store_id: store_id.into(), created_at, stores_max, reply })?;
-        let store = answer.await.map_err(|_| gone())??;
+        self.send(WriteJob::OpenStore { store_id: store_id.into(), created_at, stores_max, reply })?;
+        let store = answer.await.map_err(unanswered)??;
         Ok(SqliteLog { file: self.clone(), store: Arc::new(store) })
     }
 
-    fn send(&self, command: Command) -> Result<(), LogError> {
-        self.writer.send(command).map_err(|_| gone())
+    fn send(&self, job: WriteJob) -> Result<(), LogError> {
+        self.writer.send(job).map_err(|_| LogError::nothing_stored(WRITER_ENDED))
     }
 }
 
-fn gone() -> LogError {
-    LogError::unknown_outcome("the event log's writer has ended")
+const WRITER_ENDED: &str = "the event log's writer has ended";
+
+/// The writer took the job and gave no answer.
+fn unanswered<E>(_: E) -> LogError {
+    LogError::unknown_outcome(WRITER_ENDED)
 }
 
 /// One store's log in a [`SqliteFile`].
@@ -156,14 +167,14 @@ impl EventLog for SqliteLog {
         Ok(Arc::clone(&self.store.backend_id))
     }
 
-    async fn tip(&self) -> Result<Tip, LogError> {
-        self.read_with(table::tip).await
+    async fn head(&self) -> Result<Head, LogError> {
+        self.read_with(table::head).await
     }
 
-    async fn append(&self, expected: Tip, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
+    async fn append(&self, expected: Head, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
         let (reply, answer) = oneshot::channel();
-        self.file.send(Command::Append { store: Arc::clone(&self.store), expected, batches, reply })?;
-        answer.await.map_err(|_| gone())?
+        self.file.send(WriteJob::Append { store: Arc::clone(&self.store), expected, batches, reply })?;
+        answer.await.map_err(unanswered)?
     }
 
     async fn read(&self, after: SeqNum, format: ItemFormat) -> Result<Page, LogError> {

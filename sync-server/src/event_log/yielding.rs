@@ -1,10 +1,13 @@
+//! A log that lets other tasks run in the middle of its calls, for tests of what is built on logs. A log in
+//! memory answers without ever waiting, so races that a real database allows would not happen with it.
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
 use livestore_sync_protocol::{ItemFormat, PulledEvent, SeqNum};
 
-use super::{AppendError, EventLog, LogError, Page, Tip};
+use super::{AppendError, EventLog, Head, LogError, Page};
 use crate::Batch;
 
 /// A log that gives way to other tasks before and after each call, as one across a network does.
@@ -45,11 +48,11 @@ impl<L: EventLog> EventLog for Yielding<L> {
         between(self.0.backend_id()).await
     }
 
-    async fn tip(&self) -> Result<Tip, LogError> {
-        between(self.0.tip()).await
+    async fn head(&self) -> Result<Head, LogError> {
+        between(self.0.head()).await
     }
 
-    async fn append(&self, expected: Tip, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
+    async fn append(&self, expected: Head, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
         between(self.0.append(expected, batches)).await
     }
 

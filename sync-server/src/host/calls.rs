@@ -242,9 +242,7 @@ impl<S: Shell> Replies for SocketCalls<S> {
     }
 
     async fn acknowledge(&self, request_id: &RequestId) {
-        let mut session = self.peer.session();
-        let frame = session.acknowledge(request_id);
-        self.peer.send_now(&mut session, [frame]);
+        self.host.hub().acknowledge(&self.peer, request_id);
     }
 
     fn caught_up(&self, delivery: &Delivery, live: bool) {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use livestore_sync_protocol::SeqNum;
+use livestore_sync_protocol::{RequestId, SeqNum};
 use uuid::Uuid;
 
 use super::continuation::{Continuation, Hold, SavedClients};
 use super::{Link, Peer};
 use crate::close::CloseCode;
-use crate::event::{Committed, Publish};
+use crate::event::{Committed, Origin, Publish};
+use crate::session::Outgoing;
 
 /// Receives what the store commits and hands it to each connection.
 pub(crate) struct Hub<K> {
@@ -57,6 +58,19 @@ impl<K: Link> Hub<K> {
         peer.abort(code);
     }
 
+    /// Acknowledges a push that was in the log already, on the pusher's connection or on its next one.
+    pub(super) fn acknowledge(&self, peer: &Peer<K>, request_id: &RequestId) {
+        let peers = self.peers();
+        if peers.contains_key(&peer.connection.id) {
+            let mut session = peer.session();
+            let frame = session.acknowledge(request_id);
+            peer.send_now(&mut session, [frame]);
+        } else {
+            let origin = Origin { connection: peer.connection.id, request_id: request_id.clone() };
+            self.continuation.committed_after_loss(&origin);
+        }
+    }
+
     /// What the next host must know of 0.3 clients.
     pub(crate) fn saved_clients(&self) -> SavedClients {
         self.continuation.saved(self.peers().values())
@@ -82,8 +96,15 @@ impl<K: Link> Publish for Hub<K> {
                 session.handle_committed_unsent(committed);
                 continue;
             }
-            let frames = session.handle_committed(committed);
-            peer.send_now(&mut session, frames);
+            // Queued while the session is locked, so that frames keep the order of its decisions.
+            for outgoing in session.handle_committed(committed) {
+                match outgoing {
+                    Outgoing::Text(frame) => peer.link.send_now(frame),
+                    Outgoing::Ping(number) => peer.link.ping(number),
+                    // It does not make the session larger, so it has room.
+                    Outgoing::Remember => drop(peer.link.remember(&session)),
+                }
+            }
         }
         if let Some(origin) = committed.origin.as_ref().filter(|origin| !peers.contains_key(&origin.connection)) {
             self.continuation.committed_after_loss(origin);

@@ -48,9 +48,8 @@ impl<K: Link> Peer<K> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues frames that the session has just decided on, and, where it wants to know whether they arrive, one
-    /// ping behind all of them: a ping before the last would prove what it does not. The session is still
-    /// locked, so that frames keep the order of decisions.
+    /// Queues frames that the session has just decided on, and, where it wants to know whether they arrive, a ping
+    /// behind all of them. The session is still locked, so that frames keep the order of decisions.
     pub(super) fn send_now(&self, session: &mut Session, frames: impl IntoIterator<Item = String>) {
         frames.into_iter().for_each(|frame| self.link.send_now(frame));
         self.poll_ping(session);

@@ -44,8 +44,8 @@ pub(super) struct Accepted<H: Hooks> {
 /// Serves a socket until it ends and what was pushed on it is stored or refused.
 pub(super) async fn serve<H: Hooks>(mut socket: WebSocket, accepted: Accepted<H>) {
     let Accepted { host, connection, fingerprint, stopping, queue_bytes_max } = accepted;
-    let head = match host.store.current_tip().await {
-        Ok(tip) => tip.head,
+    let head = match host.store.current_head().await {
+        Ok(head) => head.seq_num,
         Err(error) => {
             tracing::error!(%error, "cannot read where a log stands");
             let frame = Message::Close(Some(close_frame(CloseCode::LogUnreachable)));

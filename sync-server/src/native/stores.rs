@@ -81,7 +81,7 @@ impl<H: Hooks> Stores<H> {
                 let created_at = iso_timestamp(Tokio.now_ms());
                 let log = self.file.store(id, created_at, self.stores_max).await?;
                 let hub = Hub::new(Continuation::new(self.changed()), None);
-                hub.restore(self.clients.take(id), log.tip().await?.head, Tokio.now_ms());
+                hub.restore(self.clients.take(id), log.head().await?.seq_num, Tokio.now_ms());
                 let store = Store::new(log, Arc::clone(&self.hooks), hub);
                 Ok::<_, StoreError>(Arc::new(Host { store, platform: Tokio }))
             })

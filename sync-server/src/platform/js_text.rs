@@ -1,11 +1,13 @@
-//! Long texts from JavaScript. What wasm-bindgen does for all texts, character by character until one
-//! is not ASCII, takes longer than anything else about a page or a push.
+//! Long texts from JavaScript, for pages, pushes and rows. wasm-bindgen copies a text character by character
+//! until one is not ASCII, which takes longer than anything else about a page or a push; JavaScript's
+//! `TextEncoder` copies it at once.
 
 use worker::js_sys::{JsString, Uint8Array};
 use worker::wasm_bindgen::prelude::wasm_bindgen;
 use worker::wasm_bindgen::{self, JsCast, JsValue};
 
-/// In UTF-16 units. For shorter ones, a call more costs more than it saves.
+/// Texts of up to this length, in UTF-16 units, are left to wasm-bindgen: `encode` is a second call into
+/// JavaScript, and on a short text that call takes longer than copying character by character.
 const SHORT_MAX: u32 = 256;
 
 #[wasm_bindgen(wasm_bindgen = wasm_bindgen, module = "/src/platform/js_text.js")]

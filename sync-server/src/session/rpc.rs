@@ -7,7 +7,7 @@ use livestore_sync_protocol::rpc::{self, Cause, ClientMessage, Request, ServerMe
 use livestore_sync_protocol::{Chunk, ItemFormat, PageInfo, RequestId};
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Delivery};
+use super::{Action, Delivery, Outgoing};
 use crate::close::CloseCode;
 use crate::error::{PullError, rpc_failure};
 use crate::event::Committed;
@@ -256,15 +256,16 @@ impl Rpc {
         Some(rpc_failure(id.clone(), error))
     }
 
-    pub(super) fn handle_committed(&mut self, committed: &Committed, own: Option<&RequestId>) -> Vec<String> {
+    pub(super) fn handle_committed(&mut self, committed: &Committed, own: Option<&RequestId>) -> Vec<Outgoing> {
         let mut frames = Vec::new();
         for (id, pull) in self.pulls.iter_mut().filter(|(_, pull)| pull.phase == Phase::Live) {
             for chunk in committed.batch.chunks(ItemFormat::Rpc) {
                 pull.unacked += 1;
-                frames.push(rpc::encode_chunk(id, Some(chunk), PageInfo::NoMore, &committed.backend_id));
+                let frame = rpc::encode_chunk(id, Some(chunk), PageInfo::NoMore, &committed.backend_id);
+                frames.push(Outgoing::Text(frame));
             }
         }
-        frames.extend(own.map(acknowledge));
+        frames.extend(own.map(acknowledge).map(Outgoing::Text));
         frames
     }
 

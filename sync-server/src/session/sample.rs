@@ -5,7 +5,7 @@ use std::sync::Arc;
 use livestore_sync_protocol::{Args, Chunk, Event, ItemFormat, RequestId, SeqNum};
 use uuid::Uuid;
 
-use super::Session;
+use super::{Outgoing, Session};
 use crate::Batch;
 use crate::event::{Committed, Origin};
 
@@ -42,6 +42,11 @@ pub(super) fn committed(parent: i64, last: i64, origin: Option<(Uuid, RequestId)
 
 impl Session {
     pub(super) fn commit(&mut self, parent: i64, last: i64, origin: Option<(Uuid, RequestId)>) -> Vec<String> {
-        self.handle_committed(&committed(parent, last, origin))
+        let outgoing = self.handle_committed(&committed(parent, last, origin));
+        let text = |outgoing| match outgoing {
+            Outgoing::Text(text) => Some(text),
+            Outgoing::Ping(_) | Outgoing::Remember => None,
+        };
+        outgoing.into_iter().filter_map(text).collect()
     }
 }

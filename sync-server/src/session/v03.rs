@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use self::arrivals::Arrivals;
 pub(crate) use self::arrivals::{HEARD_MS_MAX, Lost, Position, Proof};
-use super::{Action, Delivery, pusher};
+use super::{Action, Delivery, Outgoing, pusher};
 use crate::error::{PullError, v03_failure};
 use crate::event::Committed;
 
@@ -221,16 +221,23 @@ impl V03 {
         ServerMessage::PushAck(Id { request_id: id.to_owned() }).encode()
     }
 
-    pub(super) fn handle_committed(&mut self, committed: &Committed, own: Option<&RequestId>) -> Vec<String> {
-        let mut frames: Vec<_> = own.map(|id| self.acknowledge(&id.to_string())).into_iter().collect();
+    pub(super) fn handle_committed(&mut self, committed: &Committed, own: Option<&RequestId>) -> Vec<Outgoing> {
+        let acknowledgement = own.map(|id| self.acknowledge(&id.to_string()));
+        let mut outgoing: Vec<_> = acknowledgement.map(Outgoing::Text).into_iter().collect();
         if self.catching_up == 0 {
+            if !std::mem::replace(&mut self.sent, true) {
+                // A client that has got anything must not be sent it once more, see `begin_catch_up`.
+                outgoing.push(Outgoing::Remember);
+            }
             let id = pusher(committed);
             for chunk in committed.batch.chunks(ItemFormat::V03) {
-                frames.push(self.handle_chunk(Context::Push, &id, Some(chunk), 0));
+                outgoing.push(Outgoing::Text(self.handle_chunk(Context::Push, &id, Some(chunk), 0)));
                 self.handle_sent(Context::Push, &id, chunk.last);
+                outgoing.extend(self.poll_ping().map(Outgoing::Ping));
             }
         }
-        frames
+        outgoing.extend(self.poll_ping().map(Outgoing::Ping));
+        outgoing
     }
 
     pub(super) fn is_catching_up(&self) -> bool {
@@ -246,6 +253,10 @@ impl V03 {
     }
 
     pub(super) fn handle_lost(&mut self, now_ms: u64) -> Lost {
+        if self.is_held() {
+            // What it might have continued is left to the next connection.
+            self.client = Client::Returning;
+        }
         self.arrivals.lose(now_ms.saturating_sub(self.heard_ms))
     }
 }

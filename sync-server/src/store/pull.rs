@@ -5,7 +5,7 @@ use livestore_sync_protocol::{Chunk, ItemFormat, SeqNum};
 use super::Store;
 use crate::PullError;
 use crate::event::Publish;
-use crate::event_log::{EventLog, LogError, Tip};
+use crate::event_log::{EventLog, Head, LogError};
 use crate::hooks::{HookContext, Hooks, Pull};
 use crate::platform::{MaybeSend, MaybeSync};
 
@@ -79,21 +79,21 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         let received = pull.cursor.as_ref().and_then(|cursor| cursor.backend_id.as_deref());
         let backend_id = self.check_backend_id::<PullError>(received).await?;
         let after = pull.cursor.as_ref().map_or(SeqNum::ROOT, |cursor| cursor.seq_num);
-        let mut backlog = Backlog { after, sent: 0, tip: self.current_tip().await?, counted: None };
-        tracing::Span::current().record("cursor", after.get()).record("head", backlog.tip.head.get());
+        let mut backlog = Backlog { after, sent: 0, head: self.current_head().await?, counted: None };
+        tracing::Span::current().record("cursor", after.get()).record("head", backlog.head.seq_num.get());
         if backlog.is_done() {
             sink.ready().await?;
             sink.send(None, 0, &backend_id).await?;
         }
         loop {
-            self.send_until_tip(&mut backlog, &backend_id, format, pull.live, sink).await?;
+            self.send_until_head(&mut backlog, &backend_id, format, pull.live, sink).await?;
             if !pull.live {
                 sink.caught_up();
                 return Ok(backlog.sent);
             }
             let mut core = self.core.lock().await;
             core.expect(backlog.after);
-            backlog.look(self.tip(&mut core).await?);
+            backlog.look(self.head(&mut core).await?);
             if backlog.is_done() {
                 sink.caught_up();
                 return Ok(backlog.sent);
@@ -116,17 +116,17 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         pulls: Vec<(ItemFormat, SeqNum, S)>,
     ) -> Result<(), PullError> {
         let backend_id = self.backend_id().await?;
-        let tip = self.current_tip().await?;
-        let backlog = |after| Backlog { after, sent: 0, tip, counted: None };
+        let head = self.current_head().await?;
+        let backlog = |after| Backlog { after, sent: 0, head, counted: None };
         let mut pulls: Vec<_> = pulls.into_iter().map(|(format, after, sink)| (format, backlog(after), sink)).collect();
         loop {
             for (format, backlog, sink) in &mut pulls {
-                self.send_until_tip(backlog, &backend_id, *format, true, sink).await?;
+                self.send_until_head(backlog, &backend_id, *format, true, sink).await?;
             }
             let mut core = self.core.lock().await;
             pulls.iter().for_each(|(_, backlog, _)| core.expect(backlog.after));
-            let tip = self.tip(&mut core).await?;
-            pulls.iter_mut().for_each(|(_, backlog, _)| backlog.look(tip));
+            let head = self.head(&mut core).await?;
+            pulls.iter_mut().for_each(|(_, backlog, _)| backlog.look(head));
             if pulls.iter().all(|(_, backlog, _)| backlog.is_done()) {
                 // They share a connection, which is told once.
                 if let Some((_, _, sink)) = pulls.first() {
@@ -137,7 +137,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         }
     }
 
-    async fn send_until_tip(
+    async fn send_until_head(
         &self,
         backlog: &mut Backlog,
         backend_id: &str,
@@ -169,18 +169,18 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// # Errors
     ///
     /// [`LogError`] when the database fails.
-    pub(crate) async fn current_tip(&self) -> Result<Tip, LogError> {
+    pub(crate) async fn current_head(&self) -> Result<Head, LogError> {
         let mut core = self.core.lock().await;
-        self.tip(&mut core).await
+        self.head(&mut core).await
     }
 
-    /// How many events up to the tip are still to come. A log without gaps is not counted.
+    /// How many events up to the head are still to come. A log without gaps is not counted.
     async fn remaining(&self, backlog: &mut Backlog) -> Result<u64, LogError> {
         if backlog.is_done() {
             return Ok(0);
         }
-        if backlog.tip.gaps == 0 {
-            return Ok(backlog.tip.head.get().abs_diff(backlog.after.get()));
+        if backlog.head.gaps == 0 {
+            return Ok(backlog.head.seq_num.get().abs_diff(backlog.after.get()));
         }
         let all = match backlog.counted {
             Some(all) => all,
@@ -198,21 +198,21 @@ struct Backlog {
     /// Number of events.
     sent: u64,
     /// Where the log stood when the pull last looked; a pull that is not live ends there.
-    tip: Tip,
+    head: Head,
     /// All events of this pull, where they had to be counted.
     counted: Option<u64>,
 }
 
 impl Backlog {
     /// The log was looked at again. What was counted does not hold if it has grown.
-    fn look(&mut self, tip: Tip) {
-        if self.tip != tip {
+    fn look(&mut self, head: Head) {
+        if self.head != head {
             self.counted = None;
         }
-        self.tip = tip;
+        self.head = head;
     }
 
     fn is_done(&self) -> bool {
-        self.after >= self.tip.head
+        self.after >= self.head.seq_num
     }
 }

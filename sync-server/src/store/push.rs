@@ -11,7 +11,7 @@ use crate::admission;
 use crate::error::PushError;
 use crate::event::Batch;
 use crate::event::{Committed, Origin, Publish};
-use crate::event_log::{AppendError, EventLog, LogError, Tip};
+use crate::event_log::{AppendError, EventLog, Head, LogError};
 use crate::hooks::{HookContext, Hooks, Push};
 use crate::platform::iso_timestamp;
 
@@ -164,33 +164,33 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// One durable append for all pushes that arrived while the last one was under way.
     async fn commit_group(&self, core: &mut Core, mut group: Vec<Queued>) {
         for _ in 0..HEAD_MOVED_RETRIES {
-            let was_known = core.tip.is_some();
-            let (tip, backend_id) = match self.tip(core).await {
-                Ok(tip) => match self.backend_id().await {
-                    Ok(backend_id) => (tip, backend_id),
+            let was_known = core.head.is_some();
+            let (head, backend_id) = match self.head(core).await {
+                Ok(head) => match self.backend_id().await {
+                    Ok(backend_id) => (head, backend_id),
                     Err(error) => return fail(group, &error),
                 },
                 Err(error) => return fail(group, &error),
             };
-            let (fitting, stale) = chain(tip.head, group);
-            let is_ahead = |queued: &Queued| queued.batch.parent() > tip.head;
+            let (fitting, stale) = chain(head.seq_num, group);
+            let is_ahead = |queued: &Queued| queued.batch.parent() > head.seq_num;
             if fitting.is_empty() && was_known && stale.iter().any(is_ahead) {
                 // The pusher may have met events that somebody else appended.
-                core.tip = None;
+                core.head = None;
                 group = stale;
                 continue;
             }
             if fitting.is_empty() {
-                return self.answer_stale(tip, stale).await;
+                return self.answer_stale(head, stale).await;
             }
             let batches: Vec<_> = fitting.iter().map(|queued| Arc::clone(&queued.batch)).collect();
-            let next = next_tip(tip, &batches);
+            let next = head.after(&batches);
             // Until the log says otherwise, what it holds is not known.
-            core.tip = None;
-            match self.log.append(tip, batches).await {
+            core.head = None;
+            match self.log.append(head, batches).await {
                 Ok(()) => {
-                    core.tip = Some(next);
-                    core.published = Some(next.head);
+                    core.head = Some(next);
+                    core.published = Some(next.seq_num);
                     self.publish_group(&backend_id, fitting);
                     return self.answer_stale(next, stale).await;
                 }
@@ -214,20 +214,20 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     }
 
     /// A batch that does not start at the head is acknowledged if the log holds it already.
-    async fn answer_stale(&self, tip: Tip, stale: Vec<Queued>) {
+    async fn answer_stale(&self, head: Head, stale: Vec<Queued>) {
         for Queued { batch, reply, .. } in stale {
-            let result = match self.is_stored(tip, batch.events()).await {
+            let result = match self.is_stored(head, batch.events()).await {
                 Ok(true) => Ok(Pushed::Repeated),
-                Ok(false) => Err(PushError::ServerAhead { head: tip.head, provided: batch.parent() }),
+                Ok(false) => Err(PushError::ServerAhead { head: head.seq_num, provided: batch.parent() }),
                 Err(error) => Err(error.into()),
             };
             let _ = reply.send(result);
         }
     }
 
-    async fn is_stored(&self, tip: Tip, events: &[Event]) -> Result<bool, LogError> {
+    async fn is_stored(&self, head: Head, events: &[Event]) -> Result<bool, LogError> {
         let last = events[events.len() - 1].seq_num;
-        if last > tip.head {
+        if last > head.seq_num {
             return Ok(false);
         }
         let limit = u32::try_from(events.len()).unwrap_or(u32::MAX);
@@ -241,9 +241,9 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
             return fail(group, &error);
         }
         // Publishes what was stored, so that live pulls have it before their pushers are answered.
-        let Ok(tip) = self.tip(core).await else { return fail(group, &error) };
+        let Ok(head) = self.head(core).await else { return fail(group, &error) };
         for Queued { batch, reply, .. } in group {
-            let _ = reply.send(match self.is_stored(tip, batch.events()).await {
+            let _ = reply.send(match self.is_stored(head, batch.events()).await {
                 Ok(true) => Ok(Pushed::Repeated),
                 Ok(false) | Err(_) => Err(error.clone().into()),
             });
@@ -285,12 +285,6 @@ fn chain(head: SeqNum, group: Vec<Queued>) -> (Vec<Queued>, Vec<Queued>) {
 fn merge(mut fitting: Vec<Queued>, stale: Vec<Queued>) -> Vec<Queued> {
     fitting.extend(stale);
     fitting
-}
-
-fn next_tip(tip: Tip, batches: &[Arc<Batch>]) -> Tip {
-    let head = batches.last().map_or(tip.head, |batch| batch.last());
-    let gaps = batches.iter().map(|batch| batch.gaps()).sum::<u64>();
-    Tip { head, gaps: tip.gaps + gaps }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Pushed, Store};
 use crate::event::{Committed, Origin, Publish};
-use crate::event_log::{AppendError, EventLog, Faults, Faulty, LogError, MemoryLog, Page, Tip, Yielding};
+use crate::event_log::{AppendError, EventLog, Faults, Faulty, Head, LogError, MemoryLog, Page, Yielding};
 use crate::hooks::{Connection, HookContext, Hooks, Push, Transport};
 use crate::{Batch, PushError};
 
@@ -28,11 +28,11 @@ impl<L: EventLog> EventLog for Gate<L> {
         self.log.backend_id()
     }
 
-    fn tip(&self) -> impl Future<Output = Result<Tip, LogError>> + Send {
-        self.log.tip()
+    fn head(&self) -> impl Future<Output = Result<Head, LogError>> + Send {
+        self.log.head()
     }
 
-    async fn append(&self, expected: Tip, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
+    async fn append(&self, expected: Head, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
         self.appends.lock().expect("usable").push(batches.len());
         self.permits.acquire().await.expect("open").forget();
         self.log.append(expected, batches).await
@@ -140,9 +140,9 @@ impl<H: Hooks> Fixture<H> {
     }
 
     async fn append_elsewhere(&self, events: Vec<Event>) {
-        let tip = self.log.tip().await.expect("memory does not fail");
+        let head = self.log.head().await.expect("memory does not fail");
         let batch = Arc::new(Batch::new(events.into(), "elsewhere".into()));
-        self.log.append(tip, vec![batch]).await.expect("it fits");
+        self.log.append(head, vec![batch]).await.expect("it fits");
     }
 
     async fn stored(&self) -> Vec<i64> {

@@ -207,14 +207,14 @@ impl Callers {
 
     async fn keep(&self) -> ::worker::Result<()> {
         let Some(store) = self.0.store.get().and_then(Weak::upgrade) else { return Ok(()) };
-        let tip = store.store.current_tip().await.map_err(|error| ::worker::Error::RustError(error.to_string()))?;
+        let head = store.store.current_head().await.map_err(|error| ::worker::Error::RustError(error.to_string()))?;
         // No await from here to the write: what is committed after the look at the log waits already.
         let json = {
             let callers = self.0.callers.borrow();
             let kept = |caller: &Rc<Caller>| Kept {
                 context: caller.context.clone(),
                 request_id: caller.request_id.clone(),
-                after: caller.after(tip.head),
+                after: caller.after(head.seq_num),
             };
             serde_json::to_string(&callers.values().map(kept).collect::<Vec<_>>())?
         };

@@ -18,13 +18,14 @@ use worker::{Env, Request, Response, Result, State, WebSocket, WebSocketPair};
 use super::ObjectOptions;
 use super::attachment::{Attachment, Fixed};
 use super::callers::Callers;
+use super::event_log::{ReferenceRemains, WorkerLog};
 use super::http::{failure, refuse, text};
 use super::platform::Isolate;
 use super::saved_clients;
 use super::socket::Socket;
 use super::sweep::{self, PARKED_LOOK_MS, PARKED_LOOKS, Seen, Verdict};
 use crate::close::CloseCode;
-use crate::event_log::{D1Log, Left, LogError, ObjectLog, WorkerLog};
+use crate::error::LogError;
 use crate::hooks::{Connection, HookFns};
 use crate::host::continuation::Continuation;
 use crate::host::{self, Host, Hub, Link, Opening, Peer, Shell, fingerprint};
@@ -80,7 +81,7 @@ impl OpenStore {
         let callers = Callers::load(Rc::clone(&state), env.clone(), &store_id).await.map_err(failed)?;
         let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), Some(callers.clone().into()));
         let host = Arc::new(Host { store: Store::new(log, hooks, hub), platform: Isolate });
-        let head = host.store.current_tip().await?.head;
+        let head = host.store.current_head().await?.seq_num;
         callers.start(&host, head);
         let open = Rc::new(Self { state, host, conversations: RefCell::default(), callers });
         for (socket, attachment) in sockets {
@@ -135,8 +136,8 @@ impl OpenStore {
             Err(bytes) => return text(431, super::attachment::too_large(bytes)),
         };
         // Before the socket is known: what comes after is published to it or read for it.
-        let head = match self.host.store.current_tip().await {
-            Ok(tip) => tip.head,
+        let head = match self.host.store.current_head().await {
+            Ok(head) => head.seq_num,
             Err(error) => return failure(500, "The server cannot reach its event log.", error),
         };
         let WebSocketPair { client, server } = WebSocketPair::new()?;
@@ -218,10 +219,10 @@ async fn open_log(
     if let Some((binding, required)) = options.storage.d1_binding() {
         match env.d1(binding) {
             // Nothing names D1: the binding may be newer than the log, or the app's own.
-            Ok(_) if !required && ObjectLog::exists(&storage, store_id) => {}
+            Ok(_) if !required && WorkerLog::exists_in_object(&storage, store_id)? => {}
             Ok(database) => {
-                let left = Left::find(&storage, store_id).await?;
-                return Ok(WorkerLog::D1(D1Log::open(database, store_id, &created_at, left).await?));
+                let remains = ReferenceRemains::find(&storage, store_id).await?;
+                return WorkerLog::open_d1(database, store_id, &created_at, remains).await;
             }
             Err(error) if required => {
                 return Err(LogError::nothing_stored(format!("the D1 binding {binding}: {error}")));
@@ -229,7 +230,7 @@ async fn open_log(
             Err(_) => {}
         }
     }
-    Ok(WorkerLog::Object(ObjectLog::open(&storage, store_id, &created_at).await?))
+    WorkerLog::open_object(&storage, store_id, &created_at).await
 }
 
 /// The open sockets with what they carry.

@@ -3,8 +3,7 @@
 
 use std::path::Path;
 
-use livestore_sync_server::event_log::{EventLog, SqliteFile, Synchronous, Tip};
-use livestore_sync_server::protocol::SeqNum;
+use livestore_sync_server::event_log::{EventLog, Head, SqliteFile, Synchronous};
 use rusqlite::{Connection, TransactionBehavior};
 use tempfile::TempDir;
 
@@ -35,11 +34,11 @@ async fn stores_share_commits() {
         logs.push(store(&file, &id.to_string()).await);
     }
 
-    // While somebody else has the file, all appends come to wait for the writer.
+    // While another connection has the file locked, all appends come to wait for the writer.
     let mut other = Connection::open(folder.path().join("livestore-sync.db")).expect("opens");
     let held = other.transaction_with_behavior(TransactionBehavior::Immediate).expect("locks");
     let before = commits(folder.path());
-    let root = Tip { head: SeqNum::ROOT, gaps: 0 };
+    let root = Head::EMPTY;
     let mut appends: Vec<_> = logs.iter().map(|log| Box::pin(log.append(root, vec![batch("a", 0, 10)]))).collect();
     for append in &mut appends {
         let waits = std::future::poll_fn(|context| std::task::Poll::Ready(append.as_mut().poll(context).is_pending()));
@@ -65,8 +64,8 @@ async fn an_append_alone_is_a_commit() {
     let log = file.store("s", CREATED_AT.into(), 1).await.expect("opens");
     for number in 0..5 {
         let before = commits(folder.path());
-        let tip = log.tip().await.expect("a tip");
-        log.append(tip, vec![batch("a", number, number + 1)]).await.expect("appends");
+        let head = log.head().await.expect("a head");
+        log.append(head, vec![batch("a", number, number + 1)]).await.expect("appends");
         assert_eq!(commits(folder.path()), before + 1, "what is acknowledged is in the log");
     }
 }

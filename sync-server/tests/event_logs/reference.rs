@@ -1,7 +1,7 @@
 //! A file that the reference wrote is served as it stands. The tables are those of its D1 databases,
 //! statement by statement (sync-cf 0.4.0 and 0.3.1).
 
-use livestore_sync_server::event_log::{EventLog, Tip};
+use livestore_sync_server::event_log::{EventLog, Head};
 use livestore_sync_server::protocol::{Event, PulledEvent, SeqNum};
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
@@ -69,17 +69,17 @@ async fn files_of_the_reference_are_served_as_they_stand() {
         let backend_id = {
             let file = open(folder.path()).await;
             let log = store(&file, "acc-args").await;
-            assert_eq!(log.tip().await.expect("a tip"), Tip { head: seq(100), gaps: 96 }, "{release}");
+            assert_eq!(log.head().await.expect("a head"), Head::new(seq(100), 96), "{release}");
             assert_eq!(log.events(SeqNum::ROOT, SeqNum::MAX, 100).await.expect("reads"), expected(), "{release}");
             append(&log, batch("b", 100, 102)).await.expect("appends");
             let empty = store(&file, "empty").await;
-            assert_eq!(empty.tip().await.expect("a tip"), Tip { head: SeqNum::ROOT, gaps: 0 }, "{release}");
+            assert_eq!(empty.head().await.expect("a head"), Head::EMPTY, "{release}");
             log.backend_id().await.expect("an id")
         };
         let file = open(folder.path()).await;
         let log = store(&file, "acc-args").await;
         assert_eq!(log.backend_id().await.expect("an id"), backend_id, "{release}");
-        assert_eq!(log.tip().await.expect("a tip"), Tip { head: seq(102), gaps: 96 }, "{release}");
+        assert_eq!(log.head().await.expect("a head"), Head::new(seq(102), 96), "{release}");
         assert_eq!(clients(&log).await, ["client-a", "client-a", "client-a", "client-a", "b", "b"], "{release}");
         // The reference itself would go on with it: its columns are where it left them.
         let connection = Connection::open(folder.path().join("livestore-sync.db")).expect("opens");

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use livestore_sync_server::Batch;
 use livestore_sync_server::event_log::{
-    AppendError, EventLog, LogError, OpenError, SqliteFile, SqliteLog, StoreError, Synchronous, Tip, conformance,
+    AppendError, EventLog, Head, LogError, OpenError, SqliteFile, SqliteLog, StoreError, Synchronous, conformance,
 };
 use livestore_sync_server::protocol::{Args, Event, SeqNum};
 use tempfile::TempDir;
 
 pub(crate) const CREATED_AT: &str = "2026-11-21T00:14:31.259Z";
 
-/// Opens the file as soon as whoever had it has let go: its last owner does so in a thread of its own.
+/// Opens the file, which may still be in use: a writer thread closes it some time after its last owner is dropped.
 pub(crate) async fn open(folder: &Path) -> SqliteFile {
     loop {
         match SqliteFile::open(folder, Synchronous::Off) {
@@ -43,7 +43,7 @@ pub(crate) fn batch(client: &str, parent: i64, last: i64) -> Arc<Batch> {
 }
 
 pub(crate) async fn append(log: &SqliteLog, batch: Arc<Batch>) -> Result<(), AppendError> {
-    log.append(log.tip().await.expect("a tip"), vec![batch]).await
+    log.append(log.head().await.expect("a head"), vec![batch]).await
 }
 
 pub(crate) async fn clients(log: &SqliteLog) -> Vec<String> {
@@ -68,16 +68,16 @@ async fn two_handles_race_fairly() {
 #[tokio::test]
 async fn a_file_that_is_opened_again_has_everything() {
     let folder = TempDir::new().expect("a folder");
-    let (backend_id, tip) = {
+    let (backend_id, head) = {
         let log = store(&open(folder.path()).await, "s").await;
         append(&log, batch("a", 0, 3)).await.expect("appends");
         append(&log, batch("a", 99, 100)).await.expect("appends");
-        (log.backend_id().await.expect("an id"), log.tip().await.expect("a tip"))
+        (log.backend_id().await.expect("an id"), log.head().await.expect("a head"))
     };
     let file = open(folder.path()).await;
     let log = store(&file, "s").await;
     assert_eq!(log.backend_id().await.expect("an id"), backend_id);
-    assert_eq!(log.tip().await.expect("a tip"), tip);
+    assert_eq!(log.head().await.expect("a head"), head);
     assert_eq!(clients(&log).await, ["a"; 4]);
     let other = store(&file, "another").await;
     assert_ne!(other.backend_id().await.expect("an id"), backend_id);
@@ -106,7 +106,7 @@ async fn stores_whose_ids_look_alike_are_apart() {
         let file = open(folder.path()).await;
         for id in ids {
             let log = store(&file, id).await;
-            let head = log.tip().await.expect("a tip").head.get();
+            let head = log.head().await.expect("a head").seq_num.get();
             append(&log, batch(id, head, head + 1)).await.expect("appends");
         }
     }
@@ -177,15 +177,17 @@ async fn an_append_that_fails_does_not_spoil_its_neighbours() {
     let file = open(folder.path()).await;
     let (good, bad) = (store(&file, "good").await, store(&file, "bad").await);
     append(&bad, batch("b", 0, 5)).await.expect("appends");
-    let root = Tip { head: SeqNum::ROOT, gaps: 0 };
-    let at = Tip { head: seq(5), gaps: 0 };
+    let root = Head::EMPTY;
+    let at = Head::new(seq(5), 0);
     let (stale, repeated, fine) = tokio::join!(
         bad.append(root, vec![batch("b", 0, 1)]),
         bad.append(at, vec![batch("b", 5, 9), batch("b", 5, 6)]),
         good.append(root, vec![batch("g", 0, 2)]),
     );
     assert!(matches!(stale, Err(AppendError::HeadMoved)), "{stale:?}");
-    assert!(matches!(repeated, Err(AppendError::Log(LogError::NothingStored(_)))), "{repeated:?}");
+    let Err(AppendError::Log(LogError::NothingStored(source))) = &repeated else { panic!("{repeated:?}") };
+    let source = source.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+    assert_eq!(source, Some(rusqlite::ErrorCode::ConstraintViolation), "{repeated:?}");
     fine.expect("appends");
     assert_eq!((clients(&good).await.len(), clients(&bad).await.len()), (2, 5));
 }

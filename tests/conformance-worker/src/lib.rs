@@ -4,8 +4,9 @@
 #![cfg(target_family = "wasm")]
 #![allow(missing_docs, reason = "the macro of `worker` writes methods without")]
 
-use livestore_sync_server::event_log::{D1Log, ObjectLog, conformance};
+use livestore_sync_server::event_log::conformance;
 use livestore_sync_server::protocol::limits::EVENT_BYTES_MAX;
+use livestore_sync_server::worker::WorkerLog;
 // `worker`'s macros want `wasm_bindgen` by name.
 use worker::{Context, DurableObject, Env, Request, Response, Result, State, durable_object, event, wasm_bindgen};
 
@@ -30,16 +31,11 @@ impl DurableObject for Logs {
         let path = request.path();
         let (log, name) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
         let failed = |error| worker::Error::RustError(format!("{error}"));
-        match log {
-            "d1" => {
-                let log = D1Log::open(self.env.d1("DB")?, name, CREATED_AT, None).await.map_err(failed)?;
-                conformance::run(name, &log, LARGE_EVENT_BYTES).await;
-            }
-            _ => {
-                let log = ObjectLog::open(&self.state.storage(), name, CREATED_AT).await.map_err(failed)?;
-                conformance::run(name, &log, LARGE_EVENT_BYTES).await;
-            }
-        }
+        let log = match log {
+            "d1" => WorkerLog::open_d1(self.env.d1("DB")?, name, CREATED_AT, None).await,
+            _ => WorkerLog::open_object(&self.state.storage(), name, CREATED_AT).await,
+        };
+        conformance::run(name, &log.map_err(failed)?, LARGE_EVENT_BYTES).await;
         Response::ok("ok")
     }
 }

@@ -1,11 +1,13 @@
+//! What an append promises.
+
 use std::sync::Arc;
 
 use livestore_sync_protocol::limits::BATCH_EVENTS_MAX;
 use livestore_sync_protocol::{Args, Event, SeqNum};
 
-use super::super::{AppendError, EventLog, LogError, Tip};
+use super::super::{AppendError, EventLog, Head, LogError};
 use super::sample::{
-    CREATED_AT, all_at_once, append, args, assert_holds, batch, chain, event, pulled, run, seq, sized, tip,
+    CREATED_AT, all_at_once, append, args, assert_holds, batch, chain, event, head_of, pulled, run, seq, sized,
 };
 use crate::Batch;
 
@@ -86,11 +88,11 @@ pub async fn batches_are_stored_together(log: &impl EventLog) {
 /// An append at another head than the log's is [`AppendError::HeadMoved`].
 pub async fn a_stale_head_changes_nothing(log: &impl EventLog) {
     let stored = [run(0, 5)];
-    let ahead = Tip { head: seq(1), gaps: 0 };
+    let ahead = Head::new(seq(1), 0);
     assert_moved(log.append(ahead, vec![run(1, 2)]).await);
     append(log, &stored).await.expect("appends");
     for head in [0, 4, 6, 100] {
-        let stale = Tip { head: seq(head), gaps: 0 };
+        let stale = Head::new(seq(head), 0);
         assert_moved(log.append(stale, vec![run(head, head + 1)]).await);
         // Also where the numbers would be free.
         assert_moved(log.append(stale, vec![run(200, 201)]).await);
@@ -140,7 +142,7 @@ pub async fn a_stale_head_changes_nothing_of_a_large_commit(log: &impl EventLog)
     let stored = [run(0, 5)];
     append(log, &stored).await.expect("appends");
     for head in [0, 3, 16, 100] {
-        let stale = Tip { head: seq(head), gaps: 0 };
+        let stale = Head::new(seq(head), 0);
         assert_moved(log.append(stale, vec![large(head), batch(chain(head + 11, [head + 20]))]).await);
         assert_holds(log, &stored).await;
     }
@@ -151,7 +153,7 @@ fn large(parent: i64) -> Arc<Batch> {
     batch((parent + 1..=parent + 11).map(|number| sized(number, 500_000)).collect())
 }
 
-/// Numbers may be left out; the tip knows how many were, over any number of appends.
+/// Numbers may be left out; the head knows how many were, over any number of appends.
 pub async fn gaps_are_counted(log: &impl EventLog) {
     let mut stored = Vec::new();
     for (numbers, gaps) in [
@@ -161,11 +163,11 @@ pub async fn gaps_are_counted(log: &impl EventLog) {
         (vec![104, 110], 97 + 1 + 5),
         (vec![1_000, 1_001, 2_000], 97 + 1 + 5 + 889 + 998),
     ] {
-        let (parent, head) = (tip(log).await.head.get(), numbers[numbers.len() - 1]);
+        let (parent, head) = (head_of(log).await.seq_num.get(), numbers[numbers.len() - 1]);
         let next = batch(chain(parent, numbers));
         append(log, &[Arc::clone(&next)]).await.expect("appends");
         stored.push(next);
-        assert_eq!(tip(log).await, Tip { head: seq(head), gaps });
+        assert_eq!(head_of(log).await, Head::new(seq(head), gaps));
         assert_holds(log, &stored).await;
     }
 }
@@ -190,17 +192,17 @@ pub async fn racing_appends_have_one_winner(log: &impl EventLog, other: &impl Ev
     const RACERS: i64 = 10;
     let mut stored = Vec::new();
     for round in 0..5 {
-        let tip = tip(log).await;
+        let head = head_of(log).await;
         let racer = |number: i64| {
-            let head = tip.head.get();
+            let head = head.seq_num.get();
             let mine = Event { client_id: format!("racer {number}"), ..event(head, head + 1) };
             batch(std::iter::once(mine).chain(chain(head + 1, [head + 2 + round])).collect())
         };
         let race = async |number: i64| {
             let batch = racer(number);
             let result = match number % 2 {
-                0 => log.append(tip, vec![Arc::clone(&batch)]).await,
-                _ => other.append(tip, vec![Arc::clone(&batch)]).await,
+                0 => log.append(head, vec![Arc::clone(&batch)]).await,
+                _ => other.append(head, vec![Arc::clone(&batch)]).await,
             };
             (batch, result)
         };

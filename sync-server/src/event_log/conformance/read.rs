@@ -1,3 +1,5 @@
+//! What reads promise.
+
 use std::sync::Arc;
 
 use livestore_sync_protocol::limits::{CHUNK_BYTES_MAX, CHUNK_EVENTS_MAX, EVENT_BYTES_MAX};
@@ -5,7 +7,7 @@ use livestore_sync_protocol::{Chunk, ItemFormat, SeqNum};
 
 use super::super::{EventLog, PAGE_BYTES_MAX, PAGE_EVENTS_MAX};
 use super::sample::{
-    FORMATS, all_at_once, append, assert_holds, batch, chain, chunks, items, join, pulled, run, seq, sized, tip,
+    FORMATS, all_at_once, append, assert_holds, batch, chain, chunks, head_of, items, join, pulled, run, seq, sized,
 };
 
 /// A cursor is exclusive, and need not be an event's number.
@@ -145,13 +147,13 @@ pub async fn reads_during_an_append_see_all_or_nothing(log: &impl EventLog) {
         let head = round * EVENTS;
         let (middle, last) = (head + EVENTS / 2, head + EVENTS);
         let batches = [run(head, middle), run(middle, last)];
-        let expected = tip(log).await;
+        let expected = head_of(log).await;
         let step = async |number: usize| {
             if number == 1 {
                 log.append(expected, batches.to_vec()).await.expect("appends");
             }
-            let tip = tip(log).await;
-            (tip.head, log.events(SeqNum::ROOT, SeqNum::MAX, u32::MAX).await.expect("reads").len() as i64)
+            let head = head_of(log).await;
+            (head.seq_num, log.events(SeqNum::ROOT, SeqNum::MAX, u32::MAX).await.expect("reads").len() as i64)
         };
         for (seen, events) in all_at_once((0..3).map(step).collect()).await {
             assert!(seen == seq(head) || seen == seq(last), "half an append: the head is {seen}");

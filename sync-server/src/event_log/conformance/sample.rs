@@ -1,10 +1,12 @@
+//! Events, batches and readings for the suite.
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
 use livestore_sync_protocol::{Args, Chunk, Event, ItemFormat, PulledEvent, SeqNum};
 
-use super::super::{AppendError, EventLog, Tip};
+use super::super::{AppendError, EventLog, Head};
 use crate::Batch;
 
 pub(super) const CREATED_AT: &str = "2026-11-21T00:14:31.259Z";
@@ -50,13 +52,13 @@ pub(super) fn sized(number: i64, bytes: usize) -> Event {
     Event { args: args(&format!("\"{}\"", "x".repeat(bytes))), ..event(number - 1, number) }
 }
 
-pub(super) async fn tip(log: &impl EventLog) -> Tip {
-    log.tip().await.expect("the log says where it stands")
+pub(super) async fn head_of(log: &impl EventLog) -> Head {
+    log.head().await.expect("the log says where it stands")
 }
 
 /// Appends at the head.
 pub(super) async fn append(log: &impl EventLog, batches: &[Arc<Batch>]) -> Result<(), AppendError> {
-    log.append(tip(log).await, batches.to_vec()).await
+    log.append(head_of(log).await, batches.to_vec()).await
 }
 
 /// What a puller gets of these batches: their items, separated by commas.
@@ -104,7 +106,7 @@ pub(super) async fn assert_holds(log: &impl EventLog, batches: &[Arc<Batch>]) {
     let expected = pulled(batches);
     let head = expected.last().map_or(SeqNum::ROOT, |last| last.event.seq_num);
     let gaps = head.get().unsigned_abs() - expected.len() as u64;
-    assert_eq!(tip(log).await, Tip { head, gaps });
+    assert_eq!(head_of(log).await, Head::new(head, gaps));
     assert_eq!(log.count(SeqNum::ROOT).await.expect("counts"), expected.len() as u64);
     let limit = u32::try_from(expected.len() + 1).expect("few events");
     assert_eq!(log.events(SeqNum::ROOT, SeqNum::MAX, limit).await.expect("reads"), expected);

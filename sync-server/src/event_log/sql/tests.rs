@@ -1,6 +1,8 @@
 use livestore_sync_protocol::{Chunk, ChunkBuilder, EventRow, ItemFormat, SeqNum};
 use rusqlite::Connection;
 
+use super::documents::{DOCUMENT_BYTES_MAX, Documents};
+use super::page::{chunks, next_limit};
 use super::*;
 
 fn table() -> Identifier {
@@ -25,13 +27,13 @@ fn database(rows: &[EventRow<'_>]) -> Connection {
     let mut documents = Documents::default();
     rows.iter().for_each(|row| documents.push(row));
     for document in documents.finish() {
-        connection.execute(&insert(&table()), [document]).expect("inserted");
+        connection.execute(&insert_document(&table()), [document]).expect("inserted");
     }
     connection
 }
 
 fn page_of(connection: &Connection, limit: u32, format: ItemFormat) -> Vec<Chunk> {
-    let page = page(&table(), format);
+    let page = page::rendered(&table(), format);
     let row = connection.query_row(&page, (0, limit), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
     let (items, index) = row.expect("a row");
     chunks(&items, &index).expect("a page")
@@ -82,7 +84,7 @@ fn an_append_looks_at_the_head() {
     let changed = |expected: i64, number: i64| {
         let mut documents = Documents::default();
         documents.push(&row(number, Some("1")));
-        connection.execute(&append(&table()), (&documents.finish()[0], expected)).expect("SQL")
+        connection.execute(&append_document(&table()), (&documents.finish()[0], expected)).expect("SQL")
     };
     assert_eq!(changed(0, 2), 0);
     assert_eq!(changed(1, 2), 1);
@@ -130,22 +132,22 @@ fn pages_look_at_fewer_events_where_they_are_large() {
 #[test]
 fn a_store_is_registered_with_what_its_table_holds() {
     let connection = database(&[row(1, None), row(5, Some("[]"))]);
-    connection.execute_batch(include_str!("../../../migrations/0001_stores.sql")).expect("a registry");
+    connection.execute_batch(CREATE_REGISTRY).expect("a registry");
     let register = |store: &str| {
         let values = (store, table().as_str().to_owned(), "backend", "2026-11-21T00:14:31.259Z");
         connection.execute(&register(&table()), values).expect("SQL")
     };
     assert_eq!((register("x"), register("x"), register("y")), (1, 0, 0), "one store, one table");
-    assert!(connection.prepare(&first(&table())).expect("SQL").exists([]).expect("SQL"), "it has events");
+    assert!(connection.prepare(&has_events(&table())).expect("SQL").exists([]).expect("SQL"), "it has events");
     let found = connection.query_row(FIND_STORE, ["x"], |row| Ok((row.get(0)?, row.get(1)?)));
     assert_eq!(found, Ok((table().as_str().to_owned(), "backend".to_owned())));
     assert!(connection.prepare(FIND_TABLE).expect("SQL").exists(["EVENTLOG_7_X"]).expect("SQL"), "SQLite folds case");
-    let tip = || connection.query_row(&tip(&table()), ["x"], |row| Ok((row.get(0)?, row.get(1)?)));
-    assert_eq!(tip(), Ok((5, 3)));
+    let head = || connection.query_row(&head(&table()), ["x"], |row| Ok((row.get(0)?, row.get(1)?)));
+    assert_eq!(head(), Ok((5, 3)));
     assert_eq!(connection.execute(UPDATE_GAPS, (7, "x")), Ok(1));
-    assert_eq!(tip(), Ok((5, 7)));
+    assert_eq!(head(), Ok((5, 7)));
     assert_eq!(connection.query_row(&count(&table()), [1], |row| row.get::<_, i64>(0)), Ok(1));
-    let mut events = connection.prepare(&events(&table())).expect("SQL");
+    let mut events = connection.prepare(&page::columns(&table())).expect("SQL");
     let mut rows = events.query((0, 5, 10)).expect("SQL");
     let first = rows.next().expect("SQL").expect("a row");
     assert_eq!((first.get::<_, i64>(0), first.get::<_, Option<String>>(3)), (Ok(1), Ok(None)));

@@ -1,10 +1,16 @@
+//! One process per data folder. Taken when a file is opened, held by its writer's thread; knows files and
+//! nothing of SQLite.
+//!
+//! SQLite itself lets several processes share a file, and appends would stay correct. But a server publishes only
+//! what it commits itself: clients of one process would not see live what those of another push.
+
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
 use super::OpenError;
 
-/// Held while a process serves from a data folder. The operating system lets go of it when the
-/// process ends, however it ends.
+/// Held while a process serves from a data folder. The operating system releases it when the
+/// process ends, also after a crash.
 pub(super) struct FolderLock {
     _file: File,
 }

@@ -1,3 +1,6 @@
+//! Reads: a pool of connections that only read, and the three questions that a log answers from rows. Runs on
+//! tokio's threads for blocking work, never on the writer's.
+
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -5,10 +8,11 @@ use livestore_sync_protocol::{Args, ChunkBuilder, Event, EventRow, ItemFormat, P
 use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, Row};
 
-use super::super::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, Page};
+use super::super::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, Page, sql};
 use super::table::{Column, StoreTable};
 
-/// Connections that only read; WAL lets them go on while the writer writes.
+/// Connections that only read. With a write-ahead log they see the last commit and neither wait for the writer
+/// nor delay it. As many are open as there were reads at one time; each keeps its prepared statements.
 pub(super) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
@@ -22,6 +26,7 @@ impl Readers {
         Self { path, idle: Mutex::default() }
     }
 
+    /// Reads with a connection of the pool, or with a new one if all are in use.
     pub(super) fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let pooled = idle().pop();
@@ -40,8 +45,7 @@ impl Readers {
     }
 }
 
-const COLUMNS: &str = r#""seqNum", "parentSeqNum", "name", "args", "createdAt", "clientId", "sessionId""#;
-
+/// A row of the columns of [`sql::rows_above`] and [`sql::rows_between`].
 fn event_row<'a>(row: &'a Row<'_>) -> rusqlite::Result<EventRow<'a>> {
     let text = |index: usize| -> rusqlite::Result<&'a str> { Ok(row.get_ref(index)?.as_str()?) };
     Ok(EventRow {
@@ -55,27 +59,25 @@ fn event_row<'a>(row: &'a Row<'_>) -> rusqlite::Result<EventRow<'a>> {
     })
 }
 
-/// Renders straight from SQLite's rows; no event is built.
+/// Renders straight from SQLite's rows: no event is built, no text is copied on the way.
 pub(super) fn page(
     connection: &Connection,
     store: &StoreTable,
     after: SeqNum,
     format: ItemFormat,
 ) -> rusqlite::Result<Page> {
-    let table = &store.table;
-    let sql = format!(r#"SELECT {COLUMNS} FROM {table} WHERE "seqNum" > ?1 ORDER BY "seqNum" LIMIT {PAGE_EVENTS_MAX}"#);
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([Column(after)])?;
+    let mut statement = connection.prepare_cached(&sql::rows_above(&store.table))?;
+    let mut rows = statement.query((Column(after), PAGE_EVENTS_MAX))?;
     let mut builder = ChunkBuilder::new(format);
     let mut read = 0;
     while builder.bytes() < PAGE_BYTES_MAX {
         let Some(row) = rows.next()? else {
-            return Ok(Page { chunks: builder.finish(), more: read == PAGE_EVENTS_MAX });
+            return Ok(Page::new(builder.finish(), read == PAGE_EVENTS_MAX));
         };
         builder.push(&event_row(row)?);
         read += 1;
     }
-    Ok(Page { chunks: builder.finish(), more: true })
+    Ok(Page::new(builder.finish(), true))
 }
 
 pub(super) fn events(
@@ -85,10 +87,7 @@ pub(super) fn events(
     last: SeqNum,
     limit: u32,
 ) -> rusqlite::Result<Vec<PulledEvent>> {
-    let table = &store.table;
-    let sql =
-        format!(r#"SELECT {COLUMNS} FROM {table} WHERE "seqNum" > ?1 AND "seqNum" <= ?2 ORDER BY "seqNum" LIMIT ?3"#);
-    let mut statement = connection.prepare_cached(&sql)?;
+    let mut statement = connection.prepare_cached(&sql::rows_between(&store.table))?;
     let events = statement.query_map((Column(after), Column(last), limit), |row| {
         let row = event_row(row)?;
         let args = row.args.map(|args| Args::from_json(args.to_owned())).transpose();
@@ -109,7 +108,7 @@ pub(super) fn events(
 }
 
 pub(super) fn count(connection: &Connection, store: &StoreTable, after: SeqNum) -> rusqlite::Result<u64> {
-    let sql = format!(r#"SELECT COUNT(*) FROM {} WHERE "seqNum" > ?1"#, store.table);
-    let count: i64 = connection.prepare_cached(&sql)?.query_row([Column(after)], |row| row.get(0))?;
+    let count: i64 =
+        connection.prepare_cached(&sql::count(&store.table))?.query_row([Column(after)], |row| row.get(0))?;
     Ok(count.unsigned_abs())
 }

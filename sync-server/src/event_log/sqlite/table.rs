@@ -1,10 +1,13 @@
+//! Which table holds a store's events, and its head. Called by the writer, inside its transaction, and for the
+//! head by readers.
+
 use std::sync::Arc;
 
 use livestore_sync_protocol::SeqNum;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
-use super::super::{Tip, sql};
+use super::super::{Head, sql};
 use crate::new_backend_id;
 use crate::table_name::{self, Identifier};
 
@@ -15,7 +18,8 @@ pub(super) struct StoreTable {
     pub(super) backend_id: Arc<str>,
 }
 
-/// A sequence number in a column.
+/// A sequence number as a column holds it. A number that is none (the file may be another program's) is an error
+/// of the read.
 pub(super) struct Column(pub(super) SeqNum);
 
 impl ToSql for Column {
@@ -33,7 +37,7 @@ impl FromSql for Column {
 /// The store's registration, if there is one.
 fn find(connection: &Connection, store_id: &str) -> rusqlite::Result<Option<StoreTable>> {
     connection
-        .prepare_cached("SELECT table_name, backend_id FROM livestore_stores WHERE store_id = ?1")?
+        .prepare_cached(sql::FIND_STORE)?
         .query_row([store_id], |row| {
             let name: String = row.get(0)?;
             let table = Identifier::new(name).map_err(|error| {
@@ -54,11 +58,11 @@ pub(super) fn open(
     if let Some(store) = find(connection, store_id)? {
         return Ok(Some(store));
     }
-    let stores: u32 = connection.query_row("SELECT count(*) FROM livestore_stores", [], |row| row.get(0))?;
+    let stores: u32 = connection.query_row(sql::COUNT_STORES, [], |row| row.get(0))?;
     if stores >= stores_max {
         return Ok(None);
     }
-    let mut is_taken = connection.prepare_cached("SELECT 1 FROM livestore_stores WHERE table_name = ?1")?;
+    let mut is_taken = connection.prepare_cached(sql::FIND_TABLE)?;
     let mut candidates = table_name::candidates(store_id);
     let table = loop {
         let candidate = candidates.next().expect("there is always another candidate");
@@ -68,24 +72,19 @@ pub(super) fn open(
     };
     // A table of that name may be there: the file of a reference deployment is served as it stands.
     connection.execute_batch(&sql::create_table(&table))?;
-    let gaps: i64 =
-        connection.query_row(&format!(r#"SELECT COALESCE(MAX("seqNum"), 0) - COUNT(*) FROM {table}"#), [], |row| {
-            row.get(0)
-        })?;
     let backend_id = new_backend_id();
-    connection.execute(
-        "INSERT INTO livestore_stores (store_id, table_name, backend_id, created_at, gaps) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![store_id, table.as_str(), backend_id, created_at, gaps.max(0)],
-    )?;
+    let registered = connection.execute(&sql::register(&table), (store_id, table.as_str(), &backend_id, created_at))?;
+    // The statement changes nothing where the store or the name is registered. Neither is: both were looked up
+    // above, in this transaction, which keeps other writers out.
+    if registered != 1 {
+        return Err(rusqlite::Error::StatementChangedRows(registered));
+    }
     Ok(Some(StoreTable { store_id: store_id.to_owned(), table, backend_id: backend_id.into() }))
 }
 
-pub(super) fn tip(connection: &Connection, store: &StoreTable) -> rusqlite::Result<Tip> {
-    let table = &store.table;
-    let sql = format!(
-        r#"SELECT (SELECT COALESCE(MAX("seqNum"), 0) FROM {table}), gaps FROM livestore_stores WHERE store_id = ?1"#
-    );
-    connection.prepare_cached(&sql)?.query_row([&store.store_id], |row| {
-        Ok(Tip { head: row.get::<_, Column>(0)?.0, gaps: row.get::<_, i64>(1)?.unsigned_abs() })
+/// The store's head, in one read: number and gaps are of one commit.
+pub(super) fn head(connection: &Connection, store: &StoreTable) -> rusqlite::Result<Head> {
+    connection.prepare_cached(&sql::head(&store.table))?.query_row([&store.store_id], |row| {
+        Ok(Head::new(row.get::<_, Column>(0)?.0, row.get::<_, i64>(1)?.unsigned_abs()))
     })
 }

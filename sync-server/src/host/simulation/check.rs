@@ -14,6 +14,7 @@ pub(crate) fn all<'a>(
     offered: &[Offered],
     open: impl Iterator<Item = &'a Connected>,
     ended: &[Connected],
+    in_doubt: bool,
 ) -> Result<(), Violation> {
     one_chain(log)?;
     each_batch_once(log, offered)?;
@@ -28,10 +29,9 @@ pub(crate) fn all<'a>(
         }
         run(log, &connected.unasked)?;
         let unanswered = connected.waiting.iter().find(|(_, waiting)| {
-            // A refusal, and what a server that went away would have said, is lost with a 0.3 client's connection.
-            // An acknowledgement never is.
+            // A refusal is lost with a 0.3 client's connection. An acknowledgement never is.
             let stored = log.iter().any(|pulled| pulled.event == offered[waiting.batch].events[0]);
-            !waiting.may_be_lost || (stored && !waiting.server_is_gone)
+            !waiting.may_be_lost || (stored && !in_doubt)
         });
         if let Some((id, waiting)) = unanswered {
             return Err(format!("the push {id} of batch {} is never answered", waiting.batch));

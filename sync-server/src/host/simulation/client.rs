@@ -8,6 +8,7 @@ use livestore_sync_protocol::{Cursor, Event, Generation, PageInfo, PulledEvent, 
 
 use super::link::Mail;
 use super::server::{Incoming, Wire};
+use super::world::Offered;
 
 /// How long a refusal waits for the pusher's pull, see `CATCH_UP_TIMEOUT` of the host.
 const CATCH_UP_MS: u64 = 2_000;
@@ -27,6 +28,8 @@ pub(crate) struct SeenPull {
     pub(crate) cursor: SeqNum,
     pub(crate) seen: Vec<PulledEvent>,
     pub(crate) state: State,
+    /// Whether any of its own answer has come. 0.3 only.
+    answered: bool,
     /// The last event that the client knew to be in the log when it asked.
     pub(crate) known: SeqNum,
     unacked: usize,
@@ -52,10 +55,10 @@ pub(crate) struct Waiting {
     /// How many pulls were asked for before it.
     pulls: usize,
     sent_ms: u64,
+    /// Whether the batch had been acknowledged before it was pushed once more.
+    acknowledged: bool,
     /// Whether the answer may have been lost with an earlier connection of a 0.3 client.
     pub(crate) may_be_lost: bool,
-    /// Whether the server that took it has stopped before it was done with it.
-    pub(crate) server_is_gone: bool,
 }
 
 /// A client's side of one connection, or of several for a 0.3 client, which goes on with what it asked for.
@@ -92,6 +95,8 @@ impl Connected {
     pub(crate) fn reconnect(&mut self, wire: Wire) {
         self.wire = wire;
         self.reconnected = true;
+        // The server has had its pull.
+        self.pulls.iter_mut().for_each(|pull| pull.answered = true);
         self.waiting.values_mut().for_each(|waiting| waiting.may_be_lost = true);
         self.ping();
     }
@@ -137,11 +142,9 @@ impl Connected {
         }
     }
 
-    /// A 0.3 client pulls once, first of all. (What is broadcast before that reaches it twice; it cannot
-    /// be told from a client that reconnects, which needs it.)
+    /// A 0.3 client pulls once, first of all.
     pub(crate) fn may_pull(&self) -> bool {
-        self.generation != Generation::V03
-            || (self.pulls.is_empty() && self.unasked.is_empty() && self.wire.mailbox.is_empty())
+        self.generation != Generation::V03 || (self.next_id == 0 && self.unasked.is_empty())
     }
 
     pub(crate) fn pull(&mut self, live: bool, cursor: SeqNum, known: SeqNum) -> String {
@@ -153,6 +156,7 @@ impl Connected {
             cursor,
             seen: Vec::new(),
             state: State::Running,
+            answered: false,
             known,
             unacked: 0,
         });
@@ -166,10 +170,11 @@ impl Connected {
         self.request(id, Rpc::Pull(rpc::Transport::Ws, payload))
     }
 
-    pub(crate) fn push(&mut self, batch: usize, events: &[Event], now_ms: u64) -> String {
+    pub(crate) fn push(&mut self, batch: usize, offered: &Offered, now_ms: u64) -> String {
+        let events = &offered.events;
         let id = self.id();
         let (pulls, sent_ms) = (self.pulls.len(), now_ms);
-        let waiting = Waiting { batch, pulls, sent_ms, may_be_lost: false, server_is_gone: false };
+        let waiting = Waiting { batch, pulls, sent_ms, acknowledged: offered.acknowledged, may_be_lost: false };
         self.waiting.insert(id.clone(), waiting);
         if self.generation == Generation::V03 {
             let push = v03::PushReq { request_id: id.to_string(), batch: events.to_vec() };
@@ -217,7 +222,13 @@ impl Connected {
                     // Of what this app had asked for before it was started again: published clients ignore it, too.
                     Some(pull) if is_answer && pull.id.to_string() != request_id.request_id => {}
                     None if is_answer => {}
-                    Some(pull) if pull.state == State::Running => pull.seen.extend(batch),
+                    // Sent before the server had the pull, whose answer has it as well. (Published clients take it,
+                    // and get it twice: nothing tells the server that they are new.)
+                    Some(pull) if !is_answer && !pull.answered => {}
+                    Some(pull) if pull.state == State::Running => {
+                        pull.answered = true;
+                        pull.seen.extend(batch);
+                    }
                     Some(_) => {}
                     None => self.unasked.extend(batch),
                 }
@@ -225,8 +236,9 @@ impl Connected {
             }
             v03::ServerMessage::PushAck(v03::Id { request_id }) => {
                 let id = RequestId::Text(request_id);
-                // One that may have been lost is repeated.
-                if self.reconnected && !self.waiting.contains_key(&id) {
+                // One that may have been lost is repeated, be it that of an app that was started again since.
+                let is_own = id.to_string().starts_with(&format!("{}-", self.number));
+                if !self.waiting.contains_key(&id) && (self.reconnected || !is_own) {
                     return Ok(None);
                 }
                 self.answered(&id, Answer::Acknowledged, now_ms).map(Some)
@@ -289,8 +301,11 @@ impl Connected {
     }
 
     fn answered(&mut self, id: &RequestId, answer: Answer, now_ms: u64) -> Result<(usize, Answer), Violation> {
-        let Waiting { batch, pulls, sent_ms, .. } =
+        let Waiting { batch, pulls, sent_ms, acknowledged, .. } =
             self.waiting.remove(id).ok_or_else(|| format!("an answer to {id}, which nobody waits for"))?;
+        if let (Answer::ServerAhead(_), true) = (answer, acknowledged) {
+            return Err(format!("batch {batch} is refused after it was acknowledged"));
+        }
         // For longer than this the server does not wait.
         let in_time = now_ms < sent_ms + CATCH_UP_MS;
         if let (Answer::ServerAhead(head), true) = (answer, in_time) {

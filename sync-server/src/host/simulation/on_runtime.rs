@@ -6,7 +6,7 @@ use livestore_sync_protocol::{ItemFormat, PulledEvent, SeqNum};
 use tokio::runtime::Runtime;
 
 use crate::event::Batch;
-use crate::event_log::{AppendError, EventLog, LogError, Page, Tip};
+use crate::event_log::{AppendError, EventLog, Head, LogError, Page};
 
 /// A log that needs threads, for an executor that has none: each call is waited for where it is made.
 pub(crate) struct OnRuntime<L> {
@@ -25,11 +25,11 @@ impl<L: EventLog> EventLog for OnRuntime<L> {
         self.runtime.block_on(self.log.backend_id())
     }
 
-    async fn tip(&self) -> Result<Tip, LogError> {
-        self.runtime.block_on(self.log.tip())
+    async fn head(&self) -> Result<Head, LogError> {
+        self.runtime.block_on(self.log.head())
     }
 
-    async fn append(&self, expected: Tip, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
+    async fn append(&self, expected: Head, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
         self.runtime.block_on(self.log.append(expected, batches))
     }
 

@@ -118,7 +118,7 @@ pub(crate) enum Op {
 pub(crate) const CLIENTS: usize = 4;
 
 const OPERATIONS: [Operation; 6] =
-    [Operation::BackendId, Operation::Tip, Operation::Append, Operation::Read, Operation::Events, Operation::Count];
+    [Operation::BackendId, Operation::Head, Operation::Append, Operation::Read, Operation::Events, Operation::Count];
 
 pub(crate) fn generate(rng: &mut Rng) -> Vec<Op> {
     let mut ops = Vec::new();

@@ -143,8 +143,8 @@ impl<L: EventLog> Server<L> {
         self.host.platform.spawn(async move {
             let head = loop {
                 // A platform tries again with the next event.
-                match host.store.current_tip().await {
-                    Ok(tip) => break tip.head,
+                match host.store.current_head().await {
+                    Ok(head) => break head.seq_num,
                     Err(_) => give_way().await,
                 }
             };
@@ -178,7 +178,7 @@ impl<L: EventLog> Server<L> {
         let awake = self.awake.clone();
         self.host.platform.spawn(async move {
             awake.cancelled().await;
-            let Ok(head) = host.store.current_tip().await.map(|tip| tip.head) else {
+            let Ok(head) = host.store.current_head().await.map(|head| head.seq_num) else {
                 return theirs.refuse();
             };
             let opening = Opening {

@@ -17,7 +17,7 @@ use super::platform::{Clock, Simulated};
 use super::rng::Rng;
 use super::server::{REJECTED, Server, Wire};
 use crate::event::Batch;
-use crate::event_log::{EventLog, Faults};
+use crate::event_log::{EventLog, Faults, Operation};
 use crate::session::{Proof, Session};
 
 /// Polls after which a world that does not come to rest never will.
@@ -63,6 +63,8 @@ pub(crate) struct World<L: EventLog> {
     exchanges: Vec<(usize, SeqNum, mpsc::UnboundedReceiver<Vec<u8>>)>,
     /// What the server has written down of 0.3 clients.
     saved: String,
+    /// Which operations of the log have been made to fail.
+    failed: Vec<Operation>,
 }
 
 /// The output of a future that never waits.
@@ -105,6 +107,7 @@ impl<L: EventLog> World<L> {
             closing: Vec::new(),
             exchanges: Vec::new(),
             saved,
+            failed: Vec::new(),
         }
     }
 
@@ -149,6 +152,7 @@ impl<L: EventLog> World<L> {
             Op::Fault { operation, fault, skip } => {
                 (0..skip).for_each(|_| self.faults.succeed(operation));
                 self.faults.fail(operation, fault);
+                self.failed.push(operation);
             }
             Op::Run { polls } => {
                 for _ in 0..polls {
@@ -222,7 +226,7 @@ impl<L: EventLog> World<L> {
 
     fn offer(&mut self, client: usize, batch: usize) {
         if let Some(connected) = &mut self.clients[client].connected {
-            let frame = connected.push(batch, &self.offered[batch].events, self.clock.now_ms());
+            let frame = connected.push(batch, &self.offered[batch], self.clock.now_ms());
             connected.send(frame);
         }
     }
@@ -260,9 +264,6 @@ impl<L: EventLog> World<L> {
                     Answer::Acknowledged => {
                         offered.acknowledged = true;
                         *known = (*known).max(offered.events[offered.events.len() - 1].seq_num);
-                    }
-                    Answer::ServerAhead(_) if offered.acknowledged => {
-                        return Err(wrong(format!("batch {batch} is refused after it was acknowledged")));
                     }
                     Answer::ServerAhead(head) => *known = (*known).max(head),
                     Answer::Refused => {}
@@ -401,7 +402,7 @@ impl<L: EventLog> World<L> {
             return;
         }
         // What was appended elsewhere and not noticed before, live pulls miss.
-        let head = now(self.log.tip()).expect("the log itself does not fail").head;
+        let head = now(self.log.head()).expect("the log itself does not fail").seq_num;
         if self.server.known_head() != Some(head) {
             return;
         }
@@ -412,14 +413,16 @@ impl<L: EventLog> World<L> {
         let wires = clients.map(|connected| &mut connected.wire).chain(&mut self.vanished);
         let wires = wires.filter(|wire| !wire.mailbox.closed.is_cancelled());
         self.server.wake(&self.saved, wires.map(Wire::renew).collect());
+        // Nor is anything appended elsewhere meanwhile.
+        self.run();
     }
 
     fn append_elsewhere(&mut self, events: i64) {
-        let tip = now(self.log.tip()).expect("the log itself does not fail");
-        let events = chain(tip.head, events, 0, "event", "elsewhere", self.offered.len());
+        let head = now(self.log.head()).expect("the log itself does not fail");
+        let events = chain(head.seq_num, events, 0, "event", "elsewhere", self.offered.len());
         let time = crate::platform::iso_timestamp(self.clock.now_ms());
         let batch = Arc::new(Batch::new(events.clone().into(), time));
-        now(self.log.append(tip, vec![batch])).expect("the log itself does not fail");
+        now(self.log.append(head, vec![batch])).expect("the log itself does not fail");
         self.offered.push(Offered { events, acknowledged: true, rejected: false });
     }
 
@@ -458,7 +461,10 @@ impl<L: EventLog> World<L> {
                     return Err(format!("the server is never done with {wire}"));
                 }
                 let open = self.clients.iter().filter_map(|client| client.connected.as_ref());
-                return check::all(&log, &self.offered, open, &self.ended);
+                // A push whose append and whose look-up after it both failed is refused, stored or not.
+                let in_doubt =
+                    self.failed.contains(&Operation::Append) && self.failed.iter().any(|o| *o != Operation::Append);
+                return check::all(&log, &self.offered, open, &self.ended, in_doubt);
             }
         }
         Err("nobody can push any more".into())

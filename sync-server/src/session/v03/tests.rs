@@ -2,8 +2,8 @@ use livestore_sync_protocol::v03::{Context, PONG, ServerMessage};
 use livestore_sync_protocol::{ItemFormat, RequestId};
 use uuid::Uuid;
 
-use super::super::sample::{ME, OTHER, chunk, seq};
-use super::super::{Action, Delivery, Session};
+use super::super::sample::{ME, OTHER, chunk, committed, seq};
+use super::super::{Action, Delivery, Outgoing, Session};
 use super::arrivals::PINGS_MAX;
 use super::{Lost, Position, Proof};
 use crate::error::LogError;
@@ -114,10 +114,19 @@ fn adopt(session: &mut Session, lost: &Lost) -> Vec<String> {
     frames(&session.adopt(lost))
 }
 
-/// What has been sent arrives.
+/// Commits, and tells the pings that go out with it.
+fn pings(session: &mut Session, parent: i64, last: i64, origin: Option<(Uuid, RequestId)>) -> Vec<u64> {
+    let ping = |outgoing| match outgoing {
+        Outgoing::Ping(number) => Some(number),
+        Outgoing::Text(_) | Outgoing::Remember => None,
+    };
+    session.handle_committed(&committed(parent, last, origin)).into_iter().filter_map(ping).collect()
+}
+
+/// What has been sent arrives: its pings are answered, those of pushes and one for the rest.
 fn confirm(session: &mut Session) {
-    let ping = session.poll_ping().expect("there is news");
-    session.handle_pong(ping);
+    let _ = session.poll_ping();
+    (1..=PINGS_MAX).for_each(|ping| session.handle_pong(ping));
 }
 
 #[test]
@@ -223,32 +232,33 @@ fn what_arrived_is_known_by_pongs() {
     let mut session = live(3);
     confirm(&mut session);
     assert_eq!(session.poll_ping(), None, "all is confirmed");
-    session.commit(3, 4, origin(ME, "x"));
-    let first = session.poll_ping().expect("there is news");
+    let first = pings(&mut session, 3, 4, origin(ME, "x"));
     assert_eq!(session.poll_ping(), None, "there is no more");
-    session.commit(4, 5, origin(ME, "y"));
-    let second = session.poll_ping().expect("there is news");
+    let second = pings(&mut session, 4, 5, origin(ME, "y"));
     session.commit(5, 6, origin(ME, "z"));
-    session.handle_pong(first);
-    session.handle_pong(second + 1);
-    assert_eq!(lost(&mut session), left(&[("p", 4)], &["y", "z"]));
+    session.handle_pong(first[0]);
+    session.handle_pong(second[0] + 2);
+    assert_eq!(lost(&mut session), left(&[("p", 4)], &["y", "z"]), "what answers no ping says nothing");
 
     let mut session = live(3);
     session.commit(3, 4, None);
-    session.poll_ping().expect("there is news");
-    session.commit(4, 5, None);
-    let last = session.poll_ping().expect("there is news");
+    let last = pings(&mut session, 4, 5, None);
     session.commit(5, 6, None);
-    session.handle_pong(last);
+    session.handle_pong(last[0]);
     assert_eq!(lost(&mut session), left(&[("p", 5)], &[]), "a pong covers the pings before it");
 
     let mut session = live(3);
+    confirm(&mut session);
+    let parts = pings(&mut session, 3, 253, None);
+    assert_eq!(parts.len(), 3, "one behind each chunk");
+    session.handle_pong(parts[1]);
+    assert_eq!(lost(&mut session), left(&[("p", 203)], &[]), "a commit may arrive in part");
+
+    let mut session = live(3);
     for number in 0..PINGS_MAX as i64 {
-        session.commit(3 + number, 4 + number, None);
-        assert!(session.poll_ping().is_some());
+        assert_eq!(pings(&mut session, 3 + number, 4 + number, None).len(), 1);
     }
-    session.commit(100, 101, None);
-    assert_eq!(session.poll_ping(), None, "so many are on their way");
+    assert_eq!(pings(&mut session, 100, 101, None).len(), 0, "so many are on their way");
     session.handle_pong(1);
     assert!(session.poll_ping().is_some());
     session.handle_pong(PINGS_MAX + 1);

@@ -229,7 +229,7 @@ async fn a_pull_that_is_dropped_is_not_live() {
 
 #[tokio::test]
 async fn a_log_that_fails_fails_the_pull_and_not_the_store() {
-    for operation in [Operation::BackendId, Operation::Tip, Operation::Read] {
+    for operation in [Operation::BackendId, Operation::Head, Operation::Read] {
         let f = fixture();
         f.append_elsewhere(run(0, 3)).await;
         f.faults.fail(operation, Fault::Refused);

@@ -128,7 +128,7 @@ async fn a_push_does_not_commit_those_that_come_after_it() {
     f.hold_appends();
     let first = f.start_push("a", run(0, 1)).await;
     let store = Arc::clone(&f.store);
-    let looking = tokio::spawn(async move { store.current_tip().await });
+    let looking = tokio::spawn(async move { store.current_head().await });
     let second = f.start_push("b", run(1, 2)).await;
     f.let_through(1);
     settle().await;
@@ -214,7 +214,7 @@ async fn what_could_not_be_looked_up_is_published_later() {
     let f = fixture();
     f.push("a", run(0, 1)).await.expect("it fits");
     f.faults.fail(Operation::Append, Fault::LostAfter);
-    f.faults.fail(Operation::Tip, Fault::Refused);
+    f.faults.fail(Operation::Head, Fault::Refused);
     let error = f.push("b", run(1, 3)).await.expect_err("nobody knows");
     assert!(matches!(&error, PushError::Log(LogError::UnknownOutcome(_))), "{error}");
     f.faults.fail(Operation::Events, Fault::Refused);
@@ -337,5 +337,5 @@ async fn a_push_is_answered_before_its_hook_is_told() {
     let ended = f.store.ended(completed);
     let mut ended = std::pin::pin!(ended);
     assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(ended.as_mut().poll(cx).is_pending())).await);
-    f.store.current_tip().await.expect("the lock is free meanwhile");
+    f.store.current_head().await.expect("the lock is free meanwhile");
 }
