@@ -57,3 +57,8 @@ pub use event::{Args, Event, PulledEvent};
 pub use message::{Cursor, Generation, PageInfo, PullResponse};
 pub use request_id::RequestId;
 pub use seq_num::{InvalidSeqNum, SeqNum};
+
+/// Its examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -13,7 +13,7 @@ pub mod conformance;
 mod faulty;
 mod memory;
 pub(crate) mod sql;
-#[cfg(feature = "native")]
+#[cfg(all(feature = "native", not(target_family = "wasm")))]
 mod sqlite;
 #[cfg(any(test, feature = "test-util"))]
 mod yielding;
@@ -25,7 +25,7 @@ use livestore_sync_protocol::{Chunk, ItemFormat, PulledEvent, SeqNum};
 #[cfg(any(test, feature = "test-util"))]
 pub use self::faulty::{Fault, Faults, Faulty, Operation};
 pub use self::memory::MemoryLog;
-#[cfg(feature = "native")]
+#[cfg(all(feature = "native", not(target_family = "wasm")))]
 pub use self::sqlite::{OpenError, SqliteFile, SqliteLog, StoreError, Synchronous};
 #[cfg(any(test, feature = "test-util"))]
 pub use self::yielding::Yielding;

@@ -17,7 +17,7 @@ mod hash;
 mod hooks;
 mod host;
 mod limits;
-#[cfg(feature = "native")]
+#[cfg(all(feature = "native", not(target_family = "wasm")))]
 pub mod native;
 mod platform;
 mod request;
@@ -36,3 +36,8 @@ pub use limits::Limits;
 pub use livestore_sync_protocol as protocol;
 pub use platform::{BoxFuture, MaybeSend, MaybeSync, iso_timestamp, new_backend_id};
 pub use uuid::Uuid;
+
+/// Its examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

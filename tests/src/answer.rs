@@ -1,3 +1,5 @@
+//! What a server answers to an RPC client, taken apart. Called by `rpc` and the tests; knows JSON, no sockets.
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;

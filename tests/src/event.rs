@@ -1,3 +1,5 @@
+//! Events as tests write and compare them. Called by the tests; knows JSON, no sockets.
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -1,3 +1,5 @@
+//! Random numbers from a seed that a failed run prints. Called by the tests and by `server`, for ids.
+
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// A small generator (splitmix64) whose run can be repeated from its seed.

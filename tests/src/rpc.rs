@@ -1,3 +1,5 @@
+//! A client of 0.4 and later, in raw frames. Called by the tests, on a `socket`.
+
 use std::collections::VecDeque;
 
 use serde_json::Value;

@@ -1,3 +1,5 @@
+//! The server under test: given by URL, or started here. Called by the tests; the only place that starts processes.
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! A WebSocket with time limits. Called by the clients of each generation; knows no messages.
+
 use std::fmt;
 
 use futures_util::SinkExt;

@@ -1,3 +1,5 @@
+//! A store of the server under test, and how to connect to it. Called by the tests.
+
 use crate::event::quoted;
 use crate::http::{self, Response};
 use crate::{Answer, Event, Exit, Ids, Pulled, Rpc, Server, Socket, V03, parse_answers, pull_payload, push_payload};

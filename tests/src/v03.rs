@@ -1,3 +1,5 @@
+//! A client of 0.3, in raw frames. Called by the tests, on a `socket`.
+
 use std::collections::VecDeque;
 
 use serde::Deserialize;

@@ -1,6 +1,8 @@
+//! `cargo xtask bench`: starts the benchmark in `benches/`. Called by hand.
+
 use crate::run::{Result, command, run, target};
 use crate::setup;
-use crate::test::binary;
+use crate::suites::binary;
 use crate::worker;
 
 const USAGE: &str = "cargo xtask bench [--quick] [--no-reference]";

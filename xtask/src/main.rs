@@ -1,11 +1,24 @@
-//! `cargo xtask …`: everything beyond plain cargo, set-up included, so that nobody needs another
-//! tool to start.
+//! `cargo xtask …`: everything beyond plain cargo, set-up included, so that no other tool is needed to start. Called by
+//! people and by CI; builds in a second, since it has no dependencies.
 
+mod api;
+mod artifacts;
 mod bench;
+mod deny;
+mod features;
+mod laws;
+mod lint;
+mod manifest;
+mod mutants;
+mod oldest;
+mod package;
 mod run;
 mod setup;
-mod test;
+mod steps;
+mod suites;
+mod tiers;
 mod tools;
+mod trees;
 mod worker;
 
 use std::process::ExitCode;
@@ -13,14 +26,26 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask COMMAND
 
-  test        everything: lint, unit, wasm, worker, conformance, blackbox and interop (what CI runs)
-  lint        formatting, clippy and rustdoc, on the host and on wasm32
+  test        all three tiers (what CI runs); each prints how long its steps took
+    check     format, clippy, laws, public API, documentation, unit tests: before each commit
+    platforms Workers, event logs in workerd, blackbox, features, packages, dependencies, mutants
+    world     interop, client objects, crashes
+
+  lint        format, clippy, laws, public API and documentation, on the host and for Workers
+  laws        the code against the tables in ARCHITECTURE.md; --arrows prints what they would say now
+  api         the public API against the snapshots `api.txt`; --bless writes them
   unit        cargo test
-  wasm        the protocol and the engine for wasm32, and what they may depend on
-  blackbox    the black-box suite and the kill test, against the native binary;
-              --worker d1|do-sqlite: against the Worker in workerd
+  features    each feature of each published package alone, on the host and on wasm32
+  package     packs what is published, and builds it from the tarballs
+  oldest      builds with the oldest supported Rust, where that is installed
+  trees       what packages may come to depend on
+  deny        licences, duplicates and advisories of dependencies
+  mutants     plants faults into a copy of the engine; its simulation must find each
+  blackbox    the black-box suite and the kill test, against the native binary; --test NAME for one;
+              --worker d1|do-sqlite, before the rest: against the Worker in workerd
   interop     published LiveStore clients against the native binary; --worker as above
   do-rpc      published clients that are Durable Objects, and panics, under `wrangler dev`
+
   dev         the Worker on http://localhost:8787 under `wrangler dev`; --port N,
               --storage d1|do-sqlite, and any flag of `wrangler dev`, like --persist-to FOLDER
   worker      builds the Worker and bundles it as it is deployed, prints its size, fails if it is too large
@@ -34,19 +59,32 @@ cargo xtask COMMAND
 Each command installs what it needs and says what is missing if it can't.";
 
 fn main() -> ExitCode {
+    if let Some(ended) = api::as_rustdoc() {
+        return ended;
+    }
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let (command, rest) = match arguments.split_first() {
         Some((command, rest)) => (command.as_str(), rest),
         None => ("help", &[][..]),
     };
     let result = match command {
-        "test" => test::all(),
-        "lint" => test::lint(),
-        "unit" => test::unit(),
-        "wasm" => test::wasm(),
-        "blackbox" => test::blackbox(rest),
-        "interop" => test::interop(rest),
-        "do-rpc" => test::do_rpc(),
+        "test" => tiers::test(),
+        "check" => tiers::check(),
+        "platforms" => tiers::platforms(),
+        "world" => tiers::world(),
+        "lint" => lint::lint(),
+        "laws" => laws::laws(rest),
+        "api" => api::api(rest),
+        "unit" => tiers::unit(),
+        "features" => features::features(),
+        "oldest" => oldest::oldest(),
+        "package" => package::package(),
+        "trees" => trees::trees(),
+        "deny" => deny::deny(),
+        "mutants" => mutants::mutants(),
+        "blackbox" => suites::blackbox(rest),
+        "interop" => suites::interop(rest),
+        "do-rpc" => worker::build_debug().and_then(|()| suites::do_rpc()),
         "bench" => bench::bench(rest),
         "conformance" => worker::conformance(),
         "dev" => worker::dev(rest),

@@ -1,7 +1,9 @@
+//! What steps need beside cargo: the standard library for wasm32, npm packages, tools. Called by the steps themselves.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::run::{Result, command, output, root, run, together};
+use crate::run::{Manner, Result, command, lane, output, root, run, together};
 use crate::tools;
 
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
@@ -26,9 +28,11 @@ pub(crate) fn all() -> Result {
     // The ones wait for a registry, the others for the compiler.
     let packages =
         || [worker_packages, interop_packages, do_rpc_packages].into_iter().try_for_each(|get| get().map(drop));
-    let tools = || [tools::worker_build, tools::wasm_bindgen].into_iter().try_for_each(|get| get().map(drop));
-    let tasks: [&(dyn Fn() -> Result + Sync); 2] = [&packages, &tools];
-    together(tasks)
+    let tools = || {
+        let tools = [tools::worker_build, tools::wasm_bindgen, tools::cargo_deny];
+        tools.into_iter().try_for_each(|get| get().map(drop))
+    };
+    together([lane(Manner::Beside, packages), lane(Manner::Front, tools)])
 }
 
 /// Everything that a Worker is built and run with.

@@ -1,4 +1,5 @@
-//! Tools that are Rust programs, at the versions that Cargo.lock decides.
+//! Tools that are Rust programs, at versions of their own or at those that Cargo.lock decides. Called by the steps that
+//! run them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,17 +10,26 @@ use crate::run::{Result, cargo, root, run, target};
 struct Tool {
     package: &'static str,
     program: &'static str,
-    /// The library whose version is the tool's.
-    library: &'static str,
+    version: Version,
     /// Whether its own lock file is used to build it.
     locked: bool,
 }
 
-const WORKER_BUILD: Tool = Tool { package: "worker-build", program: "worker-build", library: "worker", locked: true };
+enum Version {
+    /// That of a library in Cargo.lock, which the tool belongs to.
+    Of(&'static str),
+    Exactly(&'static str),
+}
+
+const WORKER_BUILD: Tool =
+    Tool { package: "worker-build", program: "worker-build", version: Version::Of("worker"), locked: true };
 
 /// Without its lock file: that may name versions that a registry does not have yet.
 const WASM_BINDGEN: Tool =
-    Tool { package: "wasm-bindgen-cli", program: "wasm-bindgen", library: "wasm-bindgen", locked: false };
+    Tool { package: "wasm-bindgen-cli", program: "wasm-bindgen", version: Version::Of("wasm-bindgen"), locked: false };
+
+const CARGO_DENY: Tool =
+    Tool { package: "cargo-deny", program: "cargo-deny", version: Version::Exactly("0.20.2"), locked: true };
 
 pub(crate) fn worker_build() -> Result<PathBuf> {
     WORKER_BUILD.get()
@@ -29,10 +39,17 @@ pub(crate) fn wasm_bindgen() -> Result<PathBuf> {
     WASM_BINDGEN.get()
 }
 
+pub(crate) fn cargo_deny() -> Result<PathBuf> {
+    CARGO_DENY.get()
+}
+
 impl Tool {
     /// Where it is, installed if it is not there at the right version.
     fn get(&self) -> Result<PathBuf> {
-        let version = locked_version(&read_lock()?, self.library)?;
+        let version = match self.version {
+            Version::Of(library) => locked_version(&read_lock()?, library)?,
+            Version::Exactly(version) => version.into(),
+        };
         let folder = target().join("tools");
         let own = folder.join("bin").join(self.program).with_extension(std::env::consts::EXE_EXTENSION);
         let cargos = cargo_home().map(|home| home.join("bin").join(self.program));

@@ -1,14 +1,17 @@
-//! The Worker: built, bundled as it is deployed, run locally.
+//! The Worker: built, bundled as it is deployed, run locally. Called by `suites`, `tiers`, wrangler and by hand.
 
-use std::fs;
 use std::process::Command;
 
+use crate::manifest;
 use crate::run::{Result, command, output, replace, root, run};
 use crate::setup;
 use crate::tools;
 
 /// The folder with the deployed Worker.
 const DEPLOYED: &str = "examples/worker";
+
+/// The Worker with the suite of event logs.
+const CONFORMANCE: &str = "tests/conformance-worker";
 
 /// The profile of Cargo.toml for Workers.
 const PROFILE: &str = "worker";
@@ -61,7 +64,8 @@ pub(crate) fn bundle() -> Result {
 /// The same, with the Workers that the suites need beside it.
 pub(crate) fn bundles() -> Result {
     bundle()?;
-    bundle_of("tests/hook-worker", None)
+    bundle_of("tests/hook-worker", None)?;
+    bundle_of(CONFORMANCE, None)
 }
 
 /// The same for the folder with another wrangler.toml.
@@ -82,9 +86,13 @@ fn bundle_of(folder: &str, bytes_max: Option<usize>) -> Result {
 
 /// The suite of event logs, inside workerd.
 pub(crate) fn conformance() -> Result {
-    const FOLDER: &str = "tests/conformance-worker";
-    bundle_of(FOLDER, None)?;
-    run(&mut command("node", &[&format!("{FOLDER}/run.mjs")]))
+    bundle_of(CONFORMANCE, None)?;
+    conformance_of_bundle()
+}
+
+/// The same, with what was bundled before.
+pub(crate) fn conformance_of_bundle() -> Result {
+    run(&mut command("node", &[&format!("{CONFORMANCE}/run.mjs")]))
 }
 
 const METRICS: (&str, &str) = ("WRANGLER_SEND_METRICS", "false");
@@ -108,21 +116,20 @@ pub(crate) fn dev(arguments: &[String]) -> Result {
     replace(dev.args(more).current_dir(root()).env(METRICS.0, METRICS.1))
 }
 
-/// The examples that are Workers, as arguments for cargo. On other targets than wasm32 they are empty.
-pub(crate) fn examples() -> Result<Vec<String>> {
-    let folder = root().join("examples");
-    let entries = fs::read_dir(&folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
-    let manifests = entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("Cargo.toml")).ok());
-    let packages = manifests.filter(|manifest| manifest.contains("cdylib")).filter_map(|manifest| {
-        let name = manifest.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
-        name.map(|name| ["-p".to_owned(), name.to_owned()])
-    });
-    let packages: Vec<_> = packages.flatten().collect();
-    if packages.is_empty() { Err(format!("no Worker in {}", folder.display())) } else { Ok(packages) }
+/// Every package that is a Worker, as arguments for cargo. On other targets than wasm32 they are empty.
+pub(crate) fn packages() -> Result<Vec<String>> {
+    let mut packages = Vec::new();
+    for member in manifest::members()? {
+        let manifest = manifest::read(&member)?;
+        if manifest.contains("cdylib") {
+            packages.extend(["-p".to_owned(), manifest::name(&manifest)?]);
+        }
+    }
+    if packages.is_empty() { Err("no package is a Worker".into()) } else { Ok(packages) }
 }
 
 /// One of the storages, or an error that names them.
-pub(crate) fn storage_named(name: &str) -> Result<&str> {
-    let known = STORAGES.contains(&name);
-    if known { Ok(name) } else { Err(format!("a worker's storage is one of {}, not {name:?}", STORAGES.join(", "))) }
+pub(crate) fn storage_named(name: &str) -> Result<&'static str> {
+    let known = STORAGES.into_iter().find(|storage| *storage == name);
+    known.ok_or_else(|| format!("a worker's storage is one of {}, not {name:?}", STORAGES.join(", ")))
 }
