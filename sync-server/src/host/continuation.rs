@@ -81,10 +81,12 @@ impl Continuation {
         }
     }
 
-    /// A push is committed whose connection was lost meanwhile: the client waits for its acknowledgement.
-    pub(super) fn committed_after_loss(&self, origin: &Origin) {
-        self.lost().acknowledge(origin.connection, &origin.request_id.to_string());
+    /// A push is committed whose connection was lost meanwhile: the client waits for its acknowledgement. Returns
+    /// the connections that may be that client's by now; they get it at once.
+    pub(super) fn committed_after_loss(&self, origin: &Origin) -> Vec<Uuid> {
+        let continued_by = self.lost().acknowledge(origin.connection, &origin.request_id.to_string());
         self.changed.notify_one();
+        continued_by
     }
 
     /// A connection turned out to be a new client's: it continues nothing.

@@ -62,12 +62,18 @@ impl<K: Link> Hub<K> {
     pub(super) fn acknowledge(&self, peer: &Peer<K>, request_id: &RequestId) {
         let peers = self.peers();
         if peers.contains_key(&peer.connection.id) {
-            let mut session = peer.session();
-            let frame = session.acknowledge(request_id);
-            peer.send_now(&mut session, [frame]);
+            acknowledge(peer, request_id);
         } else {
             let origin = Origin { connection: peer.connection.id, request_id: request_id.clone() };
-            self.continuation.committed_after_loss(&origin);
+            self.acknowledge_after_loss(&peers, &origin);
+        }
+    }
+
+    fn acknowledge_after_loss(&self, peers: &BTreeMap<Uuid, Arc<Peer<K>>>, origin: &Origin) {
+        for connection in self.continuation.committed_after_loss(origin) {
+            if let Some(peer) = peers.get(&connection) {
+                acknowledge(peer, &origin.request_id);
+            }
         }
     }
 
@@ -81,6 +87,12 @@ impl<K: Link> Hub<K> {
         let peers = self.peers();
         self.continuation.restore(clients, |connection| peers.contains_key(&connection), head, now_ms);
     }
+}
+
+fn acknowledge<K: Link>(peer: &Peer<K>, request_id: &RequestId) {
+    let mut session = peer.session();
+    let frame = session.acknowledge(request_id);
+    peer.send_now(&mut session, [frame]);
 }
 
 impl<K: Link> Publish for Hub<K> {
@@ -107,7 +119,7 @@ impl<K: Link> Publish for Hub<K> {
             }
         }
         if let Some(origin) = committed.origin.as_ref().filter(|origin| !peers.contains_key(&origin.connection)) {
-            self.continuation.committed_after_loss(origin);
+            self.acknowledge_after_loss(&peers, origin);
         }
     }
 }

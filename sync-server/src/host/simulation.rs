@@ -33,7 +33,7 @@ use self::rng::Rng;
 use self::world::World;
 use crate::event_log::{EventLog, MemoryLog};
 
-const SEEDS: Range<u64> = 0..200;
+const SEEDS: Range<u64> = 0..400;
 
 /// These cost a disk's time.
 #[cfg(feature = "native")]

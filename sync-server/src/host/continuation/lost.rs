@@ -12,6 +12,9 @@ use crate::session::{Lost, Position};
 /// Pulls remembered for one store; the oldest are forgotten.
 const LOST_MAX: usize = 1_000;
 
+/// Connections of one client on which a push may still be on its way when it is lost once more.
+const CONNECTIONS_MAX: usize = 8;
+
 /// How long a pull is remembered (ms): a day, for a laptop that sleeps.
 const LOST_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
@@ -23,7 +26,9 @@ pub(super) struct Entry {
     fingerprint: String,
     position: Position,
     acknowledged: Vec<String>,
-    connection: Uuid,
+    /// Where its client has pushed: on the connection that was lost, and on those that this one had continued.
+    #[serde(default)]
+    connections: Vec<Uuid>,
     lost_ms: u64,
     /// Connections that continue it.
     #[serde(skip)]
@@ -46,12 +51,18 @@ impl LostPulls {
     /// A connection is lost.
     pub(super) fn lose(&mut self, connection: Uuid, fingerprint: &str, lost: Lost, now_ms: u64) {
         // What it continued, it continued for good, unless another may have as well.
+        let mut connections = vec![connection];
         self.entries.retain_mut(|entry| {
             let claimed = entry.claims.contains(&connection);
+            if claimed {
+                // Pushes that were made there may still be on their way.
+                connections.extend(&entry.connections);
+            }
             entry.claims.retain(|claim| *claim != connection);
             let superseded = claimed && entry.claims.is_empty();
             !superseded && !entry.is_old(now_ms)
         });
+        connections.truncate(CONNECTIONS_MAX);
         for position in lost.pulls {
             if self.entries.iter().any(|entry| entry.position == position && entry.claims.is_empty()) {
                 continue;
@@ -60,7 +71,7 @@ impl LostPulls {
                 fingerprint: fingerprint.to_owned(),
                 position,
                 acknowledged: lost.acknowledged.clone(),
-                connection,
+                connections: connections.clone(),
                 lost_ms: now_ms,
                 claims: Vec::new(),
             });
@@ -122,11 +133,16 @@ impl LostPulls {
         self.entries.extend(entries);
     }
 
-    /// A push is committed whose connection was lost meanwhile.
-    pub(super) fn acknowledge(&mut self, connection: Uuid, request_id: &str) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.connection == connection) {
+    /// A push is committed whose connection was lost meanwhile. Returns the connections that continue that client's
+    /// pulls already.
+    pub(super) fn acknowledge(&mut self, connection: Uuid, request_id: &str) -> Vec<Uuid> {
+        let mut continued_by = Vec::new();
+        for entry in self.entries.iter_mut().filter(|entry| entry.connections.contains(&connection)) {
             entry.acknowledged.push(request_id.to_owned());
+            let news: Vec<_> = entry.claims.iter().filter(|claim| !continued_by.contains(*claim)).copied().collect();
+            continued_by.extend(news);
         }
+        continued_by
     }
 }
 
@@ -195,6 +211,18 @@ mod tests {
         pulls.lose(A, "x", lost(&[at("p", 3)]), 0);
         pulls.acknowledge(A, "push");
         assert_eq!(pulls.claim(B, "x", 1).acknowledged, ["push"]);
+    }
+
+    #[test]
+    fn a_push_that_commits_when_its_client_is_back_is_acknowledged_there() {
+        let mut pulls = LostPulls::default();
+        pulls.lose(A, "x", lost(&[at("p", 3)]), 0);
+        assert!(pulls.acknowledge(A, "early").is_empty());
+        pulls.claim(B, "x", 1);
+        assert_eq!(pulls.acknowledge(A, "push"), [B]);
+        pulls.lose(B, "x", lost(&[at("p", 3)]), 2);
+        pulls.claim(C, "x", 3);
+        assert_eq!(pulls.acknowledge(A, "late"), [C], "it was lost twice meanwhile");
     }
 
     #[test]

@@ -133,7 +133,15 @@ pub(crate) fn generate(rng: &mut Rng) -> Vec<Op> {
         }
     }
     for _ in 0..20 + rng.below(60) {
-        ops.push(one(rng));
+        let op = one(rng);
+        ops.push(op);
+        if let Op::Push { client, .. } = op
+            && rng.one_in(8)
+        {
+            // What happens to a push whose client is gone is easily wrong.
+            ops.push(Op::Run { polls: rng.below(6) });
+            ops.push(Op::Drop { client, vanishes: false });
+        }
         if !rng.one_in(3) {
             ops.push(Op::Run { polls: 1 + rng.below(12) });
         }
