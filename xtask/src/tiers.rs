@@ -102,6 +102,7 @@ fn waits_of_world(steps: &Steps, built: &Built) -> Result {
 fn computes(steps: &Steps) -> Result {
     steps.step("dependencies", trees::trees)?;
     steps.step("clippy of Workers", lint::wasm)?;
+    steps.step("every Worker linked", worker::link)?;
     steps.step("features one by one", features::features)?;
     steps.step("oldest Rust", oldest::oldest)?;
     steps.step("packages", package::package)?;

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::manifest;
-use crate::run::{Result, command, output, replace, root, run};
+use crate::run::{Result, cargo, command, output, replace, root, run};
 use crate::setup;
 use crate::tools;
 
@@ -54,6 +54,12 @@ fn run_worker_build(folder: &str, how: &[&str]) -> Result {
     build.env("WASM_BINDGEN_BIN", tools::wasm_bindgen()?).env("ESBUILD_BIN", setup::worker_program("esbuild")?);
     build.env("WASM_OPT_BIN", setup::worker_program("wasm-opt")?);
     run(&mut build)
+}
+
+/// Links every Worker, also those that are not bundled; clippy stops before that.
+pub(crate) fn link() -> Result {
+    setup::wasm_target()?;
+    run(cargo(&["build", "--target", setup::WASM, "--locked"]).args(packages()?))
 }
 
 /// Makes what would be deployed, and fails if it is too large.
