@@ -83,9 +83,7 @@ pub(super) fn finish(response: Response, options: &WorkerOptions, asked_headers:
         headers.set("access-control-allow-headers", asked_headers.as_deref().unwrap_or("*"))?;
     }
     for (name, value) in &options.response_headers {
-        // JavaScript has a character for each byte.
-        let value: String = value.as_bytes().iter().copied().map(char::from).collect();
-        headers.set(name.as_str(), &value)?;
+        headers.set(name, value)?;
     }
     Ok(response.with_headers(headers))
 }

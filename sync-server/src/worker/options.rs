@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use worker::Headers;
 
 use crate::{HookFns, Hooks, Limits, Transport};
@@ -22,7 +22,8 @@ const D1_BINDING: &str = "DB";
 pub struct WorkerOptions {
     pub(super) hooks: Rc<HookFns>,
     pub(super) enable_cors: bool,
-    pub(super) response_headers: HeaderMap,
+    /// As JavaScript takes them.
+    pub(super) response_headers: Vec<(String, String)>,
     pub(super) binding: Option<String>,
     pub(super) endpoint: String,
     pub(super) location_hint: Option<String>,
@@ -55,7 +56,9 @@ impl WorkerOptions {
     /// Adds a header to each response, except those that open a WebSocket. It replaces one of that name.
     #[doc(alias = "responseHeaders")]
     pub fn response_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.response_headers.insert(name, value);
+        // JavaScript has a character for each byte.
+        let value = value.as_bytes().iter().copied().map(char::from).collect();
+        self.response_headers.push((name.as_str().to_owned(), value));
         self
     }
 

@@ -63,6 +63,16 @@ impl LostPulls {
             !superseded && !entry.is_old(now_ms)
         });
         connections.truncate(CONNECTIONS_MAX);
+        if lost.pulls.is_empty() {
+            // It was lost before it was clear what it continues: the next connection continues that, and gets the
+            // acknowledgements of what was pushed on this one.
+            for entry in self.entries.iter_mut().filter(|entry| entry.fingerprint == fingerprint) {
+                entry.acknowledged.extend(lost.acknowledged.iter().cloned());
+                if entry.connections.len() < CONNECTIONS_MAX {
+                    entry.connections.push(connection);
+                }
+            }
+        }
         for position in lost.pulls {
             if self.entries.iter().any(|entry| entry.position == position && entry.claims.is_empty()) {
                 continue;
@@ -223,6 +233,15 @@ mod tests {
         pulls.lose(B, "x", lost(&[at("p", 3)]), 2);
         pulls.claim(C, "x", 3);
         assert_eq!(pulls.acknowledge(A, "late"), [C], "it was lost twice meanwhile");
+    }
+
+    #[test]
+    fn what_was_pushed_before_it_was_clear_who_it_is_is_acknowledged_later() {
+        let mut pulls = LostPulls::default();
+        pulls.lose(A, "x", lost(&[at("p", 3)]), 0);
+        pulls.lose(B, "x", Lost { pulls: Vec::new(), acknowledged: vec!["first".into()] }, 1);
+        assert!(pulls.acknowledge(B, "second").is_empty());
+        assert_eq!(pulls.claim(C, "x", 2).acknowledged, ["first", "second"]);
     }
 
     #[test]

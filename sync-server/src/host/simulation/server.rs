@@ -68,6 +68,8 @@ pub(crate) struct Wire {
     pub(crate) outgoing: mpsc::UnboundedSender<Incoming>,
     /// Whether the server is done with it.
     pub(crate) ended: Arc<AtomicBool>,
+    /// Whether the server has it: a client does nothing on a connection before that, and has no other meanwhile.
+    pub(crate) opened: Arc<AtomicBool>,
     connection: Arc<Connection>,
     fingerprint: String,
 }
@@ -90,6 +92,7 @@ impl Wire {
     /// The server closes it before there is a conversation.
     fn refuse(&self) {
         self.mailbox.closed.cancel();
+        self.opened.store(true, Ordering::Relaxed);
         self.ended.store(true, Ordering::Relaxed);
     }
 }
@@ -173,7 +176,8 @@ impl<L: EventLog> Server<L> {
         let connection = Arc::new(Connection::new(id, "store".into(), Transport::Ws, generation, now_ms));
         let (outgoing, incoming) = mpsc::unbounded_channel();
         let mailbox = Mailbox::new(self.proof, now_ms);
-        let wire = Wire { mailbox, outgoing, ended: Arc::default(), connection, fingerprint };
+        let (ended, opened) = (Arc::default(), Arc::default());
+        let wire = Wire { mailbox, outgoing, ended, opened, connection, fingerprint };
         let (host, proof, busy, theirs) = (Arc::clone(&self.host), self.proof, Arc::clone(&self.busy), wire.clone());
         let awake = self.awake.clone();
         self.host.platform.spawn(async move {
@@ -189,6 +193,7 @@ impl<L: EventLog> Server<L> {
                 pushes_waiting_max: PUSHES_WAITING_MAX,
             };
             let conversation = Conversation::open(&host, opening, MailLink(Arc::clone(&theirs.mailbox)));
+            theirs.opened.store(true, Ordering::Relaxed);
             drive(host, conversation, theirs, incoming, busy).await;
         });
         wire

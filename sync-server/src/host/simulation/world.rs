@@ -172,6 +172,9 @@ impl<L: EventLog> World<L> {
         self.connections += 1;
         let fingerprint = format!("client {client}");
         let away = self.clients[client].away.take();
+        if let Some(away) = &away {
+            while !away.wire.opened.load(Ordering::Relaxed) && self.executor.step() {}
+        }
         let generation = away.as_ref().map_or(generation, |away| away.generation);
         let wire = self.server.connect(self.connections, generation, fingerprint);
         self.clients[client].connected = Some(match away {
@@ -314,6 +317,8 @@ impl<L: EventLog> World<L> {
         }
         let Some(mut connected) = self.clients[client].connected.take() else { return Ok(()) };
         if vanishes {
+            // What it sent has reached the server: of a pull that has not, nothing could tell.
+            self.run();
             self.vanished.push(connected.wire.clone());
         } else {
             self.closing.push(connected.hang_up());

@@ -20,7 +20,7 @@ use super::super::platform::Isolate;
 use super::queue::{Action, Id, Next, Queue, Refused};
 use crate::error::PullError;
 use crate::event::{Committed, Publish};
-use crate::platform::Platform;
+use crate::platform::{BoxFuture, Platform};
 use crate::store::PullSink;
 
 /// Where the subscribers are kept.
@@ -109,21 +109,26 @@ impl Subscribers {
     /// Tells the queue something, then does what it wants done.
     fn tell<T>(&self, input: impl FnOnce(&mut Queue) -> T) -> T {
         let output = input(&mut self.0.queue.borrow_mut());
+        self.act();
+        output
+    }
+
+    fn act(&self) {
         loop {
             // The queue is free again before anything is done.
-            let Some(action) = self.0.queue.borrow_mut().poll_action() else { return output };
+            let Some(action) = self.0.queue.borrow_mut().poll_action() else { return };
             let subscribers = self.clone();
-            match action {
-                Action::Call(id) => self.background(async move { subscribers.call(id).await }),
-                Action::Resume { id, after } => {
-                    self.background(async move { subscribers.resume(id, after).await });
+            self.background(Box::pin(async move {
+                match action {
+                    Action::Call(id) => subscribers.call(id).await,
+                    Action::Resume { id, after } => subscribers.resume(id, after).await,
+                    Action::Keep => subscribers.note().await,
                 }
-                Action::Keep => self.background(async move { subscribers.note().await }),
-            }
+            }));
         }
     }
 
-    fn background(&self, work: impl Future<Output = ()> + 'static) {
+    fn background(&self, work: BoxFuture<()>) {
         let work = panic::guard(&self.0.state, async move {
             work.await;
             Ok(JsValue::NULL)
