@@ -1,3 +1,5 @@
+//! The command line: what `main` is asked for. Values only.
+
 use std::io::IsTerminal;
 use std::path::PathBuf;
 

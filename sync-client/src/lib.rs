@@ -1,3 +1,5 @@
+//! A client of LiveStore sync servers, and an offline store.
+//!
 #![cfg_attr(all(feature = "local", feature = "tls"), doc = include_str!("../README.md"))]
 #![cfg_attr(
     not(all(feature = "local", feature = "tls")),

@@ -1,3 +1,6 @@
+//! Chunks: as many events as one response may carry, rendered once for the wire. Event logs build them, sessions put
+//! an envelope round each.
+
 use crate::SeqNum;
 use crate::limits::{CHUNK_BYTES_MAX, CHUNK_ENVELOPE_BYTES_MAX, CHUNK_EVENTS_MAX};
 

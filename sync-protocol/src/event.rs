@@ -1,3 +1,5 @@
+//! Events as values, and as the rows that event logs store. `args` stay the text that the client sent.
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 

@@ -1,3 +1,5 @@
+//! What both families of generations have in common: cursors and what a pull says of the rest.
+
 use crate::{PulledEvent, SeqNum};
 
 /// Which protocol a client speaks.

@@ -1,3 +1,5 @@
+//! Request ids, which go back with the JSON type that they came with: text in 0.4, numbers in next.
+
 use std::fmt;
 
 use serde::de::{self, Deserializer, Visitor};

@@ -1,3 +1,5 @@
+//! Positions of events: integers that JavaScript holds exactly.
+
 use std::fmt;
 
 use serde::de::{self, Deserializer, Visitor};

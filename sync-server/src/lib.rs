@@ -1,12 +1,10 @@
-//! A LiveStore-compatible event-sourcing sync server.
+//! The backend that LiveStore apps sync through, for tokio and for Cloudflare Workers.
 //!
-//! One engine for every home: [`Store`] orders, stores and publishes the events of one store over
-//! any [`EventLog`]; [`Session`] is one client's side of the conversation in any protocol generation,
-//! free of I/O. The `native` feature adds the server for tokio with events in embedded SQLite.
-//!
-//! The wire is in `livestore-sync-protocol`; the invariants are in ARCHITECTURE.md.
-
-#![cfg_attr(not(test), allow(dead_code, reason = "each platform uses a part; the tests use all of it"))]
+#![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(test),
+    allow(dead_code, unused_imports, reason = "each platform uses a part; the tests use all of it, and are linted")
+)]
 
 mod admission;
 mod close;
@@ -18,6 +16,7 @@ mod hooks;
 mod host;
 mod limits;
 #[cfg(all(feature = "native", not(target_family = "wasm")))]
+#[warn(dead_code, unused_imports)]
 pub mod native;
 mod platform;
 mod request;
@@ -25,6 +24,7 @@ mod session;
 mod store;
 pub mod table_name;
 #[cfg(any(test, all(feature = "worker", target_family = "wasm")))]
+#[warn(dead_code, unused_imports)]
 pub mod worker;
 
 pub use error::{BackendIdMismatch, HookError, InvalidBatch, PullError, PushError};
@@ -36,8 +36,3 @@ pub use limits::Limits;
 pub use livestore_sync_protocol as protocol;
 pub use platform::{BoxFuture, MaybeSend, MaybeSync, iso_timestamp, new_backend_id};
 pub use uuid::Uuid;
-
-/// Its examples, as tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -206,10 +206,10 @@ mod tests {
         match route(&RequestParts { method, path, query, upgrade, cors: true }) {
             Route::Info => "info".to_owned(),
             Route::Preflight => "preflight".to_owned(),
-            Route::Sync(SyncRequest { target, generation, transport, upgrade }) => match (generation, transport) {
-                (Generation::V03, Transport::Ws) => format!("v03 {} {upgrade}", target.store_id),
-                (_, Transport::Ws) => format!("ws {} {upgrade}", target.store_id),
-                (_, _) => format!("http {}", target.store_id),
+            Route::Sync(sync) => match (sync.generation, sync.transport) {
+                (Generation::V03, Transport::Ws) => format!("v03 {} {}", sync.store_id(), sync.upgrade),
+                (_, Transport::Ws) => format!("ws {} {}", sync.store_id(), sync.upgrade),
+                (_, _) => format!("http {}", sync.store_id()),
             },
             Route::Refused(refused) => refused.status.to_string(),
         }

@@ -157,12 +157,6 @@ impl Session {
         Some(Self { connection, kind })
     }
 
-    /// The connection's id.
-    #[must_use]
-    pub(crate) fn connection(&self) -> Uuid {
-        self.connection
-    }
-
     /// Takes a frame from the client. Never fails: what cannot be handled is answered.
     pub(crate) fn handle_frame(&mut self, text: &str, now_ms: u64) -> Vec<Action> {
         match &mut self.kind {

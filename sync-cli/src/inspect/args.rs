@@ -1,3 +1,5 @@
+//! The command line of `inspect`. Values only; `inspect` acts on them.
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};

@@ -1,3 +1,5 @@
+//! Why `inspect` ends early, in words for people. Every room of the command uses it.
+
 use std::path::{Path, PathBuf};
 
 use super::text;

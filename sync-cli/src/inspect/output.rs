@@ -1,3 +1,5 @@
+//! Where the commands write: tables on a terminal, NDJSON in a pipe. The only room that touches stdout.
+
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use super::error::Error;

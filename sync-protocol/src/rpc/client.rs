@@ -1,3 +1,5 @@
+//! What RPC clients send (0.4 and next). A server decodes it, a client encodes it.
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 

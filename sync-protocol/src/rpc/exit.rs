@@ -1,3 +1,5 @@
+//! How an RPC call ends, which Effect 3 and Effect 4 spell differently.
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;

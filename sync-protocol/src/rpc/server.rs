@@ -1,3 +1,5 @@
+//! What RPC servers send (0.4 and next). A server encodes it, a client decodes it.
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;

@@ -212,3 +212,22 @@ impl<F: Fn() + MaybeSend + MaybeSync> Replies for Answer<F> {
         self.state().end = self.session().handle_caught_up(delivery, false);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Framing;
+
+    #[test]
+    fn frames_become_one_body() {
+        for (framing, body, empty) in [
+            (Framing::Json, "[1,1]".as_bytes(), "[]".as_bytes()),
+            (Framing::Ndjson, b"1\n1\n", b""),
+            (Framing::Msgpack, b"\x91\x01\x91\x01", b""),
+        ] {
+            let parts = [framing.part("1", true), framing.part("1", false), framing.end(false)];
+            assert_eq!(parts.iter().flatten().flatten().copied().collect::<Vec<_>>(), body, "{framing:?}");
+            assert_eq!(framing.end(true).unwrap_or_default(), empty, "{framing:?}");
+        }
+        assert_eq!(Framing::Msgpack.part("no JSON", true), None);
+    }
+}

@@ -134,7 +134,9 @@ mod tests {
         let empty = fixed(0, "x").prefix().expect("fits").len();
         let room = ATTACHMENT_BYTES_MAX - SESSION_BYTES_RESERVED - empty;
         assert!(fixed(room, "x").prefix().is_ok());
-        assert_eq!(fixed(room + 1, "x").prefix().err(), Some(ATTACHMENT_BYTES_MAX - SESSION_BYTES_RESERVED + 1));
+        let bytes = fixed(room + 1, "x").prefix().expect_err("it is too much");
+        assert_eq!(bytes, ATTACHMENT_BYTES_MAX - SESSION_BYTES_RESERVED + 1);
+        assert!(too_large(bytes).contains(&bytes.to_string()));
         // Beyond Latin-1, every character takes two bytes.
         let room = (ATTACHMENT_BYTES_MAX - SESSION_BYTES_RESERVED) / 2 - empty;
         assert!(fixed(room, "字").prefix().is_ok());

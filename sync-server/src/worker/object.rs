@@ -1,6 +1,8 @@
 //! The Durable Object: the calls of the platform, each guarded so that it is answered even if the object panics,
 //! and each given to the open store.
 
+#![expect(clippy::arc_with_non_send_sync, reason = "what hosts share is in `Arc`s; here there is one thread")]
+
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;

@@ -1,6 +1,8 @@
 //! The open store of an object: its host, and the conversations of its sockets. Made when the object wakes,
 //! because sockets outlive its memory and everything else does not.
 
+#![expect(clippy::arc_with_non_send_sync, reason = "what hosts share is in `Arc`s; here there is one thread")]
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -23,7 +25,7 @@ use super::platform::Isolate;
 use super::saved_clients;
 use super::socket::Socket;
 use super::subscribers::Subscribers;
-use super::sweep::{self, PARKED_LOOK_MS, PARKED_LOOKS, Seen, Verdict};
+use super::sweep::{self, PARKED_LOOK_MS, PARKED_LOOKS, Verdict};
 use crate::close::CloseCode;
 use crate::error::LogError;
 use crate::hooks::{Connection, HookFns};
@@ -260,17 +262,8 @@ pub(super) fn close(socket: &WebSocket, code: CloseCode) {
 }
 
 fn judge(state: &State, peer: &Peer<Socket>) -> Verdict {
-    let session = peer.session();
-    let heard_ms = peer.link.heard_ms();
-    if session.heard_ms().is_some() {
-        // 0.3 pings wake the object.
-        return sweep::judge(Seen { heard_ms: Some(heard_ms), parked: false }, Isolate.now_ms());
-    }
     let pinged_ms = auto_response_ms(state, peer.link.socket());
-    let parked = pinged_ms.is_some_and(|pinged_ms| session.is_parked(pinged_ms));
-    // A client that acknowledges what it gets may not ping meanwhile.
-    let heard_ms = pinged_ms.map(|pinged_ms| pinged_ms.max(heard_ms));
-    sweep::judge(Seen { heard_ms, parked }, Isolate.now_ms())
+    sweep::judge(&peer.session(), peer.link.heard_ms(), pinged_ms, Isolate.now_ms())
 }
 
 /// When the platform last answered a ping on this socket, which the `worker` crate does not tell.

@@ -1,6 +1,8 @@
 //! Which sockets to give up. Clients that leave without a word leave their sockets behind, and the
 //! platform answers the pings of 0.4 clients without asking, so that nobody notices either.
 
+use crate::session::Session;
+
 /// A client that has pinged and then was silent for so long (ms) is gone. 0.3 clients ping every 25 s,
 /// 0.4 clients every 10 s.
 pub(super) const SILENCE_MS_MAX: u64 = 75_000;
@@ -15,15 +17,6 @@ pub(super) const PARKED_LOOK_MS: u64 = 11_000;
 /// How often to look, as long as the client does not pull. The object stays awake for that.
 pub(super) const PARKED_LOOKS: u32 = 2;
 
-/// What is known of a socket.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
-    /// When the client last pinged or sent anything else; `None` for a 0.4 client that never pings.
-    pub(super) heard_ms: Option<u64>,
-    /// Whether it waits for what only a new connection can start.
-    pub(super) parked: bool,
-}
-
 /// What to do with a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -34,17 +27,28 @@ pub(super) enum Verdict {
     Resume,
 }
 
-pub(super) fn judge(seen: Seen, now_ms: u64) -> Verdict {
-    match seen.heard_ms {
-        Some(heard_ms) if now_ms.saturating_sub(heard_ms) > SILENCE_MS_MAX => Verdict::Gone,
-        _ if seen.parked => Verdict::Resume,
+/// `heard_ms` is when the last frame came, `pinged_ms` when the platform last answered a ping on its own.
+pub(super) fn judge(session: &Session, heard_ms: u64, pinged_ms: Option<u64>, now_ms: u64) -> Verdict {
+    let is_silent = |since_ms: u64| now_ms.saturating_sub(since_ms) > SILENCE_MS_MAX;
+    let is_gone = match session.heard_ms() {
+        // 0.3 pings wake the object.
+        Some(_) => is_silent(heard_ms),
+        // A 0.4 client that acknowledges what it gets may not ping meanwhile, and some never ping.
+        None => pinged_ms.is_some_and(|pinged_ms| is_silent(pinged_ms.max(heard_ms))),
+    };
+    match pinged_ms {
+        _ if is_gone => Verdict::Gone,
+        Some(pinged_ms) if session.is_parked(pinged_ms) => Verdict::Resume,
         _ => Verdict::Keep,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::session::Proof;
 
     #[test]
     fn a_look_comes_when_there_is_something_to_see() {
@@ -56,14 +60,25 @@ mod tests {
 
     #[test]
     fn silent_sockets_go_and_parked_ones_come_back() {
-        for (heard_ms, parked, expected) in [
-            (Some(0), false, Verdict::Gone),
-            (Some(0), true, Verdict::Gone),
-            (Some(1), false, Verdict::Keep),
-            (Some(1), true, Verdict::Resume),
-            (None, false, Verdict::Keep),
+        let id = Uuid::from_u128(1);
+        let rpc = || Session::rpc(id, 0);
+        let mut pulling = rpc();
+        pulling.handle_frame(PULL, 0);
+        let late = SILENCE_MS_MAX + 1;
+        for (session, heard_ms, pinged_ms, now_ms, expected) in [
+            (Session::v03(id, Proof::Frames, 0), 0, None, SILENCE_MS_MAX, Verdict::Keep),
+            (Session::v03(id, Proof::Frames, 0), 0, None, late, Verdict::Gone),
+            (rpc(), 0, None, late, Verdict::Keep),
+            (rpc(), 0, Some(0), late, Verdict::Gone),
+            (rpc(), 0, Some(PARKED_LOOK_MS), PARKED_LOOK_MS, Verdict::Resume),
+            (rpc(), 0, Some(0), PARKED_LOOK_MS, Verdict::Keep),
+            (pulling, 1, Some(PARKED_LOOK_MS), PARKED_LOOK_MS, Verdict::Keep),
         ] {
-            assert_eq!(judge(Seen { heard_ms, parked }, SILENCE_MS_MAX + 1), expected, "{heard_ms:?} {parked}");
+            let verdict = judge(&session, heard_ms, pinged_ms, now_ms);
+            assert_eq!(verdict, expected, "{heard_ms} {pinged_ms:?} {now_ms} {session:?}");
+            assert_eq!(session.has_pulled(), session.heard_ms().is_some() || heard_ms == 1);
         }
     }
+
+    const PULL: &str = r#"{"_tag":"Request","id":"7","tag":"SyncWsRpc.Pull","payload":{"storeId":"s","live":true,"cursor":{"_tag":"None"}},"headers":[]}"#;
 }

@@ -1,3 +1,5 @@
+//! MessagePack to JSON text, for calls between Durable Objects. Input is hostile: depth and sizes are bounded.
+
 use std::fmt::Write;
 use std::rc::Rc;
 

@@ -1,3 +1,5 @@
+//! JSON text to MessagePack, for calls between Durable Objects.
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 

@@ -64,3 +64,59 @@ impl Continuation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[derive(Clone)]
+    struct Paused;
+
+    impl Platform for Paused {
+        fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+            tokio::spawn(task);
+        }
+
+        async fn sleep(&self, duration: Duration) {
+            tokio::time::sleep(duration).await;
+        }
+
+        fn now_ms(&self) -> u64 {
+            0
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_could_not_be_saved_is_tried_again() {
+        let continuation = Continuation::new(Arc::new(Notify::new()));
+        let (changed, calls) = (continuation.changed(), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&calls);
+        tokio::spawn(async move {
+            // The first two fail.
+            let save = || std::future::ready(counted.fetch_add(1, Ordering::Relaxed) >= 2);
+            Continuation::save_changes(&changed, &Paused, save).await;
+        });
+        continuation.changed().notify_one();
+        tokio::time::sleep(SAVE_RETRY * 10).await;
+        assert_eq!(calls.load(Ordering::Relaxed), 3, "and no more once it has worked");
+    }
+
+    #[test]
+    fn the_older_half_gives_way() {
+        let connected = |number| Connected {
+            connection: Uuid::from_u128(number),
+            fingerprint: "x".into(),
+            pulls: vec!["p".into()],
+        };
+        let mut clients = SavedClients { lost: Vec::new(), connected: (1..=3).map(connected).collect() };
+        clients.halve();
+        assert_eq!(clients.connected.iter().map(|client| client.connection.as_u128()).collect::<Vec<_>>(), [3]);
+        clients.halve();
+        assert!(clients.is_empty());
+    }
+}

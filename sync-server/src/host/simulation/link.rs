@@ -20,8 +20,8 @@ const ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What lies in a mailbox.
 pub(crate) enum Mail {
-    /// With its share of the room, if it had to wait for some.
-    Text(String, Option<OwnedSemaphorePermit>),
+    /// With its share of the room, if it had to wait for some: given back when the client takes it.
+    Text(String, #[expect(dead_code, reason = "it is dropped with the frame")] Option<OwnedSemaphorePermit>),
     /// A ping with the number that its pong brings back, if it has one.
     Ping(Option<u64>),
 }
@@ -61,10 +61,6 @@ impl Mailbox {
 
     pub(crate) fn is_ping_next(&self) -> bool {
         matches!(self.mail().front(), Some(Mail::Ping(_)))
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.mail().is_empty()
     }
 
     pub(crate) fn heard(&self, now_ms: u64) {

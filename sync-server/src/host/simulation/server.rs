@@ -241,6 +241,7 @@ async fn drive<L: EventLog>(
             Incoming::Pong(number) => number.into_iter().for_each(|number| conversation.handle_pong(number)),
             Incoming::Text(text) => {
                 let (in_progress, mut done) = mpsc::channel(1);
+                assert!(!conversation.is_full(), "it has room for more pushes than any run has");
                 busy.fetch_add(1, Ordering::Relaxed);
                 let busy = Arc::clone(&busy);
                 host.platform.spawn(async move {
