@@ -124,7 +124,7 @@ impl Session {
         Self { connection, kind: Kind::Rpc(rpc::Rpc::new(now_ms, rpc::Flow::Acks)) }
     }
 
-    /// A 0.4 or next client's HTTP request: nobody acknowledges chunks, and no pull is live.
+    /// A 0.4 or next client's HTTP request: chunks are not acknowledged, and no pull is live.
     #[must_use]
     pub(crate) fn http(connection: Uuid, now_ms: u64) -> Self {
         Self { connection, kind: Kind::Rpc(rpc::Rpc::new(now_ms, rpc::Flow::Body)) }
@@ -146,7 +146,7 @@ impl Session {
         })
     }
 
-    /// Rebuilds a session that has been sent everything up to `head`. `None` if it was amid a backlog,
+    /// Rebuilds a session that has been sent everything up to `head`. `None` if it was sending a backlog,
     /// which is lost: close its socket, and its client comes back.
     #[must_use]
     pub(crate) fn restore(connection: Uuid, snapshot: Snapshot, head: SeqNum) -> Option<Self> {

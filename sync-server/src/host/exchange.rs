@@ -136,7 +136,7 @@ impl<F: Fn() + MaybeSend + MaybeSync> Answer<F> {
         }
         let is_empty = !self.state().is_begun;
         if let Some(end) = self.framing.end(is_empty) {
-            // Without a reader there is nobody to tell.
+            // A client that has gone needs no end.
             let _ = self.parts.send(end).await;
         }
     }

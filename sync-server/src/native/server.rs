@@ -101,7 +101,7 @@ impl<H: Hooks> Server<H> {
         tokio::spawn(async move {
             shutdown.await;
             server.shutdown().await;
-            // Nobody waits for it once the listener has failed.
+            // Once the listener has failed, nothing waits for it.
             let _ = stopped.send(());
         });
         // Small frames must not wait for the acknowledgements of those before them.

@@ -114,7 +114,7 @@ impl Rpc {
         }
     }
 
-    /// Rebuilds a session; `None` if it was amid a backlog.
+    /// Rebuilds a session; `None` if it was sending a backlog.
     pub(super) fn restore(snapshot: Snapshot) -> Option<Self> {
         let live = |number| Pull { number, phase: Phase::Live, live: true, unacked: 0 };
         snapshot.pulls.iter().all(|(_, _, kept)| *kept == Kept::Live).then(|| Self {

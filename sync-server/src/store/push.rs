@@ -141,13 +141,13 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
 
     /// Commits what is in the queue until this push is answered.
     async fn commit(&self, result: &mut oneshot::Receiver<Result<Pushed, PushError>>) -> Result<Pushed, PushError> {
-        // Held until this push is answered and no longer: whoever else waits must not wait for all
+        // Held until this push is answered and no longer: the others that wait must not wait for all
         // pushes that still come.
         let mut core = self.core.lock().await;
         loop {
             match result.try_recv() {
                 Ok(result) => return result,
-                // Nobody else has the lock, so it is still in the queue.
+                // This task has the lock, so no other can have taken it out of the queue.
                 Err(TryRecvError::Empty) => self.commit_group(&mut core, self.next_group()).await,
                 Err(TryRecvError::Closed) => return Err(LogError::unknown_outcome("the commit was given up").into()),
             }

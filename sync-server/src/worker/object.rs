@@ -171,7 +171,7 @@ impl Body {
         Ok(Response::from_body(body)?.with_headers(headers))
     }
 
-    /// Works behind an answer, also when nobody reads that.
+    /// Works behind an answer, and goes on when that is not read.
     fn work_on(&self, work: impl Future<Output = ()> + 'static) -> Result<()> {
         let work = panic::guard(&self.state, async move {
             work.await;

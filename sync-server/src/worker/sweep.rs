@@ -1,5 +1,5 @@
 //! Which sockets to give up. Clients that leave without a word leave their sockets behind, and the
-//! platform answers the pings of 0.4 clients without asking, so that nobody notices either.
+//! platform answers the pings of 0.4 clients by itself, so that no frame that fails tells of it.
 
 use crate::session::Session;
 

@@ -95,7 +95,7 @@ impl LostPulls {
         self.entries.iter().any(|entry| entry.fingerprint == fingerprint && !entry.is_old(now_ms))
     }
 
-    /// A connection is opened: what it shall continue, in case its client is the one.
+    /// What a connection continues, in case its client is the one. Several may claim the same.
     pub(super) fn claim(&mut self, connection: Uuid, fingerprint: &str, now_ms: u64) -> Lost {
         let mut claimed = Lost::default();
         // Where one pull stands at two places, either could be wrong.
