@@ -117,16 +117,18 @@ async fn read<H: Hooks>(conversation: &Conversation<H>, stream: &mut SplitStream
                 Ok(text) => conversation.handle_text(text, None).await,
                 Err(_) => link.close(CloseCode::InvalidUtf8),
             },
-            Ok(Some(Ok(Message::Pong(payload)))) => {
-                // Pings that only ask whether the peer is there have no number.
-                if let Ok(ping) = <[u8; 8]>::try_from(&*payload) {
-                    conversation.handle_pong(u64::from_be_bytes(ping));
-                }
-            }
+            Ok(Some(Ok(Message::Pong(payload)))) => handle_pong(conversation, &payload),
             // The library answers pings, and closes when the stream is read on.
             Ok(Some(Ok(Message::Ping(_) | Message::Close(_)))) => {}
         }
         last_seen = Instant::now();
+    }
+}
+
+fn handle_pong<H: Hooks>(conversation: &Conversation<H>, payload: &[u8]) {
+    // Pings that only ask whether the peer is there have no number.
+    if let Ok(ping) = <[u8; 8]>::try_from(payload) {
+        conversation.handle_pong(u64::from_be_bytes(ping));
     }
 }
 
@@ -148,7 +150,12 @@ fn close_for(error: axum::Error) -> CloseCode {
 async fn drain<H: Hooks>(conversation: &Conversation<H>, stream: &mut SplitStream<WebSocket>) {
     let rest = async {
         conversation.peer().link.closed().await;
-        while let Some(Ok(_)) = stream.next().await {}
+        while let Some(Ok(message)) = stream.next().await {
+            // What was sent before the closing frame arrives before it: its pongs still count.
+            if let Message::Pong(payload) = message {
+                handle_pong(conversation, &payload);
+            }
+        }
     };
     // A peer that does not answer is left.
     let _ = timeout(CLOSE_TIMEOUT, rest).await;

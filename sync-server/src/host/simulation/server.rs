@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use livestore_sync_protocol::{Generation, SeqNum};
@@ -28,6 +29,9 @@ use crate::store::Store;
 
 /// A name of events that the hook rejects.
 pub(crate) const REJECTED: &str = "rejected";
+
+/// How long a client may take for its half of the closing handshake.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Enough for every push of a run: clients of the simulation may send without reading.
 const PUSHES_WAITING_MAX: usize = 1_024;
@@ -252,12 +256,15 @@ async fn drive<L: EventLog>(
             }
         }
     }
-    // That pongs come in time is what this world assumes: what arrives unproven is sent twice (PROTOCOL.md).
-    while let Ok(next) = incoming.try_recv() {
-        if let Incoming::Pong(Some(number)) = next {
-            conversation.handle_pong(number);
+    let rest = async {
+        while let Some(next) = incoming.recv().await {
+            if let Incoming::Pong(Some(number)) = next {
+                conversation.handle_pong(number);
+            }
         }
-    }
+    };
+    // A client that does not answer is left.
+    let _ = host.platform.timeout(CLOSE_TIMEOUT, rest).await;
     conversation.close(CloseCode::Ended).await;
     ended.store(true, Ordering::Relaxed);
 }
