@@ -163,7 +163,7 @@ impl Body {
             Ok(Err(refused)) => return refuse(refused),
             Err(error) => return failure(400, "The body is cut short.", error),
         };
-        let (work, frames) = exchange(Arc::clone(&store.host), Arc::new(connection), body, framing, || ());
+        let (work, frames) = exchange(Arc::clone(&store.host), Arc::new(connection), body, framing, boxed(|| ()));
         self.work_on(work)?;
         let headers = Headers::new();
         headers.set("content-type", framing.content_type())?;
@@ -205,11 +205,11 @@ impl Body {
             None => None,
         };
         let live = answering.as_ref().map(Answering::caught_up);
-        let caught_up = move || {
+        let caught_up = boxed(move || {
             if let Some(live) = &live {
                 live();
             }
-        };
+        });
         let connection = Arc::new(call.connection(Isolate.now_ms()));
         let (work, frames) = exchange(Arc::clone(&store.host), connection, json, Framing::Msgpack, caught_up);
         self.work_on(work)?;
@@ -318,6 +318,11 @@ impl Body {
             self.sweeping.set(false);
         }
     }
+}
+
+/// One type for all, so that the code of an exchange is in the bundle once.
+fn boxed(caught_up: impl Fn() + 'static) -> Box<dyn Fn()> {
+    Box::new(caught_up)
 }
 
 /// For tests of what a panic leaves behind; not there in release builds.
