@@ -29,6 +29,8 @@ pub use self::memory::MemoryLog;
 pub use self::sqlite::{OpenError, SqliteFile, SqliteLog, StoreError, Synchronous};
 #[cfg(any(test, feature = "test-util"))]
 pub use self::yielding::Yielding;
+#[cfg(test)]
+pub(crate) use self::yielding::give_way;
 pub use crate::error::{AppendError, LogError};
 use crate::event::Batch;
 use crate::platform::{MaybeSend, MaybeSync};

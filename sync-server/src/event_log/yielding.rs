@@ -22,8 +22,8 @@ impl<L: EventLog> Yielding<L> {
     }
 }
 
-/// Is ready when it is polled again.
-async fn give_way() {
+/// Is ready when it is polled again, so that other tasks run first.
+pub(crate) async fn give_way() {
     let mut given = false;
     poll_fn(|context| {
         if given {

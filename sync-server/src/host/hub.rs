@@ -46,7 +46,7 @@ impl<K: Link> Hub<K> {
         self.peers().insert(peer.connection.id, Arc::clone(peer));
     }
 
-    /// Ends a connection: it is published to no more, and what its client may have missed is remembered.
+    /// Ends a connection, also one that has ended already: it is published to no more, and what its client may have missed is remembered.
     pub(super) fn leave(&self, peer: &Peer<K>, code: CloseCode, now_ms: u64) {
         {
             let mut peers = self.peers();
@@ -104,7 +104,7 @@ impl<K: Link> Publish for Hub<K> {
         for peer in peers.values() {
             let mut session = peer.session();
             if peer.link.is_closed() {
-                // Nothing goes out any more, so nothing may count as sent.
+                // Nothing goes out any more, so nothing may count as sent: a 0.3 client is continued behind what was.
                 session.handle_committed_unsent(committed);
                 continue;
             }

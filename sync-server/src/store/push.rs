@@ -1,4 +1,8 @@
 //! Pushes: a queue in front of the log. All that arrive while one append is under way share the next.
+//!
+//! There is no task that commits. Each push, once it is in the queue, waits for the store's lock; the one that gets
+//! it commits for all that wait, and the others find their answers when the lock comes to them. So an idle store
+//! commits a single push at once, and a busy one pays for durability once per group, without a timer to tune.
 
 use std::sync::Arc;
 
@@ -144,6 +148,8 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         // Held until this push is answered and no longer: the others that wait must not wait for all
         // pushes that still come.
         let mut core = self.core.lock().await;
+        // The lock is fair, so by now another push may have committed this one; then there is nothing to do. A group
+        // may also end before this push, if the ones before it fill a commit: hence the loop.
         loop {
             match result.try_recv() {
                 Ok(result) => return result,
@@ -172,6 +178,8 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
                 },
                 Err(error) => return fail(group, &error),
             };
+            // Pushes that continue each other go into one append, also when they come from different clients: each
+            // was made on top of what it says, so this is the history that they would have made one by one.
             let (fitting, stale) = chain(head.seq_num, group);
             let is_ahead = |queued: &Queued| queued.batch.parent() > head.seq_num;
             if fitting.is_empty() && was_known && stale.iter().any(is_ahead) {
@@ -185,7 +193,9 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
             }
             let batches: Vec<_> = fitting.iter().map(|queued| Arc::clone(&queued.batch)).collect();
             let next = head.after(&batches);
-            // Until the log says otherwise, what it holds is not known.
+            // Until the log says otherwise, what it holds is not known. Forgotten before the append and not after its
+            // failure: this future may be dropped at the await, and whatever the log then has done, the next push
+            // must ask it.
             core.head = None;
             match self.log.append(head, batches).await {
                 Ok(()) => {
@@ -194,6 +204,8 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
                     self.publish_group(&backend_id, fitting);
                     return self.answer_stale(next, stale).await;
                 }
+                // Another process was faster. The next round publishes what it has appended, so that live pulls
+                // have it before a pusher here is told that the server is ahead.
                 Err(AppendError::HeadMoved) => group = merge(fitting, stale),
                 Err(AppendError::Log(error)) => {
                     tracing::error!(%error, "append failed");
@@ -204,7 +216,8 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         fail(group, &LogError::nothing_stored("other writers were faster every time"));
     }
 
-    /// No await between the commit and the last frame that is queued for it.
+    /// No await between the commit and the last frame that is queued for it: with one, a pull could become live in
+    /// between and miss the events, or get them twice.
     fn publish_group(&self, backend_id: &Arc<str>, group: Vec<Queued>) {
         for Queued { batch, origin, reply } in group {
             self.publish.publish(&Committed { batch, backend_id: Arc::clone(backend_id), origin });

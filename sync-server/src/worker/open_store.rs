@@ -85,6 +85,8 @@ impl OpenStore {
         let subscribers = Subscribers::load(Rc::clone(&state), env.clone(), &store_id).await.map_err(failed)?;
         let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), Some(subscribers.clone().into()));
         let host = Arc::new(Host { store: Store::new(log, hooks, hub), platform: Isolate });
+        // Asked before any session is rebuilt. Sockets that outlived the memory were sent everything up to here, and
+        // from here on they are published to; a head that is read later would leave out what came in between.
         let head = host.store.current_head().await?.seq_num;
         subscribers.start(&host, head);
         let open =
@@ -92,6 +94,8 @@ impl OpenStore {
         for (socket, attachment) in sockets {
             open.rejoin(socket, attachment, head);
         }
+        // Last, because a 0.3 client whose socket is still there has lost nothing: counted as lost, its pull would
+        // stand at two places, and could not be continued from either.
         let clients = saved_clients::load(&open.state).await.map_err(failed)?;
         open.host.hub().restore(clients, head, Isolate.now_ms());
         Isolate.spawn(saved_clients::keep(Rc::clone(&open.state), Arc::clone(&open.host)));

@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::executor::Owner;
-use super::link::{MailLink, Mailbox, give_way};
+use super::link::{MailLink, Mailbox};
 use super::platform::Simulated;
 use crate::close::CloseCode;
 use crate::error::HookError;
-use crate::event_log::{EventLog, Faults, Faulty, Yielding};
+use crate::event_log::{EventLog, Faults, Faulty, Yielding, give_way};
 use crate::hooks::{Connection, HookContext, Hooks, Push, Transport};
 use crate::host::continuation::{Continuation, SavedClients};
 use crate::host::exchange::{Framing, exchange};
