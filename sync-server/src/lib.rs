@@ -7,6 +7,7 @@
 )]
 
 mod admission;
+mod budget;
 mod close;
 mod error;
 mod event;

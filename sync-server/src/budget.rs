@@ -1,0 +1,199 @@
+//! Bytes that the server holds on behalf of somebody. Each connection has a [`Budget`], a child of its store's,
+//! which is a child of the one of the process: what a connection makes the server hold (pages, frames, pushes
+//! that wait, unfinished messages, notes) is taken from all three, and given back when it is gone.
+//!
+//! Pure, and on the ground floor: `host` and the platforms take from budgets, and decide what happens where
+//! one has no more (stop reading, then close with a reason).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use thiserror::Error;
+
+/// A connection that holds no more than this may also take from the part of its store's and of the process's
+/// budget that is kept for such: so that those who hold much cannot shut out those who want little.
+pub(crate) const MODEST_BYTES: u64 = 256 * 1024;
+
+/// The part of a shared budget, one in so many, that is kept for the modest.
+const RESERVE_PART: u64 = 4;
+
+/// Whose budget it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// All stores of this server, or of this isolate.
+    Process,
+    /// All connections of a store.
+    Store,
+    /// One connection or HTTP request.
+    Connection,
+}
+
+/// Nothing was taken: this budget would have been exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the budget of this {holder:?} is used up: {max} bytes")]
+pub(crate) struct Exceeded {
+    /// Whose budget it is.
+    pub(crate) holder: Holder,
+    /// What may be held, in bytes.
+    pub(crate) max: u64,
+}
+
+/// How many bytes may be held. Cheap to clone; all clones are one budget.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget(Arc<Level>);
+
+#[derive(Debug)]
+struct Level {
+    holder: Holder,
+    max: u64,
+    held: AtomicU64,
+    parent: Option<Budget>,
+}
+
+impl Budget {
+    /// The budget of a process, in bytes.
+    pub(crate) fn process(max: u64) -> Self {
+        Self::new(Holder::Process, max, None)
+    }
+
+    /// The budget of a part: what it takes is taken from this one, too.
+    pub(crate) fn child(&self, holder: Holder, max: u64) -> Self {
+        Self::new(holder, max, Some(self.clone()))
+    }
+
+    fn new(holder: Holder, max: u64, parent: Option<Self>) -> Self {
+        Self(Arc::new(Level { holder, max, held: AtomicU64::new(0), parent }))
+    }
+
+    /// What is held now, in bytes.
+    pub(crate) fn held(&self) -> u64 {
+        self.0.held.load(Ordering::Relaxed)
+    }
+
+    /// Takes so many bytes, until the returned value is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Exceeded`], the innermost: nothing is taken then.
+    pub(crate) fn take(&self, bytes: u64) -> Result<Held, Exceeded> {
+        let mut held = Held { budget: self.clone(), bytes: 0 };
+        held.grow(bytes)?;
+        Ok(held)
+    }
+
+    fn charge(&self, bytes: u64, modest: bool) -> Result<(), Exceeded> {
+        let Level { holder, max, held, parent } = &*self.0;
+        let own = held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        // The one who asks is the innermost.
+        let (modest, kept) = match holder {
+            Holder::Connection => (own <= MODEST_BYTES, 0),
+            Holder::Store | Holder::Process => (modest, max / RESERVE_PART),
+        };
+        let room = if modest { *max } else { max - kept };
+        let result = if own > room {
+            Err(Exceeded { holder: *holder, max: *max })
+        } else {
+            parent.as_ref().map_or(Ok(()), |parent| parent.charge(bytes, modest))
+        };
+        if result.is_err() {
+            held.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.0.held.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(parent) = &self.0.parent {
+            parent.give_back(bytes);
+        }
+    }
+}
+
+/// Bytes that are held. Dropped, they are given back.
+#[derive(Debug)]
+pub(crate) struct Held {
+    budget: Budget,
+    bytes: u64,
+}
+
+impl Held {
+    /// Takes more.
+    ///
+    /// # Errors
+    ///
+    /// [`Exceeded`]: what was held before still is, and no more.
+    pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), Exceeded> {
+        self.budget.charge(bytes, false)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Gives some back.
+    pub(crate) fn shrink(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.bytes);
+        self.budget.give_back(bytes);
+        self.bytes -= bytes;
+    }
+
+    /// How many these are.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn connection(store: &Budget) -> Budget {
+        store.child(Holder::Connection, 8 * MIB)
+    }
+
+    #[test]
+    fn each_level_has_its_limit() {
+        let process = Budget::process(40 * MIB);
+        let store = process.child(Holder::Store, 20 * MIB);
+        let (a, b) = (connection(&store), connection(&store));
+        let held = a.take(8 * MIB).expect("all of its own");
+        assert_eq!(a.take(1).expect_err("one more"), Exceeded { holder: Holder::Connection, max: 8 * MIB });
+        let other = b.take(7 * MIB).expect("the store has 15 MiB for those who want much");
+        let refused = Exceeded { holder: Holder::Store, max: 20 * MIB };
+        assert_eq!(b.take(MIB / 2).expect_err("from the part that is kept"), refused);
+        assert_eq!((a.held(), b.held(), store.held(), process.held()), (8 * MIB, 7 * MIB, 15 * MIB, 15 * MIB));
+        drop((held, other));
+        assert_eq!((a.held(), b.held(), store.held(), process.held()), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn the_process_has_a_limit_for_all_stores() {
+        let process = Budget::process(8 * MIB);
+        let stores = [process.child(Holder::Store, 20 * MIB), process.child(Holder::Store, 20 * MIB)];
+        let _held = connection(&stores[0]).take(6 * MIB).expect("all but the part that is kept");
+        let refused = Exceeded { holder: Holder::Process, max: 8 * MIB };
+        assert_eq!(connection(&stores[1]).take(MODEST_BYTES + 1).expect_err("too much"), refused);
+        let _modest = connection(&stores[1]).take(MODEST_BYTES).expect("a modest one gets in");
+    }
+
+    #[test]
+    fn what_grew_and_shrank_is_given_back_once() {
+        let store = Budget::process(8 * MIB);
+        let connection = connection(&store);
+        let mut held = connection.take(10).expect("room");
+        held.grow(20).expect("room");
+        held.grow(8 * MIB).expect_err("no room");
+        assert_eq!((held.bytes(), store.held()), (30, 30));
+        held.shrink(25);
+        held.shrink(25);
+        assert_eq!((held.bytes(), store.held()), (0, 0));
+        drop(held);
+        assert_eq!(store.held(), 0);
+    }
+}
