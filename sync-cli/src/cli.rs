@@ -67,9 +67,18 @@ pub(crate) struct Serve {
     #[arg(long, env = "LIVESTORE_SYNC_MAX_STORES", default_value_t = Limits::native().stores_max)]
     max_stores: u32,
 
-    /// Bytes that may wait for one WebSocket before it is closed as too slow
-    #[arg(long, env = "LIVESTORE_SYNC_MAX_QUEUE_BYTES", default_value_t = Limits::native().queue_bytes_max)]
-    max_queue_bytes: usize,
+    /// Bytes that one connection may make the server hold; a client that reads too slowly is closed above it
+    #[arg(long, env = "LIVESTORE_SYNC_MAX_CONNECTION_BYTES", default_value_t = Limits::native().connection_bytes_max)]
+    max_connection_bytes: usize,
+
+    /// Bytes that all connections of one store may make the server hold
+    #[arg(long, env = "LIVESTORE_SYNC_MAX_STORE_BYTES", default_value_t = Limits::native().store_bytes_max)]
+    max_store_bytes: usize,
+
+    /// Bytes that all connections may make the server hold; without it, a quarter of the memory of the machine or
+    /// the container
+    #[arg(long, env = "LIVESTORE_SYNC_MAX_MEMORY")]
+    max_memory: Option<usize>,
 
     /// What to log to stderr: error, warn, info, debug or trace
     #[arg(long, env = "LIVESTORE_SYNC_LOG_LEVEL", default_value = "info")]
@@ -112,11 +121,16 @@ impl Cli {
 
 impl Serve {
     pub(crate) fn limits(&self) -> Limits {
-        Limits::native()
+        let limits = Limits::native()
             .with_frame_bytes_max(self.max_frame_bytes)
             .with_connections_max(self.max_connections)
             .with_stores_max(self.max_stores)
-            .with_queue_bytes_max(self.max_queue_bytes)
+            .with_connection_bytes_max(self.max_connection_bytes)
+            .with_store_bytes_max(self.max_store_bytes);
+        match self.max_memory {
+            Some(bytes) => limits.with_memory_bytes_max(bytes),
+            None => limits,
+        }
     }
 }
 

@@ -5,14 +5,17 @@
 //! Pure, and on the ground floor: `host` and the platforms take from budgets, and decide what happens where
 //! one has no more (stop reading, then close with a reason).
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
+use tokio::sync::Notify;
 
 /// A connection that holds no more than this may also take from the part of its store's and of the process's
-/// budget that is kept for such: so that those who hold much cannot shut out those who want little.
-pub(crate) const MODEST_BYTES: u64 = 256 * 1024;
+/// budget that is kept for such: so that those who hold much cannot shut out those who want little. Enough for
+/// a page with an event of the largest size, or for the push of one.
+pub(crate) const MODEST_BYTES: u64 = 1536 * 1024;
 
 /// The part of a shared budget, one in so many, that is kept for the modest.
 const RESERVE_PART: u64 = 4;
@@ -48,6 +51,8 @@ struct Level {
     max: u64,
     held: AtomicU64,
     parent: Option<Budget>,
+    /// Rings for one of those who wait, when something is given back.
+    freed: Notify,
 }
 
 impl Budget {
@@ -62,7 +67,7 @@ impl Budget {
     }
 
     fn new(holder: Holder, max: u64, parent: Option<Self>) -> Self {
-        Self(Arc::new(Level { holder, max, held: AtomicU64::new(0), parent }))
+        Self(Arc::new(Level { holder, max, held: AtomicU64::new(0), parent, freed: Notify::new() }))
     }
 
     /// What is held now, in bytes.
@@ -81,8 +86,68 @@ impl Budget {
         Ok(held)
     }
 
+    /// Takes so many bytes as soon as there is room, but never waits for more than this budget may ever hold.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, nothing is taken.
+    pub(crate) async fn take_in_turn(&self, bytes: u64) -> Held {
+        let bytes = self.possible(bytes);
+        let mut woken_by = None;
+        let held = loop {
+            let exceeded = match self.take(bytes) {
+                Ok(held) => break held,
+                Err(exceeded) => exceeded,
+            };
+            let level = self.level(exceeded.holder);
+            // Made before the second look, so that nothing is missed that is given back between the two.
+            let mut freed = pin!(level.0.freed.notified());
+            freed.as_mut().enable();
+            match self.take(bytes) {
+                Ok(held) => break held,
+                // It is another level that has no room now.
+                Err(again) if again.holder != exceeded.holder => continue,
+                Err(_) => freed.await,
+            }
+            woken_by = Some(level);
+        };
+        // There may be room for the next one, too.
+        if let Some(level) = woken_by {
+            level.0.freed.notify_one();
+        }
+        held
+    }
+
+    /// Takes bytes that are there already, whether or not there is room.
+    pub(crate) fn take_anyway(&self, bytes: u64) -> Held {
+        let mut level = Some(self);
+        while let Some(Self(inner)) = level {
+            inner.held.fetch_add(bytes, Ordering::Relaxed);
+            level = inner.parent.as_ref();
+        }
+        Held { budget: self.clone(), bytes }
+    }
+
+    /// So many bytes, or the most that can ever be taken at once: for what is there already, or fits nowhere else.
+    pub(crate) fn possible(&self, bytes: u64) -> u64 {
+        bytes.min(self.largest())
+    }
+
+    fn largest(&self) -> u64 {
+        let Level { holder, max, parent, .. } = &*self.0;
+        let own = if *holder == Holder::Connection { *max } else { max - max / RESERVE_PART };
+        parent.as_ref().map_or(own, |parent| own.min(parent.largest()))
+    }
+
+    fn level(&self, holder: Holder) -> &Self {
+        match &self.0.parent {
+            Some(parent) if self.0.holder != holder => parent.level(holder),
+            _ => self,
+        }
+    }
+
     fn charge(&self, bytes: u64, modest: bool) -> Result<(), Exceeded> {
-        let Level { holder, max, held, parent } = &*self.0;
+        let Level { holder, max, held, parent, .. } = &*self.0;
         let own = held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         // The one who asks is the innermost.
         let (modest, kept) = match holder {
@@ -102,7 +167,11 @@ impl Budget {
     }
 
     fn give_back(&self, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
         self.0.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.0.freed.notify_one();
         if let Some(parent) = &self.0.parent {
             parent.give_back(bytes);
         }
@@ -166,7 +235,7 @@ mod tests {
         assert_eq!(a.take(1).expect_err("one more"), Exceeded { holder: Holder::Connection, max: 8 * MIB });
         let other = b.take(7 * MIB).expect("the store has 15 MiB for those who want much");
         let refused = Exceeded { holder: Holder::Store, max: 20 * MIB };
-        assert_eq!(b.take(MIB / 2).expect_err("from the part that is kept"), refused);
+        assert_eq!(b.take(MIB).expect_err("from the part that is kept"), refused);
         assert_eq!((a.held(), b.held(), store.held(), process.held()), (8 * MIB, 7 * MIB, 15 * MIB, 15 * MIB));
         drop((held, other));
         assert_eq!((a.held(), b.held(), store.held(), process.held()), (0, 0, 0, 0));
@@ -180,6 +249,49 @@ mod tests {
         let refused = Exceeded { holder: Holder::Process, max: 8 * MIB };
         assert_eq!(connection(&stores[1]).take(MODEST_BYTES + 1).expect_err("too much"), refused);
         let _modest = connection(&stores[1]).take(MODEST_BYTES).expect("a modest one gets in");
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_get_their_turn() {
+        let store = Budget::process(16 * MIB);
+        let (a, b, c) = (connection(&store), connection(&store), connection(&store));
+        let all = [a.take(8 * MIB), b.take(4 * MIB)].map(|held| held.expect("room"));
+        let mut waiting: Vec<_> = [&b, &c].map(|budget| Box::pin(budget.take_in_turn(2 * MIB))).into_iter().collect();
+        for wait in &mut waiting {
+            assert!(futures_util::poll!(wait).is_pending(), "there is no room");
+        }
+        drop(all);
+        // One ring is enough: who got room passes it on.
+        let (second, first) = (waiting.pop().expect("two"), waiting.pop().expect("two"));
+        assert_eq!((first.await.bytes(), second.await.bytes()), (2 * MIB, 2 * MIB));
+        assert_eq!(store.held(), 0);
+        let most = a.take_in_turn(100 * MIB).await;
+        assert_eq!(most.bytes(), 8 * MIB, "nobody waits for what there never is");
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_passes_its_turn_on() {
+        let store = Budget::process(16 * MIB);
+        let own = connection(&store);
+        let held = own.take(8 * MIB).expect("room");
+        let mut gone = Box::pin(own.take_in_turn(MIB));
+        let mut next = Box::pin(own.take_in_turn(MIB));
+        assert!(futures_util::poll!(&mut gone).is_pending());
+        assert!(futures_util::poll!(&mut next).is_pending());
+        drop(held);
+        drop(gone);
+        assert_eq!(next.await.bytes(), MIB);
+    }
+
+    #[test]
+    fn what_is_there_already_counts() {
+        let store = Budget::process(8 * MIB);
+        let own = connection(&store);
+        let held = own.take_anyway(20 * MIB);
+        assert_eq!((own.held(), store.held()), (20 * MIB, 20 * MIB));
+        own.take(1).expect_err("no room");
+        drop(held);
+        assert_eq!((own.held(), store.held()), (0, 0));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use livestore_sync_protocol::RequestId;
 use uuid::Uuid;
 
 pub use self::batch::Batch;
+pub(crate) use self::batch::held_bytes;
 use crate::platform::{MaybeSend, MaybeSync};
 
 /// Who pushed.

@@ -29,6 +29,7 @@ pub(crate) use self::conversation::{Conversation, Opening};
 pub(crate) use self::hub::Hub;
 pub(crate) use self::link::{Closed, Link};
 pub(crate) use self::peer::{Peer, fingerprint};
+use crate::budget::{Budget, Holder};
 use crate::error::HookError;
 use crate::event_log::EventLog;
 use crate::hooks::Hooks;
@@ -47,9 +48,18 @@ pub(crate) trait Shell: MaybeSend + MaybeSync + 'static {
 pub(crate) struct Host<S: Shell> {
     pub(crate) store: Store<S::Log, S::Hooks, Hub<S::Link>>,
     pub(crate) platform: S::Platform,
+    /// What the connections of this store make the server hold.
+    pub(crate) budget: Budget,
+    /// What one of them may make it hold.
+    pub(crate) connection_bytes_max: u64,
 }
 
 impl<S: Shell> Host<S> {
+    /// The budget of a new connection or request.
+    pub(crate) fn connection_budget(&self) -> Budget {
+        self.budget.child(Holder::Connection, self.connection_bytes_max)
+    }
+
     pub(crate) fn hub(&self) -> &Hub<S::Link> {
         self.store.publisher()
     }

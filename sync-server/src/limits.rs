@@ -2,6 +2,8 @@
 //! per platform. The platforms enforce them; what every server keeps to because the wire says so is in
 //! `livestore_sync_protocol::limits`.
 
+const MIB: usize = 1024 * 1024;
+
 /// What a server takes. Start from the values of the platform, and change some:
 ///
 /// ```
@@ -19,33 +21,49 @@ pub struct Limits {
     /// Connections at once; a further one gets status 503. Natively all WebSockets and HTTP requests of the
     /// server, on Workers the WebSockets of one store.
     pub connections_max: usize,
-    /// Bytes that may wait for one WebSocket. A client for which more waits does not read fast enough: its
-    /// connection is closed with code 1013, and it comes back with its cursor. On Workers, where the
-    /// platform has the queue, what was sent since the client was last heard from counts as waiting.
-    pub queue_bytes_max: usize,
+    /// Bytes that one connection may make the server hold: frames that wait for it, pages that it reads,
+    /// pushes that wait for their commit. What it sends beyond is not read yet; a client for which more waits
+    /// does not read fast enough: its connection is closed with code 1013, and it comes back with its cursor. On
+    /// Workers, where the platform has the queue, what was sent since the client was last heard from counts as
+    /// waiting.
+    pub connection_bytes_max: usize,
+    /// Bytes that all connections of one store may make the server hold. A quarter is kept for those that hold
+    /// little.
+    pub store_bytes_max: usize,
+    /// Bytes that all connections of the process may make it hold, natively `None` for a quarter of the memory
+    /// that the machine or the container has. On Workers all objects of an isolate, which has 128 MB.
+    pub memory_bytes_max: Option<usize>,
     /// Stores in one data file; a client of a further one gets status 503. Natively only: on Workers each
     /// store is a Durable Object of its own.
     pub stores_max: u32,
 }
 
 impl Limits {
-    /// What the native server takes: frames of 8 MiB, 10,000 connections, 32 MiB waiting for one of them,
-    /// 100,000 stores.
+    /// What the native server takes: frames of 8 MiB, 10,000 connections, 16 MiB held for one of them, 128 MiB
+    /// for one store, 100,000 stores.
     #[must_use]
     pub const fn native() -> Self {
         Self {
             frame_bytes_max: 8 * 1024 * 1024,
             connections_max: 10_000,
-            queue_bytes_max: 32 * 1024 * 1024,
+            connection_bytes_max: 16 * MIB,
+            store_bytes_max: 128 * MIB,
+            memory_bytes_max: None,
             stores_max: 100_000,
         }
     }
 
     /// What the Durable Object of one store takes: frames of 8 MiB, 10,000 WebSockets (the platform takes
-    /// 32,768), 32 MiB waiting for one of them.
+    /// 32,768), 12 MiB held for one of them, 32 MiB for all, 40 MiB for all objects of an isolate.
     #[must_use]
     pub const fn worker() -> Self {
-        Self { stores_max: 1, ..Self::native() }
+        Self {
+            connection_bytes_max: 12 * MIB,
+            store_bytes_max: 32 * MIB,
+            memory_bytes_max: Some(40 * MIB),
+            stores_max: 1,
+            ..Self::native()
+        }
     }
 
     /// With another [`frame_bytes_max`](Self::frame_bytes_max).
@@ -60,10 +78,22 @@ impl Limits {
         Self { connections_max: connections, ..self }
     }
 
-    /// With another [`queue_bytes_max`](Self::queue_bytes_max).
+    /// With another [`connection_bytes_max`](Self::connection_bytes_max).
     #[must_use]
-    pub const fn with_queue_bytes_max(self, bytes: usize) -> Self {
-        Self { queue_bytes_max: bytes, ..self }
+    pub const fn with_connection_bytes_max(self, bytes: usize) -> Self {
+        Self { connection_bytes_max: bytes, ..self }
+    }
+
+    /// With another [`store_bytes_max`](Self::store_bytes_max).
+    #[must_use]
+    pub const fn with_store_bytes_max(self, bytes: usize) -> Self {
+        Self { store_bytes_max: bytes, ..self }
+    }
+
+    /// With another [`memory_bytes_max`](Self::memory_bytes_max).
+    #[must_use]
+    pub const fn with_memory_bytes_max(self, bytes: usize) -> Self {
+        Self { memory_bytes_max: Some(bytes), ..self }
     }
 
     /// With another [`stores_max`](Self::stores_max).

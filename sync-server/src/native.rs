@@ -29,6 +29,7 @@
 //! ```
 
 mod http;
+mod memory;
 mod options;
 mod outbox;
 mod saved_clients;

@@ -61,7 +61,7 @@ async fn stores_over_the_limit_are_503() {
 /// It is closed, so that it comes back and asks for what it lacks; nobody else notices.
 #[tokio::test]
 async fn a_client_that_falls_too_far_behind_is_closed() {
-    let store = Server::own(&["--max-queue-bytes", "1000000"]).store();
+    let store = Server::own(&["--max-connection-bytes", "1000000"]).store();
     let (mut pusher, mut deaf_rpc, mut deaf_v03) = (store.rpc().await, store.rpc().await, store.v03().await);
     deaf_rpc.live(None).await;
     deaf_v03.pull(None).await;

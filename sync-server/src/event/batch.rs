@@ -92,6 +92,14 @@ impl Batch {
     }
 }
 
+/// What an event takes in memory beside its texts, about.
+const EVENT_BYTES: usize = 256;
+
+/// What these events make the server hold, about.
+pub(crate) fn held_bytes(events: &[Event]) -> u64 {
+    events.iter().map(|event| EVENT_BYTES + bytes(event)).sum::<usize>() as u64
+}
+
 fn bytes(event: &Event) -> usize {
     event.name.len() + event.args.as_stored().map_or(0, str::len) + event.client_id.len() + event.session_id.len()
 }

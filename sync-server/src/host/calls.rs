@@ -9,6 +9,7 @@ use livestore_sync_protocol::{Chunk, Event, Generation, RequestId, SeqNum};
 use tokio::sync::mpsc;
 
 use super::{Closed, Host, Link, Peer, Shell, guarded};
+use crate::budget::Held;
 use crate::close::CloseCode;
 use crate::error::{PullError, PushError};
 use crate::event::Origin;
@@ -64,6 +65,8 @@ pub(super) trait Replies: MaybeSend + MaybeSync {
 
 /// A push that was read.
 pub(super) struct PushCall {
+    /// What it takes of its connection's budget until it is answered.
+    pub(super) held: Held,
     pub(super) in_progress: InProgress,
     pub(super) request_id: RequestId,
     pub(super) batch: Vec<Event>,
@@ -104,13 +107,13 @@ pub(super) async fn admit_push<S: Shell>(
     replies: &impl Replies,
     call: PushCall,
 ) -> Option<AdmittedCall> {
-    let PushCall { in_progress, request_id, batch, backend_id, generation } = call;
+    let PushCall { held, in_progress, request_id, batch, backend_id, generation } = call;
     let context = HookContext::new(Arc::clone(replies.connection()), generation);
     let origin = replies.origin(&request_id);
     let push = Push::new(batch);
     let admitted = host.store.admit(push, backend_id.as_deref(), origin, context, host.platform.now_ms());
     match guarded(admitted).await.unwrap_or_else(|panic| Err(PushError::Rejected(panic))) {
-        Ok(admitted) => Some(AdmittedCall { in_progress, request_id, admitted }),
+        Ok(admitted) => Some(AdmittedCall { held, in_progress, request_id, admitted }),
         Err(error) => {
             answer_push(replies, &request_id, &Err(error)).await;
             None
@@ -120,6 +123,7 @@ pub(super) async fn admit_push<S: Shell>(
 
 /// A push that waits for its commit and for its answer.
 pub(super) struct AdmittedCall {
+    held: Held,
     in_progress: InProgress,
     request_id: RequestId,
     admitted: Admitted,
@@ -133,13 +137,13 @@ pub(super) async fn complete_push<S: Shell>(
     call: AdmittedCall,
     answered: impl FnOnce() + MaybeSend,
 ) {
-    let AdmittedCall { in_progress, request_id, admitted } = call;
+    let AdmittedCall { held, in_progress, request_id, admitted } = call;
     let completed = host.store.complete(admitted).await;
     answer_push(replies, &request_id, &completed.result).await;
     answered();
     // A hook that panics is in the server's log; the push has its answer.
     let _ = guarded(host.store.ended(completed)).await;
-    drop(in_progress);
+    drop((held, in_progress));
 }
 
 async fn answer_push(replies: &impl Replies, request_id: &RequestId, result: &Result<Pushed, PushError>) {

@@ -11,6 +11,7 @@ use super::calls::{InProgress, PullCall, PushCall, SocketCalls, admit_push, comp
 use super::{Host, Link, Peer, Shell};
 use crate::close::CloseCode;
 use crate::error::{HookError, PullError};
+use crate::event::held_bytes;
 use crate::hooks::{Connection, Pull};
 use crate::platform::Platform;
 use crate::session::{Action, Proof, Session};
@@ -89,9 +90,11 @@ impl<S: Shell> Conversation<S> {
         &self.calls.peer
     }
 
-    /// Whether another push would wait for room.
-    pub(crate) fn is_full(&self) -> bool {
-        self.pushes().as_ref().is_some_and(|pushes| pushes.capacity() == 0)
+    /// Whether a push of a frame of so many bytes would wait for room.
+    pub(crate) fn is_full(&self, bytes: usize) -> bool {
+        let budget = self.peer().link.budget();
+        let has_room = budget.take(budget.possible(bytes as u64)).is_ok();
+        !has_room || self.pushes().as_ref().is_some_and(|pushes| pushes.capacity() == 0)
     }
 
     /// Something came from the client, be it only a WebSocket ping.
@@ -124,11 +127,17 @@ impl<S: Shell> Conversation<S> {
                 Action::NewClient => host.hub().continuation().release(peer.connection.id),
                 Action::Push { request_id, batch, backend_id, generation } => {
                     let in_progress = in_progress.clone();
+                    // Until there is room for it, nothing more is read.
+                    let held = tokio::select! {
+                        held = peer.link.budget().take_in_turn(held_bytes(&batch)) => held,
+                        () = peer.link.closed() => return,
+                    };
                     let pushes = self.pushes().clone();
                     // A connection that has been closed meanwhile takes none.
                     if let Some(pushes) = pushes {
+                        let call = PushCall { held, in_progress, request_id, batch, backend_id, generation };
                         // The receiver runs for as long as there is a sender.
-                        let _ = pushes.send(PushCall { in_progress, request_id, batch, backend_id, generation }).await;
+                        let _ = pushes.send(call).await;
                     }
                 }
                 Action::Pull { delivery, .. } if !remembered => {

@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 
 use super::calls::{PullCall, PushCall, Replies, admit_push, complete_push, run_pull};
 use super::{Closed, Host, Shell};
-use crate::event::Origin;
+use crate::budget::Budget;
+use crate::event::{Origin, held_bytes};
 use crate::hooks::{Connection, Pull, Transport};
 use crate::platform::{MaybeSend, MaybeSync, Platform};
 use crate::session::{Action, Delivery, Session};
@@ -86,6 +87,7 @@ impl Framing {
 pub(crate) fn exchange<S: Shell>(
     host: Arc<Host<S>>,
     connection: Arc<Connection>,
+    budget: Budget,
     body: String,
     framing: Framing,
     caught_up: impl Fn() + MaybeSend + MaybeSync,
@@ -97,8 +99,15 @@ pub(crate) fn exchange<S: Shell>(
             Transport::DurableObject => Session::durable_object(connection.id, now_ms),
             Transport::Ws | Transport::Http => Session::http(connection.id, now_ms),
         };
-        let answer =
-            Answer { session: Mutex::new(session), connection, parts, framing, state: Mutex::default(), caught_up };
+        let answer = Answer {
+            session: Mutex::new(session),
+            connection,
+            budget,
+            parts,
+            framing,
+            state: Mutex::default(),
+            caught_up,
+        };
         answer.run(&host, &body).await;
     };
     let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
@@ -112,6 +121,8 @@ pub(crate) fn exchange<S: Shell>(
 struct Answer<F> {
     session: Mutex<Session>,
     connection: Arc<Connection>,
+    /// What is held for it is taken from this.
+    budget: Budget,
     parts: mpsc::Sender<Bytes>,
     framing: Framing,
     state: Mutex<State>,
@@ -147,7 +158,8 @@ impl<F: Fn() + MaybeSend + MaybeSync> Answer<F> {
             // For sockets only.
             Action::Close(_) | Action::Progress | Action::NewClient => Ok(()),
             Action::Push { request_id, batch, backend_id, generation } => {
-                let call = PushCall { in_progress: None, request_id, batch, backend_id, generation };
+                let held = self.budget.take_in_turn(held_bytes(&batch)).await;
+                let call = PushCall { held, in_progress: None, request_id, batch, backend_id, generation };
                 if let Some(admitted) = admit_push(host, self, call).await {
                     complete_push(host, self, admitted, || ()).await;
                 }

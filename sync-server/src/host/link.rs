@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::budget::Budget;
 use crate::close::CloseCode;
 use crate::platform::{MaybeSend, MaybeSync};
 use crate::session::Session;
@@ -13,6 +14,9 @@ pub(crate) struct Closed;
 /// Frames keep their order and none is left out: a link that cannot take one ends its connection, and the
 /// client comes back with its cursor.
 pub(crate) trait Link: MaybeSend + MaybeSync + 'static {
+    /// What is held for this connection is taken from it.
+    fn budget(&self) -> &Budget;
+
     /// Queues a frame now.
     fn send_now(&self, frame: String);
 

@@ -113,13 +113,7 @@ impl<H: Hooks> Server<H> {
             parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.0.ip());
         let (agent, forwarded) = (connection.header("user-agent"), connection.header("x-forwarded-for"));
         let fingerprint = fingerprint(&connection, &address.to_string(), agent, forwarded);
-        let accepted = Accepted {
-            host,
-            connection,
-            fingerprint,
-            stopping: self.0.stopping.clone(),
-            queue_bytes_max: self.0.limits.queue_bytes_max,
-        };
+        let accepted = Accepted { host, connection, fingerprint, stopping: self.0.stopping.clone() };
         let (token, frame_bytes_max) = (self.0.sockets.token(), self.0.limits.frame_bytes_max);
         Ok(upgrade
             .read_buffer_size(READ_BUFFER_BYTES)
@@ -139,9 +133,10 @@ impl<H: Hooks> Server<H> {
         let body = body.map_err(|_| Refused { status: 408, text: "The body did not come in time.".into() })?;
         let body = request::body_text(body.map_err(|_| Refused::body_too_large(limit))?.into())?;
         let host = self.open_store(&connection).await?;
+        let budget = host.connection_budget();
         let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let framing = Framing::from_content_type(content_type);
-        let (work, frames) = exchange(host, connection, body, framing, || ());
+        let (work, frames) = exchange(host, connection, budget, body, framing, || ());
         self.0.exchanges.spawn(async move {
             work.await;
             drop(place);

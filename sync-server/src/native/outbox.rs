@@ -7,10 +7,11 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_util::SinkExt;
 use futures_util::stream::SplitSink;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::{Budget, Held};
 use crate::close::CloseCode;
 use crate::host::{Closed, Link};
 use crate::session::Session;
@@ -24,18 +25,25 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may take to answer a ping.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Bytes of frames that wait for their turn in the queue already: enough to keep the socket busy. What more there
+/// is to send waits where it comes from, and is not read from the log before.
+const QUEUE_BYTES_GOOD: u32 = 256 * 1024;
+
 enum Outgoing {
-    Text(String, OwnedSemaphorePermit),
+    /// With what it takes of the budget and, if it had to wait for it, of the queue: given back when it is written.
+    Text(String, Held, Option<OwnedSemaphorePermit>),
     Ping(Bytes),
     Close(CloseCode),
 }
 
-/// The frames that wait for one socket: bounded in bytes, never losing one. A peer that lets it fill
-/// up is disconnected and comes back with its cursor.
+/// The frames that wait for one socket: taken from the connection's budget, never losing one. A peer that lets it
+/// be used up is disconnected and comes back with its cursor.
 pub(super) struct Outbox {
     queue: mpsc::UnboundedSender<Outgoing>,
+    budget: Budget,
     room: Arc<Semaphore>,
-    room_max: usize,
+    /// Held by the one who waits for room, so that frames keep the order in which they asked.
+    turn: Mutex<()>,
     end: End,
 }
 
@@ -62,17 +70,12 @@ pub(super) struct OutboxReceiver {
 }
 
 impl Outbox {
-    pub(super) fn new(bytes_max: usize) -> (Self, OutboxReceiver) {
+    pub(super) fn new(budget: Budget) -> (Self, OutboxReceiver) {
         let (queue, receiver) = mpsc::unbounded_channel();
         let end = End::default();
-        let room_max = bytes_max.min(Semaphore::MAX_PERMITS);
-        let outbox = Self { queue, room: Arc::new(Semaphore::new(room_max)), room_max, end: end.clone() };
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES_GOOD as usize));
+        let outbox = Self { queue, budget, room, turn: Mutex::default(), end: end.clone() };
         (outbox, OutboxReceiver { queue: receiver, end })
-    }
-
-    /// What a frame takes of the room; a single frame always fits into an empty queue.
-    fn permits(&self, frame: &str) -> u32 {
-        u32::try_from(frame.len().min(self.room_max)).unwrap_or(u32::MAX)
     }
 
     /// Sends a ping that only asks whether somebody is there.
@@ -87,25 +90,34 @@ impl Outbox {
 }
 
 impl Link for Outbox {
+    fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     fn send_now(&self, frame: String) {
-        match Arc::clone(&self.room).try_acquire_many_owned(self.permits(&frame)) {
-            Ok(permit) => self.put(Outgoing::Text(frame, permit)),
+        match self.budget.take(self.budget.possible(frame.len() as u64)) {
+            Ok(held) => self.put(Outgoing::Text(frame, held, None)),
             Err(_) if self.is_closed() => {}
-            Err(_) => {
-                tracing::info!("closing a connection that reads too slowly");
+            Err(exceeded) => {
+                tracing::info!(%exceeded, "closing a connection that reads too slowly");
                 self.abort(CloseCode::SlowReader);
             }
         }
     }
 
     async fn send(&self, frame: String) -> Result<(), Closed> {
-        let permits = self.permits(&frame);
+        // A single frame always fits into an empty queue.
+        let permits = u32::try_from(frame.len()).unwrap_or(u32::MAX).min(QUEUE_BYTES_GOOD);
+        let room = async {
+            let _turn = self.turn.lock().await;
+            let permit = Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| Closed)?;
+            let held = self.budget.take_in_turn(frame.len() as u64).await;
+            self.put(Outgoing::Text(frame, held, Some(permit)));
+            Ok(())
+        };
         tokio::select! {
             () = self.end.closed.cancelled() => Err(Closed),
-            permit = Arc::clone(&self.room).acquire_many_owned(permits) => {
-                self.put(Outgoing::Text(frame, permit.map_err(|_| Closed)?));
-                Ok(())
-            }
+            sent = room => sent,
         }
     }
 
@@ -183,7 +195,7 @@ async fn write(
     while let Some(outgoing) = next {
         match outgoing {
             // The room is free again once the frame is in the socket's own buffer.
-            Outgoing::Text(frame, _permit) => sink.feed(Message::Text(frame.into())).await?,
+            Outgoing::Text(frame, _held, _permit) => sink.feed(Message::Text(frame.into())).await?,
             Outgoing::Ping(payload) => sink.feed(Message::Ping(payload)).await?,
             Outgoing::Close(code) => {
                 close = Some(code);

@@ -14,10 +14,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::memory;
 use super::options::Builder;
 use super::saved_clients::ClientsFile;
 use super::stores::Stores;
 use super::tokio::Tokio;
+use crate::budget::Budget;
 use crate::event_log::{OpenError, SqliteFile};
 use crate::hooks::Hooks;
 use crate::host::continuation::Continuation;
@@ -57,8 +59,9 @@ impl<H: Hooks> Server<H> {
         let Builder { data, synchronous, hooks, limits, enable_cors, response_headers } = settings;
         let file = SqliteFile::open(&data, synchronous)?;
         let hooks = Arc::new(hooks);
+        let budget = Budget::process(limits.memory_bytes_max.map_or_else(memory::share, |bytes| bytes as u64));
         Ok(Self(Arc::new(Inner {
-            stores: Stores::new(file, ClientsFile::open(&data), Arc::clone(&hooks), limits.stores_max),
+            stores: Stores::new(file, ClientsFile::open(&data), Arc::clone(&hooks), limits, budget),
             hooks,
             limits,
             enable_cors,

@@ -38,12 +38,11 @@ pub(super) struct Accepted<H: Hooks> {
     pub(super) fingerprint: String,
     /// Fires when the server stops.
     pub(super) stopping: CancellationToken,
-    pub(super) queue_bytes_max: usize,
 }
 
 /// Serves a socket until it ends and what was pushed on it is stored or refused.
 pub(super) async fn serve<H: Hooks>(mut socket: WebSocket, accepted: Accepted<H>) {
-    let Accepted { host, connection, fingerprint, stopping, queue_bytes_max } = accepted;
+    let Accepted { host, connection, fingerprint, stopping } = accepted;
     let head = match host.store.current_head().await {
         Ok(head) => head.seq_num,
         Err(error) => {
@@ -55,7 +54,7 @@ pub(super) async fn serve<H: Hooks>(mut socket: WebSocket, accepted: Accepted<H>
         }
     };
     let (sink, mut stream) = socket.split();
-    let (outbox, receiver) = Outbox::new(queue_bytes_max);
+    let (outbox, receiver) = Outbox::new(host.connection_budget());
     let writer = tokio::spawn(receiver.run(sink));
     let opening =
         Opening { connection, fingerprint, proof: Proof::Pongs, head, pushes_waiting_max: PUSHES_WAITING_MAX };

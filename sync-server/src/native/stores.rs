@@ -9,10 +9,12 @@ use tokio::sync::{Mutex, Notify, OnceCell};
 use super::outbox::Outbox;
 use super::saved_clients::ClientsFile;
 use super::tokio::Tokio;
+use crate::budget::{Budget, Holder};
 use crate::event_log::{EventLog, SqliteFile, SqliteLog, StoreError};
 use crate::hooks::Hooks;
 use crate::host::continuation::Continuation;
 use crate::host::{Host, Hub, Shell};
+use crate::limits::Limits;
 use crate::platform::{Platform, iso_timestamp};
 use crate::store::Store;
 
@@ -38,14 +40,15 @@ const IDLE_STORES_MAX: usize = 1_000;
 pub(super) struct Stores<H: Hooks> {
     file: SqliteFile,
     hooks: Arc<H>,
-    stores_max: u32,
+    limits: Limits,
+    budget: Budget,
     clients: ClientsFile,
     open: Mutex<HashMap<Arc<str>, Opening<H>>>,
 }
 
 impl<H: Hooks> Stores<H> {
-    pub(super) fn new(file: SqliteFile, clients: ClientsFile, hooks: Arc<H>, stores_max: u32) -> Self {
-        Self { file, hooks, stores_max, clients, open: Mutex::default() }
+    pub(super) fn new(file: SqliteFile, clients: ClientsFile, hooks: Arc<H>, limits: Limits, budget: Budget) -> Self {
+        Self { file, hooks, limits, budget, clients, open: Mutex::default() }
     }
 
     /// Told when what is known of 0.3 clients changes; then [`save`](Self::save).
@@ -79,11 +82,13 @@ impl<H: Hooks> Stores<H> {
         let host = cell
             .get_or_try_init(|| async {
                 let created_at = iso_timestamp(Tokio.now_ms());
-                let log = self.file.store(id, created_at, self.stores_max).await?;
+                let log = self.file.store(id, created_at, self.limits.stores_max).await?;
                 let hub = Hub::new(Continuation::new(self.changed()), None);
                 hub.restore(self.clients.take(id), log.head().await?.seq_num, Tokio.now_ms());
                 let store = Store::new(log, Arc::clone(&self.hooks), hub);
-                Ok::<_, StoreError>(Arc::new(Host { store, platform: Tokio }))
+                let budget = self.budget.child(Holder::Store, self.limits.store_bytes_max as u64);
+                let connection_bytes_max = self.limits.connection_bytes_max as u64;
+                Ok::<_, StoreError>(Arc::new(Host { store, platform: Tokio, budget, connection_bytes_max }))
             })
             .await?;
         Ok(Arc::clone(host))

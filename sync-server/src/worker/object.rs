@@ -163,7 +163,14 @@ impl Body {
             Ok(Err(refused)) => return refuse(refused),
             Err(error) => return failure(400, "The body is cut short.", error),
         };
-        let (work, frames) = exchange(Arc::clone(&store.host), Arc::new(connection), body, framing, boxed(|| ()));
+        let (work, frames) = exchange(
+            Arc::clone(&store.host),
+            Arc::new(connection),
+            store.host.connection_budget(),
+            body,
+            framing,
+            boxed(|| ()),
+        );
         self.work_on(work)?;
         let headers = Headers::new();
         headers.set("content-type", framing.content_type())?;
@@ -211,7 +218,14 @@ impl Body {
             }
         });
         let connection = Arc::new(call.connection(Isolate.now_ms()));
-        let (work, frames) = exchange(Arc::clone(&store.host), connection, json, Framing::Msgpack, caught_up);
+        let (work, frames) = exchange(
+            Arc::clone(&store.host),
+            connection,
+            store.host.connection_budget(),
+            json,
+            Framing::Msgpack,
+            caught_up,
+        );
         self.work_on(work)?;
         let mut frames = Box::pin(frames);
         if call.is_pull {
@@ -252,7 +266,7 @@ impl Body {
         };
         if frame.len() > self.options.limits.frame_bytes_max {
             link.close(CloseCode::FrameTooLarge);
-        } else if conversation.is_full() {
+        } else if conversation.is_full(frame.len()) {
             link.close(CloseCode::TooManyPushes);
         } else {
             let (in_progress, mut done) = mpsc::channel(1);

@@ -3,7 +3,7 @@
 
 #![expect(clippy::arc_with_non_send_sync, reason = "what hosts share is in `Arc`s; here there is one thread")]
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use super::saved_clients;
 use super::socket::Socket;
 use super::subscribers::Subscribers;
 use super::sweep::{self, PARKED_LOOK_MS, PARKED_LOOKS, Verdict};
+use crate::budget::{Budget, Holder};
 use crate::close::CloseCode;
 use crate::error::LogError;
 use crate::hooks::{Connection, HookFns};
@@ -42,6 +43,17 @@ const PUSHES_WAITING_MAX: usize = 1_024;
 
 /// The platform's ready state of a socket that is open.
 const OPEN: u16 = 1;
+
+thread_local! {
+    /// An isolate has one thread, and all its objects share its memory.
+    static ISOLATE: OnceCell<Budget> = const { OnceCell::new() };
+}
+
+/// Made by the first object that comes into memory.
+fn isolate_budget(limits: &Limits) -> Budget {
+    let max = limits.memory_bytes_max.unwrap_or(limits.store_bytes_max) as u64;
+    ISOLATE.with(|budget| budget.get_or_init(|| Budget::process(max)).clone())
+}
 
 /// A host in an isolate.
 pub(super) struct WorkerShell;
@@ -84,7 +96,10 @@ impl OpenStore {
         let log = open_log(&state, env, options, &store_id).await?;
         let subscribers = Subscribers::load(Rc::clone(&state), env.clone(), &store_id).await.map_err(failed)?;
         let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), Some(subscribers.clone().into()));
-        let host = Arc::new(Host { store: Store::new(log, hooks, hub), platform: Isolate });
+        let budget = isolate_budget(&options.limits).child(Holder::Store, options.limits.store_bytes_max as u64);
+        let connection_bytes_max = options.limits.connection_bytes_max as u64;
+        let store = Store::new(log, hooks, hub);
+        let host = Arc::new(Host { store, platform: Isolate, budget, connection_bytes_max });
         // Asked before any session is rebuilt. Sockets that outlived the memory were sent everything up to here, and
         // from here on they are published to; a head that is read later would leave out what came in between.
         let head = host.store.current_head().await?.seq_num;
@@ -121,7 +136,7 @@ impl OpenStore {
         // It fitted when the connection was made.
         let Ok(prefix) = fixed.prefix() else { return };
         // What a 0.4 client sent before is not known; when it pinged, the platform knows.
-        let link = Socket::new(socket, prefix, session.heard_ms().unwrap_or(0), self.limits.queue_bytes_max);
+        let link = Socket::new(socket, prefix, session.heard_ms().unwrap_or(0), self.host.connection_budget());
         let fingerprint = fixed.fingerprint.clone();
         let connection = Arc::new(fixed.into_connection());
         self.insert(Conversation::rejoin(&self.host, session, link, connection, fingerprint, PUSHES_WAITING_MAX));
@@ -152,7 +167,7 @@ impl OpenStore {
         let WebSocketPair { client, server } = WebSocketPair::new()?;
         let tag = JsValue::from(connection.id.to_string());
         self.state.as_raw().accept_websocket_with_tags(server.as_ref(), vec![tag])?;
-        let link = Socket::new(server, prefix, Isolate.now_ms(), self.limits.queue_bytes_max);
+        let link = Socket::new(server, prefix, Isolate.now_ms(), self.host.connection_budget());
         let v03 = connection.generation == Generation::V03;
         let opening = Opening {
             connection: Arc::new(connection),

@@ -9,6 +9,7 @@ use worker::WebSocket;
 
 use super::attachment::Attachment;
 use super::platform::Isolate;
+use crate::budget::{Budget, Held};
 use crate::close::CloseCode;
 use crate::host::{Closed, Link};
 use crate::platform::Platform;
@@ -26,24 +27,25 @@ pub(super) struct Socket {
     /// The attachment as the platform has it.
     attached: RefCell<String>,
     heard_ms: Cell<u64>,
-    unheard_bytes: Cell<usize>,
-    /// Bytes that may go out to a client that is not heard meanwhile; LiveStore clients acknowledge what
-    /// they get (0.4) or ping (0.3). Beyond them it is taken for one that does not read: the platform would
+    budget: Budget,
+    /// What went out to a client that was not heard since; LiveStore clients acknowledge what they get (0.4) or
+    /// ping (0.3). One for which there is no more room is taken for one that does not read: the platform would
     /// keep all that for it in memory.
-    unheard_bytes_max: usize,
+    unheard: RefCell<Held>,
     unyielded_bytes: Cell<usize>,
 }
 
 impl Socket {
-    pub(super) fn new(socket: WebSocket, prefix: String, heard_ms: u64, unheard_bytes_max: usize) -> Self {
+    pub(super) fn new(socket: WebSocket, prefix: String, heard_ms: u64, budget: Budget) -> Self {
+        let unheard = RefCell::new(budget.take_anyway(0));
         Self {
             socket,
             closed: CancellationToken::new(),
             prefix,
             attached: RefCell::default(),
             heard_ms: Cell::new(heard_ms),
-            unheard_bytes: Cell::new(0),
-            unheard_bytes_max,
+            budget,
+            unheard,
             unyielded_bytes: Cell::new(0),
         }
     }
@@ -55,7 +57,9 @@ impl Socket {
     /// A frame has come.
     pub(super) fn handle_heard(&self, now_ms: u64) {
         self.heard_ms.set(now_ms);
-        self.unheard_bytes.set(0);
+        let mut unheard = self.unheard.borrow_mut();
+        let bytes = unheard.bytes();
+        unheard.shrink(bytes);
     }
 
     pub(super) fn heard_ms(&self) -> u64 {
@@ -74,10 +78,14 @@ impl Socket {
 }
 
 impl Link for Socket {
+    fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     fn send_now(&self, frame: String) {
-        self.unheard_bytes.set(self.unheard_bytes.get() + frame.len());
-        if self.unheard_bytes.get() > self.unheard_bytes_max {
-            tracing::info!("closing a connection that reads too slowly");
+        let taken = self.unheard.borrow_mut().grow(self.budget.possible(frame.len() as u64));
+        if let Err(exceeded) = taken {
+            tracing::info!(%exceeded, "closing a connection that reads too slowly");
             return self.close(CloseCode::SlowReader);
         }
         self.put(&frame);

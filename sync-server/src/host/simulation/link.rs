@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::{Budget, Holder};
 use crate::close::CloseCode;
 use crate::host::{Closed, Link};
 use crate::session::{Proof, Session};
@@ -16,6 +17,9 @@ const ROOM: usize = 24;
 
 /// How long a client may take to answer a WebSocket ping.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// More than any run sends: budgets have tests of their own.
+const MAILBOX_BYTES_MAX: u64 = 1 << 32;
 
 /// What lies in a mailbox.
 pub(crate) enum Mail {
@@ -35,6 +39,7 @@ pub(crate) struct Mailbox {
     heard_ms: Mutex<u64>,
     /// The session as the platform keeps it with the socket.
     pub(crate) remembered: Mutex<Option<String>>,
+    budget: Budget,
 }
 
 impl Mailbox {
@@ -46,6 +51,7 @@ impl Mailbox {
             closed: CancellationToken::new(),
             heard_ms: Mutex::new(now_ms),
             remembered: Mutex::default(),
+            budget: Budget::process(MAILBOX_BYTES_MAX).child(Holder::Connection, MAILBOX_BYTES_MAX),
         })
     }
 
@@ -71,6 +77,10 @@ impl Mailbox {
 pub(crate) struct MailLink(pub(crate) Arc<Mailbox>);
 
 impl Link for MailLink {
+    fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
     fn send_now(&self, frame: String) {
         if !self.is_closed() {
             self.0.mail().push_back(Mail::Text(frame, None));

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::executor::Owner;
 use super::link::{MailLink, Mailbox};
 use super::platform::Simulated;
+use crate::budget::Budget;
 use crate::close::CloseCode;
 use crate::error::HookError;
 use crate::event_log::{EventLog, Faults, Faulty, Yielding, give_way};
@@ -35,6 +36,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Enough for every push of a run: clients of the simulation may send without reading.
 const PUSHES_WAITING_MAX: usize = 1_024;
+
+/// More than any run holds: budgets have tests of their own.
+const HELD_BYTES_MAX: u64 = 1 << 32;
 
 pub(crate) struct AppHooks;
 
@@ -122,7 +126,12 @@ impl<L: EventLog> Server<L> {
         let log = Yielding::new(Faulty::new(log, faults));
         let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), None);
         let number = platform.owner;
-        let host = Arc::new(Host { store: Store::new(log, Arc::new(AppHooks), hub), platform });
+        let host = Arc::new(Host {
+            store: Store::new(log, Arc::new(AppHooks), hub),
+            platform,
+            budget: Budget::process(HELD_BYTES_MAX),
+            connection_bytes_max: HELD_BYTES_MAX,
+        });
         Self { number, proof, host, busy: Arc::default(), awake: CancellationToken::new() }
     }
 
@@ -207,7 +216,14 @@ impl<L: EventLog> Server<L> {
     pub(crate) fn exchange(&self, body: String) -> mpsc::UnboundedReceiver<Vec<u8>> {
         let now_ms = self.host.platform.now_ms();
         let connection = Connection::new(Uuid::nil(), "store".into(), Transport::Http, Generation::V04, now_ms);
-        let (work, frames) = exchange(Arc::clone(&self.host), Arc::new(connection), body, Framing::Ndjson, || ());
+        let (work, frames) = exchange(
+            Arc::clone(&self.host),
+            Arc::new(connection),
+            self.host.connection_budget(),
+            body,
+            Framing::Ndjson,
+            || (),
+        );
         let (parts, receiver) = mpsc::unbounded_channel();
         self.host.platform.spawn(work);
         self.host.platform.spawn(async move {
@@ -245,7 +261,7 @@ async fn drive<L: EventLog>(
             Incoming::Pong(number) => number.into_iter().for_each(|number| conversation.handle_pong(number)),
             Incoming::Text(text) => {
                 let (in_progress, mut done) = mpsc::channel(1);
-                assert!(!conversation.is_full(), "it has room for more pushes than any run has");
+                assert!(!conversation.is_full(text.len()), "it has room for more pushes than any run has");
                 busy.fetch_add(1, Ordering::Relaxed);
                 let busy = Arc::clone(&busy);
                 host.platform.spawn(async move {
