@@ -5,7 +5,7 @@ mod log;
 mod wire;
 
 use livestore_sync_protocol::SeqNum;
-use livestore_sync_protocol::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
+use livestore_sync_protocol::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX, GAP_MAX};
 
 pub use self::log::{AppendError, LogError};
 pub(crate) use self::wire::{rpc_failure, v03_failure};
@@ -95,6 +95,14 @@ pub enum InvalidBatch {
     /// An event's number is not above its parent's, or a number is negative.
     #[error("event {seq_num} must come after its parent {parent}, and neither may be negative")]
     NotAscending {
+        /// Which event.
+        seq_num: SeqNum,
+        /// Its parent.
+        parent: SeqNum,
+    },
+    /// See [`GAP_MAX`].
+    #[error("event {seq_num} is too far above its parent {parent}, the limit is {GAP_MAX}")]
+    GapTooLarge {
         /// Which event.
         seq_num: SeqNum,
         /// Its parent.
