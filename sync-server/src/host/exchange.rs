@@ -15,6 +15,7 @@ use crate::event::Origin;
 use crate::hooks::{Connection, Pull, Transport};
 use crate::platform::{MaybeSend, MaybeSync, Platform};
 use crate::session::{Action, Delivery, Session};
+use crate::store::Refusals;
 
 /// Frames of an answer that may wait for the client to read.
 const FRAMES_WAITING_MAX: usize = 4;
@@ -97,8 +98,15 @@ pub(crate) fn exchange<S: Shell>(
             Transport::DurableObject => Session::durable_object(connection.id, now_ms),
             Transport::Ws | Transport::Http => Session::http(connection.id, now_ms),
         };
-        let answer =
-            Answer { session: Mutex::new(session), connection, parts, framing, state: Mutex::default(), caught_up };
+        let answer = Answer {
+            session: Mutex::new(session),
+            connection,
+            refusals: Arc::default(),
+            parts,
+            framing,
+            state: Mutex::default(),
+            caught_up,
+        };
         answer.run(&host, &body).await;
     };
     let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
@@ -112,6 +120,7 @@ pub(crate) fn exchange<S: Shell>(
 struct Answer<F> {
     session: Mutex<Session>,
     connection: Arc<Connection>,
+    refusals: Arc<Refusals>,
     parts: mpsc::Sender<Bytes>,
     framing: Framing,
     state: Mutex<State>,
@@ -181,6 +190,10 @@ impl<F: Fn() + MaybeSend + MaybeSync> Replies for Answer<F> {
 
     fn connection(&self) -> &Arc<Connection> {
         &self.connection
+    }
+
+    fn refusals(&self) -> &Arc<Refusals> {
+        &self.refusals
     }
 
     /// The hub does not know this client.
