@@ -81,7 +81,7 @@ mod tests {
         let longest = format!("\"{}\"", "x".repeat(REQUEST_ID_BYTES_MAX));
         assert!(serde_json::from_str::<RequestId>(&longest).is_ok());
         let longer = format!("\"{}\"", "x".repeat(REQUEST_ID_BYTES_MAX + 1));
-        for text in ["null", "1.5", "true", "[]", "9007199254740992", longer.as_str()] {
+        for text in ["null", "1.5", "true", "[]", "9007199254740992", "-9223372036854775808", longer.as_str()] {
             assert!(serde_json::from_str::<RequestId>(text).is_err(), "{text}");
         }
     }

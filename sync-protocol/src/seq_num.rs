@@ -26,7 +26,8 @@ impl SeqNum {
     ///
     /// [`InvalidSeqNum`] when the number is outside JavaScript's safe integers.
     pub fn new(value: i64) -> Result<Self, InvalidSeqNum> {
-        if value.abs() <= Self::MAX.0 { Ok(Self(value)) } else { Err(InvalidSeqNum) }
+        // `abs` has no answer for the lowest `i64`.
+        if value.unsigned_abs() <= Self::MAX.0.unsigned_abs() { Ok(Self(value)) } else { Err(InvalidSeqNum) }
     }
 
     /// The number itself.
@@ -99,6 +100,9 @@ mod tests {
             ("-9007199254740991", Some(-9_007_199_254_740_991)),
             ("9007199254740992", None),
             ("-9007199254740992", None),
+            ("-9223372036854775808", None),
+            ("9223372036854775807", None),
+            ("-9223372036854775809", None),
             ("18446744073709551615", None),
             ("1.5", None),
             ("1e400", None),
@@ -115,6 +119,8 @@ mod tests {
         struct C(#[serde(deserialize_with = "SeqNum::deserialize_cursor")] SeqNum);
         for (text, expected) in
             [("1.5", Some(1)), ("-2.5", Some(-3)), ("1e300", Some(SeqNum::MAX.get())), ("1e400", None), ("null", None)]
+                .into_iter()
+                .chain([("-9223372036854775808", Some(-SeqNum::MAX.get()))])
         {
             assert_eq!(serde_json::from_str::<C>(text).ok().map(|c| c.0.get()), expected, "{text}");
         }

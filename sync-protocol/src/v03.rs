@@ -15,11 +15,15 @@
 //!
 //! Source: `src/common/ws-message-types.ts` of the npm package 0.3.1, and recorded traffic.
 
+mod reason;
+
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::push_json_string;
 use crate::wire::{self, Item, V03Metadata};
 use crate::{Chunk, Event, PulledEvent, SeqNum};
+
+pub use self::reason::Reason;
 
 /// The ping that clients send, byte for byte (a Durable Object's auto-response matches the text).
 pub const PING: &str = r#"{"_tag":"WSMessage.Ping","requestId":"ping"}"#;

@@ -8,7 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::limits::REQUEST_ID_BYTES_MAX;
+use crate::limits::{BACKEND_ID_BYTES_MAX, CALLER_BYTES_MAX, QUOTE_BYTES_MAX, REQUEST_ID_BYTES_MAX};
 use crate::{Event, PulledEvent};
 
 /// The `_tag` of a message; the message itself is read once its type is known. (Serde's own tagged
@@ -23,12 +23,25 @@ pub(crate) fn tag(text: &str) -> Result<String, String> {
         #[serde(rename = "_tag", borrow)]
         tag: Cow<'a, str>,
     }
-    read::<Tag<'_>>(text).map(|tag| tag.tag.into_owned())
+    read::<Tag<'_>>(text).map(|tag| quoted(tag.tag.into_owned()))
 }
 
 /// Reads a JSON object.
 pub(crate) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
-    serde_json::from_str::<Object<T>>(text).map(|object| object.0).map_err(|error| error.to_string())
+    serde_json::from_str::<Object<T>>(text).map(|object| object.0).map_err(|error| quoted(error.to_string()))
+}
+
+/// A text that quotes a message, cut to what an answer may hold of it: its beginning and its end, where the
+/// reason stands.
+pub(crate) fn quoted(text: String) -> String {
+    const LEFT_OUT: &str = " … ";
+    if text.len() <= QUOTE_BYTES_MAX {
+        return text;
+    }
+    let half = (QUOTE_BYTES_MAX - LEFT_OUT.len()) / 2;
+    let head = (0..=half).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let tail = (text.len() - half..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    [&text[..head], LEFT_OUT, &text[tail..]].concat()
 }
 
 /// A struct that is read from an object only: Serde's own reading takes `["a",1]` for it too.
@@ -52,11 +65,25 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 
 /// A 0.3 request id. It goes to every client of the store, so its length matters.
 pub(crate) fn request_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let id = String::deserialize(deserializer)?;
-    if id.len() > REQUEST_ID_BYTES_MAX {
-        return Err(de::Error::custom(format_args!("requestId is longer than {REQUEST_ID_BYTES_MAX} bytes")));
+    at_most("requestId", REQUEST_ID_BYTES_MAX, deserializer)
+}
+
+/// A log's id, which is kept with a pull or a push, and goes back where it is the wrong one.
+pub(crate) fn backend_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    at_most("backendId", BACKEND_ID_BYTES_MAX, deserializer)
+}
+
+/// A part of what names a Durable Object that pulls, which is kept for as long as that follows the log.
+pub(crate) fn caller<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    at_most("a name in callerContext", CALLER_BYTES_MAX, deserializer)
+}
+
+fn at_most<'de, D: Deserializer<'de>>(what: &str, bytes_max: usize, deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.len() > bytes_max {
+        return Err(de::Error::custom(format_args!("{what} is longer than {bytes_max} bytes")));
     }
-    Ok(id)
+    Ok(text)
 }
 
 /// A push's `batch`.

@@ -1,12 +1,13 @@
 //! May this batch enter the log? Pure decisions.
 
-use livestore_sync_protocol::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
+use livestore_sync_protocol::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX, GAP_MAX};
 use livestore_sync_protocol::{Event, EventRow, SeqNum};
 
 use crate::error::InvalidBatch;
 
 /// Checks what does not depend on the log: limits, the chain, ascending numbers. Gaps between
-/// numbers are legal (LiveStore's own tests push number 100 onto an empty log).
+/// numbers are legal (LiveStore's own tests push number 100 onto an empty log) up to [`GAP_MAX`]. Only a batch whose
+/// parent is the head enters, so that is how far the head can move.
 ///
 /// # Errors
 ///
@@ -23,6 +24,9 @@ pub(crate) fn check_batch(batch: &[Event]) -> Result<(), InvalidBatch> {
         }
         if seq_num <= parent || parent < SeqNum::ROOT {
             return Err(InvalidBatch::NotAscending { seq_num, parent });
+        }
+        if seq_num.get().abs_diff(parent.get()) > GAP_MAX {
+            return Err(InvalidBatch::GapTooLarge { seq_num, parent });
         }
         let bytes = encoded_bytes(event);
         if bytes > EVENT_BYTES_MAX {
@@ -85,6 +89,22 @@ mod tests {
             (vec![event(0, 2), event(2, 1)], Err(InvalidBatch::NotAscending { seq_num: seq(1), parent: seq(2) })),
             (vec![event(1, 1)], Err(InvalidBatch::NotAscending { seq_num: seq(1), parent: seq(1) })),
             (vec![event(-2, -1)], Err(InvalidBatch::NotAscending { seq_num: seq(-1), parent: seq(-2) })),
+        ] {
+            assert_eq!(check_batch(&batch), expected, "{batch:?}");
+        }
+    }
+
+    #[test]
+    fn the_gap_limit_holds() {
+        let max = i64::try_from(GAP_MAX).expect("fits");
+        let refused = |seq_num, parent| Err(InvalidBatch::GapTooLarge { seq_num: seq(seq_num), parent: seq(parent) });
+        for (batch, expected) in [
+            (vec![event(0, max)], Ok(())),
+            (vec![event(0, max + 1)], refused(max + 1, 0)),
+            (vec![event(7, 7 + max), event(7 + max, 7 + 2 * max)], Ok(())),
+            (vec![event(7, 8), event(8, 9 + max)], refused(9 + max, 8)),
+            (vec![event(0, SeqNum::MAX.get())], refused(SeqNum::MAX.get(), 0)),
+            (vec![event(SeqNum::MAX.get() - 1, SeqNum::MAX.get())], Ok(())),
         ] {
             assert_eq!(check_batch(&batch), expected, "{batch:?}");
         }

@@ -5,7 +5,7 @@ mod log;
 mod wire;
 
 use livestore_sync_protocol::SeqNum;
-use livestore_sync_protocol::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
+use livestore_sync_protocol::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX, GAP_MAX};
 
 pub use self::log::{AppendError, LogError};
 pub(crate) use self::wire::{rpc_failure, v03_failure};
@@ -25,6 +25,9 @@ pub enum PushError {
     /// The client talks about another log.
     #[error(transparent)]
     BackendIdMismatch(#[from] BackendIdMismatch),
+    /// The batch follows an event that the log does not have any more.
+    #[error(transparent)]
+    HistoryLost(#[from] HistoryLost),
     /// The batch breaks a rule.
     #[error(transparent)]
     InvalidBatch(#[from] InvalidBatch),
@@ -43,6 +46,9 @@ pub enum PullError {
     /// The client talks about another log.
     #[error(transparent)]
     BackendIdMismatch(#[from] BackendIdMismatch),
+    /// The client has events that the log does not have any more.
+    #[error(transparent)]
+    HistoryLost(#[from] HistoryLost),
     /// The app's hook says no.
     #[error(transparent)]
     Rejected(HookError),
@@ -62,6 +68,20 @@ pub struct BackendIdMismatch {
     pub expected: String,
     /// The client's.
     pub received: String,
+}
+
+/// The log ends before an event that the client has: it was put back to an earlier state, by a restored backup, or by a
+/// power loss where commits do not wait for the disk. What the client knows is another history than the log's from
+/// here on, so it is told what it is told of another log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the log {backend_id} ends at {head}, and the client is at {position}: events were lost")]
+pub struct HistoryLost {
+    /// The log's id.
+    pub backend_id: String,
+    /// Where the log ends.
+    pub head: SeqNum,
+    /// The event that the client has, or builds on.
+    pub position: SeqNum,
 }
 
 /// Why a batch can never enter any log.
@@ -95,6 +115,14 @@ pub enum InvalidBatch {
     /// An event's number is not above its parent's, or a number is negative.
     #[error("event {seq_num} must come after its parent {parent}, and neither may be negative")]
     NotAscending {
+        /// Which event.
+        seq_num: SeqNum,
+        /// Its parent.
+        parent: SeqNum,
+    },
+    /// See [`GAP_MAX`].
+    #[error("event {seq_num} is too far above its parent {parent}, the limit is {GAP_MAX}")]
+    GapTooLarge {
         /// Which event.
         seq_num: SeqNum,
         /// Its parent.

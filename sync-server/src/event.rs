@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 pub use self::batch::Batch;
 pub(crate) use self::batch::held_bytes;
+use crate::error::HistoryLost;
 use crate::platform::{MaybeSend, MaybeSync};
 
 /// Who pushed.
@@ -37,4 +38,10 @@ pub(crate) trait Publish: MaybeSend + MaybeSync + 'static {
     /// Called under the store's lock, in the order of the log, once per batch. Must not block: a
     /// receiver that cannot take its frames is disconnected, and no frame is left out.
     fn publish(&self, committed: &Committed);
+
+    /// Called under the store's lock when the log turns out to end before what was published. Clients that have it are
+    /// told; some receivers find out by themselves, from the next event, which does not follow theirs.
+    fn history_lost(&self, lost: &HistoryLost) {
+        let _ = lost;
+    }
 }

@@ -28,7 +28,7 @@ pub mod table_name;
 #[warn(dead_code, unused_imports)]
 pub mod worker;
 
-pub use error::{BackendIdMismatch, HookError, InvalidBatch, PullError, PushError};
+pub use error::{BackendIdMismatch, HistoryLost, HookError, InvalidBatch, PullError, PushError};
 pub use event::Batch;
 pub use event_log::EventLog;
 pub use hooks::{Connection, HookContext, HookFns, Hooks, Pull, Push, Transport};

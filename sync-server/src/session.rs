@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::close::CloseCode;
-use crate::error::{PullError, PushError, rpc_failure, v03_failure};
+use crate::error::{HistoryLost, PullError, PushError, rpc_failure};
 use crate::event::Committed;
 
 /// What a frame asks for.
@@ -222,12 +222,19 @@ impl Session {
         }
     }
 
-    /// The frame that refuses a push.
-    #[must_use]
-    pub(crate) fn push_failed(&self, request_id: &RequestId, error: &PushError) -> String {
-        match &self.kind {
-            Kind::V03(_) => v03_failure(request_id.to_string(), &error.into()),
-            Kind::Rpc(_) => rpc_failure(request_id.clone(), error),
+    /// The frames that refuse a push.
+    pub(crate) fn push_failed(&mut self, request_id: &RequestId, error: &PushError) -> Vec<String> {
+        match &mut self.kind {
+            Kind::V03(session) => session.push_failed(request_id.to_string(), error),
+            Kind::Rpc(_) => vec![rpc_failure(request_id.clone(), error)],
+        }
+    }
+
+    /// The log has lost events that this client has been sent. The frames that say so, to all its live pulls.
+    pub(crate) fn handle_history_lost(&mut self, lost: &HistoryLost) -> Vec<String> {
+        match &mut self.kind {
+            Kind::V03(session) => session.handle_history_lost(lost),
+            Kind::Rpc(session) => session.handle_history_lost(lost),
         }
     }
 

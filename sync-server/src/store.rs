@@ -13,8 +13,8 @@ use tokio::sync::OnceCell;
 
 pub(crate) use self::pull::PullSink;
 use self::push::Queued;
-pub(crate) use self::push::{Admitted, Pushed};
-use crate::error::BackendIdMismatch;
+pub(crate) use self::push::{Admitted, Pushed, Refusals};
+use crate::error::{BackendIdMismatch, HistoryLost, PullError};
 use crate::event::{Batch, Committed, Publish};
 use crate::event_log::{EventLog, Head, LogError};
 use crate::hooks::Hooks;
@@ -106,6 +106,15 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         let backend_id = self.backend_id().await?;
         let head = self.log.head().await?;
         let mut published = *core.published.get_or_insert(head.seq_num);
+        if published > head.seq_num {
+            tracing::error!(%head.seq_num, %published, "the log has lost events that clients were sent");
+            self.publish.history_lost(&HistoryLost {
+                backend_id: backend_id.to_string(),
+                head: head.seq_num,
+                position: published,
+            });
+            core.published = Some(head.seq_num);
+        }
         while published < head.seq_num {
             let events = self.log.events(published, head.seq_num, crate::event_log::PAGE_EVENTS_MAX).await?;
             let Some(last) = events.last() else { break };
@@ -117,6 +126,18 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
             core.published = Some(published);
         }
         core.head = Some(head);
+        Ok(head)
+    }
+
+    /// Where the log stands, for a client that has everything up to `position`. Clients only have what is in the log,
+    /// so one that is beyond its end has seen another history.
+    async fn head_from(&self, core: &mut Core, position: SeqNum) -> Result<Head, PullError> {
+        core.expect(position);
+        let head = self.head(core).await?;
+        if position > head.seq_num {
+            let backend_id = self.backend_id().await?.to_string();
+            return Err(HistoryLost { backend_id, head: head.seq_num, position }.into());
+        }
         Ok(head)
     }
 }

@@ -101,8 +101,10 @@ pub struct RpcContext {
 #[serde(rename_all = "camelCase")]
 pub struct CallerContext {
     /// The binding of its namespace.
+    #[serde(deserialize_with = "wire::caller")]
     pub binding_name: String,
     /// Its id, as hex digits.
+    #[serde(deserialize_with = "wire::caller")]
     pub durable_object_id: String,
 }
 
@@ -119,7 +121,7 @@ pub struct PushPayload {
     #[serde(deserialize_with = "wire::events")]
     pub batch: Vec<Event>,
     /// The log that the client believes to push to; `None` before its first pull.
-    #[serde(serialize_with = "write_option", deserialize_with = "read_option")]
+    #[serde(serialize_with = "write_option", deserialize_with = "read_backend_id")]
     pub backend_id: Option<String>,
 }
 
@@ -137,6 +139,7 @@ pub struct PingPayload {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireCursor {
+    #[serde(deserialize_with = "wire::backend_id")]
     backend_id: String,
     #[serde(deserialize_with = "SeqNum::deserialize_cursor")]
     event_sequence_number: SeqNum,
@@ -159,8 +162,12 @@ fn write_option<S: Serializer>(value: &Option<String>, serializer: S) -> Result<
     WireOption::from(value.as_ref()).serialize(serializer)
 }
 
-fn read_option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    WireOption::deserialize(deserializer).map(Option::from)
+fn read_backend_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(transparent)]
+    struct BackendId(#[serde(deserialize_with = "wire::backend_id")] String);
+    let id: Option<BackendId> = WireOption::deserialize(deserializer)?.into();
+    Ok(id.map(|id| id.0))
 }
 
 impl Rpc {
@@ -292,7 +299,7 @@ impl ClientMessage {
             return match serde_json::from_str::<Vec<&RawValue>>(text) {
                 Ok(messages) if messages.len() > FRAME_MESSAGES_MAX => vec![Err(DecodeError::TooManyMessages)],
                 Ok(messages) => messages.into_iter().map(|message| Self::decode_one(message.get())).collect(),
-                Err(error) => vec![Err(DecodeError::Syntax(error.to_string()))],
+                Err(error) => vec![Err(DecodeError::Syntax(wire::quoted(error.to_string())))],
             };
         }
         vec![Self::decode_one(text)]
@@ -327,7 +334,7 @@ impl ClientMessage {
             // Tell a syntax error from JSON that is no message.
             Err(_) => match serde_json::from_str::<&RawValue>(text) {
                 Ok(_) => return Err(DecodeError::UnknownTag("undefined".into())),
-                Err(error) => return Err(DecodeError::Syntax(error.to_string())),
+                Err(error) => return Err(DecodeError::Syntax(wire::quoted(error.to_string()))),
             },
         };
         let envelope = |message| DecodeError::Envelope { tag: tag.clone(), message };
@@ -338,7 +345,7 @@ impl ClientMessage {
                 match Rpc::read(&tag, payload) {
                     Some(Ok(rpc)) => Ok(Self::Request(Request { id, rpc, headers, trace_id, span_id, sampled })),
                     Some(Err(message)) => Err(DecodeError::Payload { id, tag, message }),
-                    None => Err(DecodeError::UnknownRpc { id, tag }),
+                    None => Err(DecodeError::UnknownRpc { id, tag: wire::quoted(tag) }),
                 }
             }
             "Ack" => wire::read(text).map(|Id { request_id }| Self::Ack { request_id }).map_err(envelope),

@@ -168,6 +168,7 @@ enum WirePageInfo {
 struct ResponseIn {
     batch: Vec<Item<RpcMetadata>>,
     page_info: WirePageInfo,
+    #[serde(deserialize_with = "wire::backend_id")]
     backend_id: String,
 }
 

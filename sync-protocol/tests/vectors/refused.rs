@@ -224,3 +224,68 @@ fn a_frame_holds_so_many_messages_at_most() {
     let refused = rpc::ClientMessage::decode(&frame(FRAME_MESSAGES_MAX + 1));
     assert!(matches!(refused.as_slice(), [Err(rpc::DecodeError::TooManyMessages)]), "{} results", refused.len());
 }
+
+#[test]
+fn texts_that_servers_keep_have_limits_on_both_sides() {
+    use livestore_sync_protocol::limits::{BACKEND_ID_BYTES_MAX, CALLER_BYTES_MAX};
+    let some = |text: &str| format!(r#"{{"_tag":"Some","value":{text}}}"#);
+    let pull = |tag: &str, cursor: &str, more: &str| {
+        format!(
+            r#"{{"_tag":"Request","id":"1","tag":"{tag}","payload":{{"storeId":"a","live":true,"cursor":{cursor}{more}}},"headers":[]}}"#
+        )
+    };
+    let cursor =
+        |id: &str| pull("SyncWsRpc.Pull", &some(&format!(r#"{{"backendId":"{id}","eventSequenceNumber":1}}"#)), "");
+    let push = |id: &str| {
+        let id = some(&format!("\"{id}\""));
+        format!(
+            r#"{{"_tag":"Request","id":"1","tag":"SyncWsRpc.Push","payload":{{"storeId":"a","batch":[],"backendId":{id}}},"headers":[]}}"#
+        )
+    };
+    let caller = |binding: &str, object: &str| {
+        let context =
+            format!(r#","rpcContext":{{"callerContext":{{"bindingName":"{binding}","durableObjectId":"{object}"}}}}"#);
+        pull("SyncDoRpc.Pull", r#"{"_tag":"None"}"#, &context)
+    };
+    let frames: [(&str, usize, &dyn Fn(&str) -> String); 4] = [
+        ("backendId", BACKEND_ID_BYTES_MAX, &cursor),
+        ("backendId", BACKEND_ID_BYTES_MAX, &push),
+        ("callerContext", CALLER_BYTES_MAX, &|text| caller(text, "0")),
+        ("callerContext", CALLER_BYTES_MAX, &|text| caller("B", text)),
+    ];
+    for (name, max, frame) in frames {
+        let decode = |bytes: usize| rpc::ClientMessage::decode(&frame(&"x".repeat(bytes))).remove(0);
+        assert!(decode(max).is_ok(), "{name}: {:?}", decode(max));
+        let error = decode(max + 1).expect_err(name).to_string();
+        assert!(error.contains(name) && error.contains(&format!("longer than {max} bytes")), "{error}");
+    }
+}
+
+#[test]
+fn answers_quote_no_more_than_a_little() {
+    use livestore_sync_protocol::limits::QUOTE_BYTES_MAX;
+    let long = "ü".repeat(100_000);
+    let request = |tag: &str, batch: &str| {
+        format!(
+            r#"{{"_tag":"Request","id":"1","tag":"{tag}","payload":{{"storeId":"a","batch":{batch},"backendId":{{"_tag":"None"}}}},"headers":[]}}"#
+        )
+    };
+    for frame in [
+        format!(r#"{{"_tag":"{long}"}}"#),
+        request(&long, "[]"),
+        request("SyncWsRpc.Push", &format!("\"{long}\"")),
+        format!(r#"{{"_tag":"Ack","requestId":["{long}"]}}"#),
+    ] {
+        let error = rpc::ClientMessage::decode(&frame).remove(0).expect_err("is wrong");
+        let answer = rpc::ServerMessage::from_decode_error(error).encode();
+        assert!(answer.len() < QUOTE_BYTES_MAX + 256, "{} bytes: {answer}", answer.len());
+    }
+    for frame in [
+        format!(r#"{{"_tag":"WSMessage.{long}","requestId":"a"}}"#),
+        format!(r#"{{"_tag":"WSMessage.PushReq","requestId":"a","batch":"{long}"}}"#),
+    ] {
+        let error = v03::ClientMessage::decode(&frame).expect_err("is wrong");
+        assert!(error.message.len() < QUOTE_BYTES_MAX + 64, "{}", error.message);
+        assert_eq!(error.request_id, "a");
+    }
+}

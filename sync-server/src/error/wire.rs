@@ -3,15 +3,27 @@
 use livestore_sync_protocol::rpc::{Cause, ServerMessage, SyncError};
 use livestore_sync_protocol::{RequestId, v03};
 
-use super::{BackendIdMismatch, PullError, PushError};
-
-/// What clients learn of our own failures; the rest is in the server's log.
-const INTERNAL: &str = "the server could not reach its event log; the request may be repeated";
+use super::{BackendIdMismatch, HistoryLost, PullError, PushError};
 
 impl From<&BackendIdMismatch> for SyncError {
     fn from(mismatch: &BackendIdMismatch) -> Self {
         Self::BackendIdMismatch { expected: mismatch.expected.clone(), received: mismatch.received.clone() }
     }
+}
+
+/// To a client that is beyond the end of the log, the log is another one than it knew, and that is what every client
+/// of 0.4 has an answer to.
+impl From<&HistoryLost> for SyncError {
+    fn from(lost: &HistoryLost) -> Self {
+        let HistoryLost { backend_id, head, position } = lost;
+        let received = format!("{backend_id} up to event {position}, where the log ends at {head}");
+        Self::BackendIdMismatch { expected: backend_id.clone(), received }
+    }
+}
+
+/// What clients learn of our own failures; the rest is in the server's log.
+fn internal() -> SyncError {
+    SyncError::unknown("EventLogError", &v03::Reason::Failed.to_string())
 }
 
 impl From<&PushError> for SyncError {
@@ -21,9 +33,10 @@ impl From<&PushError> for SyncError {
                 Self::ServerAhead { minimum_expected_num: *head, provided_num: *provided }
             }
             PushError::BackendIdMismatch(mismatch) => mismatch.into(),
+            PushError::HistoryLost(lost) => lost.into(),
             PushError::InvalidBatch(invalid) => Self::unknown("InvalidBatch", &invalid.to_string()),
             PushError::Rejected(hook) => Self::unknown("Error", &hook.to_string()),
-            PushError::Log(_) => Self::unknown("EventLogError", INTERNAL),
+            PushError::Log(_) => internal(),
         }
     }
 }
@@ -32,8 +45,9 @@ impl From<&PullError> for SyncError {
     fn from(error: &PullError) -> Self {
         match error {
             PullError::BackendIdMismatch(mismatch) => mismatch.into(),
+            PullError::HistoryLost(lost) => lost.into(),
             PullError::Rejected(hook) => Self::unknown("Error", &hook.to_string()),
-            PullError::Log(_) => Self::unknown("EventLogError", INTERNAL),
+            PullError::Log(_) => internal(),
             PullError::Gone => Self::unknown("Error", "the pull has ended"),
         }
     }
@@ -44,20 +58,18 @@ pub(crate) fn rpc_failure(id: RequestId, error: impl Into<SyncError>) -> String 
     ServerMessage::failure(id, Cause::Fail { error: error.into() }).encode()
 }
 
-/// The 0.3 frame that refuses a request. 0.3 has text only; the reference's words for a stale parent.
+/// The 0.3 frame that refuses a request. 0.3 has text only.
 pub(crate) fn v03_failure(request_id: String, error: &SyncError) -> String {
-    let message = match error {
+    let reason = match error.clone() {
         SyncError::ServerAhead { minimum_expected_num, provided_num } => {
-            format!("Invalid parent event number. Received e{provided_num} but expected e{minimum_expected_num}")
+            v03::Reason::ServerAhead { minimum_expected_num, provided_num }
         }
-        SyncError::BackendIdMismatch { expected, received } => {
-            format!("the store's backend id is {expected}, the client has {received}")
-        }
+        SyncError::BackendIdMismatch { expected, received } => v03::Reason::BackendIdMismatch { expected, received },
         SyncError::Unknown { cause, .. } => {
-            cause.get("message").and_then(|message| message.as_str()).unwrap_or_default().to_owned()
+            v03::Reason::Other(cause.get("message").and_then(|message| message.as_str()).unwrap_or_default().to_owned())
         }
     };
-    v03::ServerMessage::Error(v03::Refusal { request_id, message }).encode()
+    v03::ServerMessage::Error(v03::Refusal { request_id, message: reason.to_string() }).encode()
 }
 
 #[cfg(test)]
@@ -77,7 +89,7 @@ mod tests {
             rpc_failure(RequestId::Number(1), &pull),
             v03_failure("1".into(), &SyncError::from(&push)),
         ] {
-            assert!(!frame.contains("secret") && frame.contains(INTERNAL), "{frame}");
+            assert!(!frame.contains("secret") && frame.contains(&v03::Reason::Failed.to_string()), "{frame}");
         }
     }
 
@@ -87,5 +99,18 @@ mod tests {
         let ahead = PushError::ServerAhead { head: at(7), provided: at(3) };
         let frame = v03_failure("r".into(), &SyncError::from(&ahead));
         assert!(frame.contains("Invalid parent event number. Received e3 but expected e7"), "{frame}");
+    }
+
+    #[test]
+    fn a_client_beyond_the_end_of_the_log_learns_that_its_log_is_gone() {
+        let at = |value| SeqNum::new(value).expect("safe");
+        let lost = HistoryLost { backend_id: "b".into(), head: at(5), position: at(10) };
+        let (push, pull) = (PushError::from(lost.clone()), PullError::from(lost));
+        for error in [SyncError::from(&push), SyncError::from(&pull)] {
+            let SyncError::BackendIdMismatch { expected, received } = &error else { panic!("{error:?}") };
+            assert_eq!((expected.as_str(), received.as_str()), ("b", "b up to event 10, where the log ends at 5"));
+            let frame = v03_failure("r".into(), &error);
+            assert!(frame.contains("the store's backend id is b, the client has b up to event 10"), "{frame}");
+        }
     }
 }

@@ -21,6 +21,12 @@ impl MemoryLog {
         Self { backend_id: backend_id.into(), rows: Mutex::default() }
     }
 
+    /// Forgets the events above this one, as a backup that is put back does.
+    #[cfg(test)]
+    pub(crate) fn truncate(&self, last: SeqNum) {
+        self.rows().retain(|(event, _)| event.seq_num <= last);
+    }
+
     fn rows(&self) -> MutexGuard<'_, Vec<(Event, Arc<Batch>)>> {
         // Rows are only ever added whole, so a panic elsewhere leaves them usable.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)

@@ -16,7 +16,7 @@ use crate::event::Origin;
 use crate::hooks::{Connection, HookContext, Pull, Push};
 use crate::platform::{MaybeSend, MaybeSync, Platform};
 use crate::session::{Delivery, Session};
-use crate::store::{Admitted, PullSink, Pushed};
+use crate::store::{Admitted, PullSink, Pushed, Refusals};
 
 /// How long a push, or its refusal, waits for the pusher's own live pull to have caught up.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -56,9 +56,12 @@ pub(super) trait Replies: MaybeSend + MaybeSync {
         self.session().handle_pull_failed(delivery, error)
     }
 
-    /// Called before a push is refused because the server is ahead of `provided`.
-    fn before_server_ahead(&self, request_id: &RequestId, provided: SeqNum) -> impl Future<Output = ()> + MaybeSend {
-        let _ = (request_id, provided);
+    /// What was refused of this client's pushes.
+    fn refusals(&self) -> &Arc<Refusals>;
+
+    /// Called before a push is refused whose client lacks what the log has above `after`.
+    fn before_refusal(&self, request_id: &RequestId, after: SeqNum) -> impl Future<Output = ()> + MaybeSend {
+        let _ = (request_id, after);
         std::future::ready(())
     }
 }
@@ -111,10 +114,12 @@ pub(super) async fn admit_push<S: Shell>(
     let context = HookContext::new(Arc::clone(replies.connection()), generation);
     let origin = replies.origin(&request_id);
     let push = Push::new(batch);
-    let admitted = host.store.admit(push, backend_id.as_deref(), origin, context, host.platform.now_ms());
+    let (batch, refusals) = (Arc::clone(&push.batch), replies.refusals());
+    let admitted = host.store.admit(push, backend_id.as_deref(), origin, refusals, context, host.platform.now_ms());
     match guarded(admitted).await.unwrap_or_else(|panic| Err(PushError::Rejected(panic))) {
         Ok(admitted) => Some(AdmittedCall { held, in_progress, request_id, admitted }),
         Err(error) => {
+            refusals.note(&batch);
             answer_push(replies, &request_id, &Err(error)).await;
             None
         }
@@ -147,19 +152,24 @@ pub(super) async fn complete_push<S: Shell>(
 }
 
 async fn answer_push(replies: &impl Replies, request_id: &RequestId, result: &Result<Pushed, PushError>) {
-    let frame = match result {
+    let frames = match result {
         // Published with its acknowledgement, in the order that the generation wants.
         Ok(Pushed::Committed) if replies.origin(request_id).is_some() => return,
         Ok(Pushed::Committed | Pushed::Repeated) => return replies.acknowledge(request_id).await,
         Err(error) => {
-            if let PushError::ServerAhead { provided, .. } = error {
-                replies.before_server_ahead(request_id, *provided).await;
+            match error {
+                PushError::ServerAhead { provided, .. } => replies.before_refusal(request_id, *provided).await,
+                // Whatever the client has, it has it in the place of other events, from the first on.
+                PushError::HistoryLost(_) => replies.before_refusal(request_id, SeqNum::ROOT).await,
+                _ => {}
             }
             replies.session().push_failed(request_id, error)
         }
     };
-    // A closed connection needs no answer.
-    let _ = replies.send(frame).await;
+    for frame in frames {
+        // A closed connection needs no answer.
+        let _ = replies.send(frame).await;
+    }
 }
 
 struct Sink<'a, R> {
@@ -215,6 +225,10 @@ impl<S: Shell> Replies for SocketCalls<S> {
 
     fn connection(&self) -> &Arc<Connection> {
         &self.peer.connection
+    }
+
+    fn refusals(&self) -> &Arc<Refusals> {
+        &self.peer.refusals
     }
 
     fn origin(&self, request_id: &RequestId) -> Option<Origin> {
@@ -275,12 +289,12 @@ impl<S: Shell> Replies for SocketCalls<S> {
     }
 
     /// The client waits for the events that it lacks, and takes the error for their announcement.
-    async fn before_server_ahead(&self, request_id: &RequestId, provided: SeqNum) {
+    async fn before_refusal(&self, request_id: &RequestId, after: SeqNum) {
         // Looked at before anything is awaited: from here on nothing else is sent to this connection.
         let unknown = self.peer.session().begin_catch_up();
         if unknown {
             let delivery = Delivery::V03(Context::Push, request_id.to_string());
-            catch_up(self, vec![(delivery, provided)]).await;
+            catch_up(self, vec![(delivery, after)]).await;
         }
         self.caught_up_or_late().await;
     }
@@ -294,6 +308,11 @@ pub(super) async fn catch_up<S: Shell>(calls: &SocketCalls<S>, pulls: Vec<(Deliv
     });
     match calls.host.store.continue_pulls(sinks.collect()).await {
         Ok(()) | Err(PullError::Gone) => {}
+        Err(error @ PullError::HistoryLost(_)) => {
+            for (delivery, _) in &pulls {
+                refuse_pull(calls, delivery, &error).await;
+            }
+        }
         Err(error) => {
             tracing::error!(%error, "could not continue a pull");
             // With a hole it must not go on; the client comes back.

@@ -16,6 +16,7 @@ use crate::event::{Origin, held_bytes};
 use crate::hooks::{Connection, Pull, Transport};
 use crate::platform::{MaybeSend, MaybeSync, Platform};
 use crate::session::{Action, Delivery, Session};
+use crate::store::Refusals;
 
 /// Frames of an answer that may wait for the client to read.
 const FRAMES_WAITING_MAX: usize = 4;
@@ -103,6 +104,7 @@ pub(crate) fn exchange<S: Shell>(
             session: Mutex::new(session),
             connection,
             budget,
+            refusals: Arc::default(),
             parts,
             framing,
             state: Mutex::default(),
@@ -123,6 +125,7 @@ struct Answer<F> {
     connection: Arc<Connection>,
     /// What is held for it is taken from this.
     budget: Budget,
+    refusals: Arc<Refusals>,
     parts: mpsc::Sender<Bytes>,
     framing: Framing,
     state: Mutex<State>,
@@ -193,6 +196,10 @@ impl<F: Fn() + MaybeSend + MaybeSync> Replies for Answer<F> {
 
     fn connection(&self) -> &Arc<Connection> {
         &self.connection
+    }
+
+    fn refusals(&self) -> &Arc<Refusals> {
+        &self.refusals
     }
 
     /// The hub does not know this client.

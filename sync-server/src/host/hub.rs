@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::continuation::{Continuation, Hold, SavedClients};
 use super::{Link, Peer};
 use crate::close::CloseCode;
+use crate::error::HistoryLost;
 use crate::event::{Committed, Origin, Publish};
 use crate::session::Outgoing;
 
@@ -120,6 +121,18 @@ impl<K: Link> Publish for Hub<K> {
         }
         if let Some(origin) = committed.origin.as_ref().filter(|origin| !peers.contains_key(&origin.connection)) {
             self.acknowledge_after_loss(&peers, origin);
+        }
+    }
+
+    fn history_lost(&self, lost: &HistoryLost) {
+        for peer in self.peers().values() {
+            let mut session = peer.session();
+            let frames = session.handle_history_lost(lost);
+            peer.send_now(&mut session, frames);
+            // Less than before has room.
+            let _ = peer.link.remember(&session);
+            drop(session);
+            peer.progress.notify_waiters();
         }
     }
 }

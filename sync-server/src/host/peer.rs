@@ -9,6 +9,7 @@ use crate::close::CloseCode;
 use crate::hash::fnv1a;
 use crate::hooks::Connection;
 use crate::session::Session;
+use crate::store::Refusals;
 
 /// What the connections of one 0.3 client have in common; `address` is where it connects from. A hash,
 /// because it is kept on disk and the payload may hold a secret. Clients that share one by chance or on
@@ -31,6 +32,7 @@ pub(crate) struct Peer<K> {
     pub(crate) connection: Arc<Connection>,
     /// See [`fingerprint`].
     pub(crate) fingerprint: String,
+    pub(super) refusals: Arc<Refusals>,
     /// Rings when a pull may go on, has ended or has caught up, and when the connection ends.
     pub(super) progress: Notify,
     /// Rings for everything that comes from the client.
@@ -40,7 +42,7 @@ pub(crate) struct Peer<K> {
 impl<K: Link> Peer<K> {
     pub(super) fn new(session: Session, link: K, connection: Arc<Connection>, fingerprint: String) -> Self {
         let (progress, heard) = (Notify::new(), Notify::new());
-        Self { session: Mutex::new(session), link, connection, fingerprint, progress, heard }
+        Self { session: Mutex::new(session), link, connection, fingerprint, refusals: Arc::default(), progress, heard }
     }
 
     pub(crate) fn session(&self) -> MutexGuard<'_, Session> {

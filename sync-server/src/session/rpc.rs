@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Action, Delivery, Outgoing};
 use crate::close::CloseCode;
-use crate::error::{PullError, rpc_failure};
+use crate::error::{HistoryLost, PullError, rpc_failure};
 use crate::event::Committed;
 
 /// Chunks of one pull that may be on the way without an `Ack`. Clients take them into a buffer of 16.
@@ -254,6 +254,13 @@ impl Rpc {
         self.pull(id, number)?;
         self.pulls.remove(id);
         Some(rpc_failure(id.clone(), error))
+    }
+
+    /// Those that still send a backlog find out by themselves.
+    pub(super) fn handle_history_lost(&mut self, lost: &HistoryLost) -> Vec<String> {
+        let error = PullError::from(lost.clone());
+        let live = self.pulls.extract_if(|_, pull| pull.phase == Phase::Live);
+        live.map(|(id, _)| rpc_failure(id, &error)).collect()
     }
 
     pub(super) fn handle_committed(&mut self, committed: &Committed, own: Option<&RequestId>) -> Vec<Outgoing> {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use self::arrivals::Arrivals;
 pub(crate) use self::arrivals::{HEARD_MS_MAX, Lost, Position, Proof};
 use super::{Action, Delivery, Outgoing, pusher};
-use crate::error::{PullError, v03_failure};
+use crate::error::{HistoryLost, PullError, PushError, v03_failure};
 use crate::event::Committed;
 
 #[derive(Debug)]
@@ -211,6 +211,23 @@ impl V03 {
         // It has a hole now, so no connection may continue it.
         self.arrivals.forget(id);
         Some(v03_failure(id.to_owned(), &error.into()))
+    }
+
+    /// Published clients take a refused push for a lost race, and wait in silence for the events that it lost to. Of
+    /// history that was lost there are none, so their pulls are told as well: that they show, or end on.
+    pub(super) fn push_failed(&mut self, id: String, error: &PushError) -> Vec<String> {
+        let mut frames = vec![v03_failure(id, &error.into())];
+        if let PushError::HistoryLost(lost) = error {
+            frames.extend(self.handle_history_lost(lost));
+        }
+        frames
+    }
+
+    pub(super) fn handle_history_lost(&mut self, lost: &HistoryLost) -> Vec<String> {
+        let pulls = self.arrivals.pulls();
+        self.arrivals.forget_all();
+        let error = PullError::from(lost.clone());
+        pulls.into_iter().map(|id| v03_failure(id, &(&error).into())).collect()
     }
 
     pub(super) fn acknowledge(&mut self, id: &str) -> String {

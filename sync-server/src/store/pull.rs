@@ -79,7 +79,8 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         let received = pull.cursor.as_ref().and_then(|cursor| cursor.backend_id.as_deref());
         let backend_id = self.check_backend_id::<PullError>(received).await?;
         let after = pull.cursor.as_ref().map_or(SeqNum::ROOT, |cursor| cursor.seq_num);
-        let mut backlog = Backlog { after, sent: 0, head: self.current_head().await?, counted: None };
+        let head = self.head_from(&mut *self.core.lock().await, after).await?;
+        let mut backlog = Backlog { after, sent: 0, head, counted: None };
         tracing::Span::current().record("cursor", after.get()).record("head", backlog.head.seq_num.get());
         if backlog.is_done() {
             sink.ready().await?;
@@ -92,8 +93,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
                 return Ok(backlog.sent);
             }
             let mut core = self.core.lock().await;
-            core.expect(backlog.after);
-            backlog.look(self.head(&mut core).await?);
+            backlog.look(self.head_from(&mut core, backlog.after).await?);
             if backlog.is_done() {
                 sink.caught_up();
                 return Ok(backlog.sent);
@@ -124,8 +124,8 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
                 self.send_until_head(backlog, &backend_id, *format, true, sink).await?;
             }
             let mut core = self.core.lock().await;
-            pulls.iter().for_each(|(_, backlog, _)| core.expect(backlog.after));
-            let head = self.head(&mut core).await?;
+            let furthest = pulls.iter().map(|(_, backlog, _)| backlog.after).max().unwrap_or_default();
+            let head = self.head_from(&mut core, furthest).await?;
             pulls.iter_mut().for_each(|(_, backlog, _)| backlog.look(head));
             if pulls.iter().all(|(_, backlog, _)| backlog.is_done()) {
                 // They share a connection, which is told once.

@@ -5,6 +5,7 @@
 //! commits a single push at once, and a busy one pays for durability once per group, without a timer to tune.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use livestore_sync_protocol::limits::BATCH_EVENTS_MAX;
 use livestore_sync_protocol::{Event, SeqNum};
@@ -12,7 +13,7 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::{Core, Store, lock};
 use crate::admission;
-use crate::error::PushError;
+use crate::error::{HistoryLost, PushError};
 use crate::event::Batch;
 use crate::event::{Committed, Origin, Publish};
 use crate::event_log::{AppendError, EventLog, Head, LogError};
@@ -31,7 +32,41 @@ const HEAD_MOVED_RETRIES: usize = 3;
 pub(super) struct Queued {
     batch: Arc<Batch>,
     origin: Option<Origin>,
+    refusals: Arc<Refusals>,
     reply: oneshot::Sender<Result<Pushed, PushError>>,
+}
+
+impl Queued {
+    /// Answers the pusher; one that went away does not need its answer.
+    fn answer(self, result: Result<Pushed, PushError>) {
+        if result.is_err() {
+            self.refusals.note(self.batch.events());
+        }
+        let _ = self.reply.send(result);
+    }
+}
+
+/// What was refused of one client's pushes. A client may push on top of a push whose answer it does not have yet; once
+/// that is refused, the next one begins beyond the end of the log, which from any other client would mean that the log
+/// has lost events.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    /// The highest number that would have been stored; 0 for none.
+    highest: AtomicI64,
+}
+
+impl Refusals {
+    /// A push of these events is refused.
+    pub(crate) fn note(&self, events: &[Event]) {
+        if let Some(last) = events.last() {
+            self.highest.fetch_max(last.seq_num.get(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the client may have this event only in its own, refused push.
+    fn explain(&self, position: SeqNum) -> bool {
+        position.get() <= self.highest.load(Ordering::Relaxed)
+    }
 }
 
 /// How a push that did not fail went.
@@ -63,7 +98,7 @@ pub(crate) struct Completed {
 
 impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// Asks the hook and puts the push in the queue. Pushes are committed in the order in which
-    /// this returns. `now_ms` becomes the events' time.
+    /// this returns. `now_ms` becomes the events' time. All pushes of one client share their `refusals`.
     ///
     /// # Errors
     ///
@@ -77,10 +112,11 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         push: Push,
         backend_id: Option<&str>,
         origin: Option<Origin>,
+        refusals: &Arc<Refusals>,
         context: HookContext,
         now_ms: u64,
     ) -> Result<Admitted, PushError> {
-        match self.enqueue(push.clone(), backend_id, origin, context.clone(), now_ms).await {
+        match self.enqueue(push.clone(), backend_id, origin, refusals, context.clone(), now_ms).await {
             Ok(outcome) => Ok(Admitted { push, context, outcome }),
             Err(error) => {
                 self.hooks.on_push_res(push, Err(error.clone()), context).await;
@@ -94,6 +130,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         push: Push,
         backend_id: Option<&str>,
         origin: Option<Origin>,
+        refusals: &Arc<Refusals>,
         context: HookContext,
         now_ms: u64,
     ) -> Result<oneshot::Receiver<Result<Pushed, PushError>>, PushError> {
@@ -102,7 +139,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         admission::check_batch(&push.batch)?;
         let batch = Arc::new(Batch::new(push.batch, iso_timestamp(now_ms)));
         let (reply, result) = oneshot::channel();
-        lock(&self.queue).push_back(Queued { batch, origin, reply });
+        lock(&self.queue).push_back(Queued { batch, origin, refusals: Arc::clone(refusals), reply });
         Ok(result)
     }
 
@@ -131,6 +168,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
                 tracing::debug!(%provided, "refused: the server is ahead");
             }
             Err(PushError::BackendIdMismatch(_)) => tracing::info!("refused: the client has another backend id"),
+            Err(PushError::HistoryLost(lost)) => tracing::warn!(%lost, "refused: the client is beyond the log's end"),
             Err(error) => tracing::info!(%error, "refused"),
         }
         Completed { push, context, result }
@@ -189,7 +227,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
                 continue;
             }
             if fitting.is_empty() {
-                return self.answer_stale(head, stale).await;
+                return self.answer_stale(head, &backend_id, stale).await;
             }
             let batches: Vec<_> = fitting.iter().map(|queued| Arc::clone(&queued.batch)).collect();
             let next = head.after(&batches);
@@ -202,7 +240,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
                     core.head = Some(next);
                     core.published = Some(next.seq_num);
                     self.publish_group(&backend_id, fitting);
-                    return self.answer_stale(next, stale).await;
+                    return self.answer_stale(next, &backend_id, stale).await;
                 }
                 // Another process was faster. The next round publishes what it has appended, so that live pulls
                 // have it before a pusher here is told that the server is ahead.
@@ -219,22 +257,26 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     /// No await between the commit and the last frame that is queued for it: with one, a pull could become live in
     /// between and miss the events, or get them twice.
     fn publish_group(&self, backend_id: &Arc<str>, group: Vec<Queued>) {
-        for Queued { batch, origin, reply } in group {
+        for queued in group {
+            let (batch, origin) = (Arc::clone(&queued.batch), queued.origin.clone());
             self.publish.publish(&Committed { batch, backend_id: Arc::clone(backend_id), origin });
-            // A pusher that went away does not need its answer.
-            let _ = reply.send(Ok(Pushed::Committed));
+            queued.answer(Ok(Pushed::Committed));
         }
     }
 
     /// A batch that does not start at the head is acknowledged if the log holds it already.
-    async fn answer_stale(&self, head: Head, stale: Vec<Queued>) {
-        for Queued { batch, reply, .. } in stale {
-            let result = match self.is_stored(head, batch.events()).await {
+    async fn answer_stale(&self, head: Head, backend_id: &str, stale: Vec<Queued>) {
+        for queued in stale {
+            let position = queued.batch.parent();
+            let result = match self.is_stored(head, queued.batch.events()).await {
                 Ok(true) => Ok(Pushed::Repeated),
-                Ok(false) => Err(PushError::ServerAhead { head: head.seq_num, provided: batch.parent() }),
+                Ok(false) if position > head.seq_num && !queued.refusals.explain(position) => {
+                    Err(HistoryLost { backend_id: backend_id.to_owned(), head: head.seq_num, position }.into())
+                }
+                Ok(false) => Err(PushError::ServerAhead { head: head.seq_num, provided: position }),
                 Err(error) => Err(error.into()),
             };
-            let _ = reply.send(result);
+            queued.answer(result);
         }
     }
 
@@ -255,11 +297,12 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         }
         // Publishes what was stored, so that live pulls have it before their pushers are answered.
         let Ok(head) = self.head(core).await else { return fail(group, &error) };
-        for Queued { batch, reply, .. } in group {
-            let _ = reply.send(match self.is_stored(head, batch.events()).await {
+        for queued in group {
+            let result = match self.is_stored(head, queued.batch.events()).await {
                 Ok(true) => Ok(Pushed::Repeated),
                 Ok(false) | Err(_) => Err(error.clone().into()),
-            });
+            };
+            queued.answer(result);
         }
     }
 }
@@ -279,7 +322,7 @@ fn group(pushes: impl Iterator<Item = (usize, usize)>) -> usize {
 
 fn fail(group: Vec<Queued>, error: &LogError) {
     for queued in group {
-        let _ = queued.reply.send(Err(error.clone().into()));
+        queued.answer(Err(error.clone().into()));
     }
 }
 

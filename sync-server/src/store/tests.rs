@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{Pushed, Store};
+use crate::error::HistoryLost;
 use crate::event::{Committed, Origin, Publish};
 use crate::event_log::{AppendError, EventLog, Faults, Faulty, Head, LogError, MemoryLog, Page, Yielding};
 use crate::hooks::{Connection, HookContext, Hooks, Push, Transport};
@@ -61,7 +62,7 @@ type Publication = (i64, i64, Option<String>);
 
 /// What was published.
 #[derive(Default)]
-struct Published(Mutex<Vec<Publication>>);
+struct Published(Mutex<Vec<Publication>>, Mutex<Vec<(i64, i64)>>);
 
 impl Publish for Published {
     fn publish(&self, committed: &Committed) {
@@ -69,6 +70,17 @@ impl Publish for Published {
         let (first, last) = (committed.batch.events()[0].seq_num.get(), committed.batch.last().get());
         let origin = committed.origin.as_ref().map(|origin| origin.request_id.to_string());
         self.0.lock().expect("usable").push((first, last, origin));
+    }
+
+    fn history_lost(&self, lost: &HistoryLost) {
+        self.1.lock().expect("usable").push((lost.head.get(), lost.position.get()));
+    }
+}
+
+impl Published {
+    /// What was lost: where the log ends, and where clients are.
+    fn lost(&self) -> Vec<(i64, i64)> {
+        self.1.lock().expect("usable").clone()
     }
 }
 
@@ -153,7 +165,8 @@ impl<H: Hooks> Fixture<H> {
 
 async fn push<H: Hooks>(store: &TestStore<H>, request_id: &str, events: Vec<Event>) -> Result<Pushed, PushError> {
     let push = Push { batch: events.into() };
-    let admitted = store.admit(push, Some(BACKEND_ID), Some(origin(request_id)), context(), now_ms()).await?;
+    let admitted =
+        store.admit(push, Some(BACKEND_ID), Some(origin(request_id)), &Arc::default(), context(), now_ms()).await?;
     let completed = store.complete(admitted).await;
     let result = completed.result.clone();
     store.ended(completed).await;

@@ -1,6 +1,6 @@
 //! Frames of 0.3: messages without types for errors, and pages that are no answers. Called by [`Dialect`].
 
-use livestore_sync_protocol::v03::{self, ClientMessage, Context, PullReq, PushReq};
+use livestore_sync_protocol::v03::{self, ClientMessage, Context, PullReq, PushReq, Reason};
 use livestore_sync_protocol::{Event, SeqNum};
 
 use super::{Dialect, Failure, ServerMessage};
@@ -56,18 +56,14 @@ pub(super) fn decode(dialect: &Dialect, frame: &str) -> Result<Vec<ServerMessage
 
 /// 0.3 has texts instead of types.
 fn failure(message: String) -> Failure {
-    match numbers(&message) {
-        Some((provided, minimum_expected)) => Failure::ServerAhead { minimum_expected, provided },
-        None => Failure::Rejected { message },
+    match Reason::from_message(&message) {
+        Reason::ServerAhead { minimum_expected_num, provided_num } => {
+            Failure::ServerAhead { minimum_expected: minimum_expected_num, provided: provided_num }
+        }
+        Reason::BackendIdMismatch { expected, received } => Failure::BackendIdMismatch { expected, received },
+        Reason::Failed => Failure::Failed { message },
+        _ => Failure::Rejected { message },
     }
-}
-
-fn numbers(message: &str) -> Option<(SeqNum, SeqNum)> {
-    let (_, rest) = message.split_once("Invalid parent event number. Received e")?;
-    let (provided, rest) = rest.split_once(" but expected e")?;
-    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    let number = |text: &str| SeqNum::new(text.parse().ok()?).ok();
-    Some((number(provided)?, number(&rest[..end])?))
 }
 
 #[cfg(test)]
@@ -76,16 +72,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stale_parent_is_told_by_its_text() {
+    fn what_a_refusal_means_is_told_by_its_words() {
         let at = |value| SeqNum::new(value).unwrap();
-        for (text, expected) in [
-            ("Invalid parent event number. Received e3 but expected e7", Some((3, 7))),
-            ("Error: Invalid parent event number. Received e0 but expected e12 (store)", Some((0, 12))),
-            ("Invalid parent event number. Received e but expected e7", None),
-            ("you may not", None),
+        for (reason, expected) in [
+            (
+                Reason::ServerAhead { minimum_expected_num: at(7), provided_num: at(3) },
+                Failure::ServerAhead { minimum_expected: at(7), provided: at(3) },
+            ),
+            (
+                Reason::BackendIdMismatch { expected: "b".into(), received: "a".into() },
+                Failure::BackendIdMismatch { expected: "b".into(), received: "a".into() },
+            ),
+            (Reason::Failed, Failure::Failed { message: Reason::Failed.to_string() }),
+            (Reason::Other("no".into()), Failure::Rejected { message: "no".into() }),
         ] {
-            let expected = expected.map(|(provided, head)| (at(provided), at(head)));
-            assert_eq!(numbers(text), expected, "{text}");
+            assert_eq!(failure(reason.to_string()), expected);
         }
     }
 

@@ -245,14 +245,17 @@ impl Connected {
             }
             v03::ServerMessage::Pong(_) => Ok(None),
             v03::ServerMessage::Error(refusal) => {
+                let reason = v03::Reason::from_message(&refusal.message);
+                if let v03::Reason::BackendIdMismatch { .. } = reason {
+                    return Err(format!("nothing was lost here, and a client is told {reason}"));
+                }
                 let id = RequestId::Text(refusal.request_id);
                 if let Some(pull) = self.pulls.iter_mut().find(|pull| pull.id == id) {
                     pull.state = State::Over;
                     return Ok(None);
                 }
-                let expected = refusal.message.rsplit_once("but expected e").map(|(_, head)| head.parse());
-                let answer = match expected {
-                    Some(Ok(head)) => Answer::ServerAhead(SeqNum::new(head).map_err(|error| error.to_string())?),
+                let answer = match reason {
+                    v03::Reason::ServerAhead { minimum_expected_num, .. } => Answer::ServerAhead(minimum_expected_num),
                     _ => Answer::Refused,
                 };
                 self.answered(&id, answer, now_ms).map(Some)
@@ -283,6 +286,9 @@ impl Connected {
                     pull.state = match exit {
                         Exit::Success(_) if pull.live => return Err("a live pull ends".into()),
                         Exit::Success(_) => State::Ended,
+                        Exit::Failure(Cause::Fail { error: error @ SyncError::BackendIdMismatch { .. } }) => {
+                            return Err(format!("nothing was lost here, and a pull is told {error:?}"));
+                        }
                         Exit::Failure(_) => State::Over,
                     };
                     return Ok(None);
@@ -291,6 +297,9 @@ impl Connected {
                     Exit::Success(_) => Answer::Acknowledged,
                     Exit::Failure(Cause::Fail { error: SyncError::ServerAhead { minimum_expected_num, .. } }) => {
                         Answer::ServerAhead(minimum_expected_num)
+                    }
+                    Exit::Failure(Cause::Fail { error: error @ SyncError::BackendIdMismatch { .. } }) => {
+                        return Err(format!("nothing was lost here, and a push is told {error:?}"));
                     }
                     Exit::Failure(_) => Answer::Refused,
                 };

@@ -118,8 +118,12 @@ impl<L: EventLog> World<L> {
             Op::Pull { client, live, from } => self.pull(client, live, from),
             Op::Push { client, events, gap, base, rejected } => self.push(client, events, gap, base, rejected),
             Op::Repeat { client, back } => {
-                let batches = &self.clients[client].batches;
-                if let Some(batch) = batches.len().checked_sub(back + 1).map(|index| batches[index]) {
+                let Client { batches, known, pushed, .. } = &self.clients[client];
+                let builds_on = |batch: usize| self.offered[batch].events[0].parent_seq_num;
+                if let Some(batch) = batches.len().checked_sub(back + 1).map(|index| batches[index])
+                    // What a batch builds on that was refused, a client has given up.
+                    && builds_on(batch) <= *(known.max(pushed))
+                {
                     self.offer(client, batch);
                 }
             }
@@ -177,6 +181,7 @@ impl<L: EventLog> World<L> {
         }
         let generation = away.as_ref().map_or(generation, |away| away.generation);
         let wire = self.server.connect(self.connections, generation, fingerprint);
+        self.clients[client].pushed = SeqNum::ROOT;
         self.clients[client].connected = Some(match away {
             Some(mut away) => {
                 away.reconnect(wire);
@@ -255,7 +260,9 @@ impl<L: EventLog> World<L> {
     /// Whether there was a frame.
     fn receive(&mut self, client: usize, frames: usize) -> Result<bool, Violation> {
         let now_ms = self.clock.now_ms();
-        let Client { connected: Some(connected), known, .. } = &mut self.clients[client] else { return Ok(false) };
+        let Client { connected: Some(connected), known, pushed, .. } = &mut self.clients[client] else {
+            return Ok(false);
+        };
         let mut received = false;
         for _ in 0..frames {
             let Some(frame) = connected.receive() else { break };
@@ -270,6 +277,10 @@ impl<L: EventLog> World<L> {
                     }
                     Answer::ServerAhead(head) => *known = (*known).max(head),
                     Answer::Refused => {}
+                }
+                if answer != Answer::Acknowledged {
+                    // From here on it builds on what it knows.
+                    *pushed = SeqNum::ROOT;
                 }
             }
             *known = connected.pulls.iter().map(|pull| pull.last()).fold(*known, SeqNum::max);
@@ -414,6 +425,9 @@ impl<L: EventLog> World<L> {
         self.saved = self.server.saved();
         self.executor.cancel(self.server.number());
         self.next_server();
+        // An object sleeps after seconds without anything to do: by then a client has its refusals, and builds on
+        // what it knows.
+        self.clients.iter_mut().for_each(|client| client.pushed = SeqNum::ROOT);
         let clients = self.clients.iter_mut().filter_map(|client| client.connected.as_mut());
         let wires = clients.map(|connected| &mut connected.wire).chain(&mut self.vanished);
         let wires = wires.filter(|wire| !wire.mailbox.closed.is_cancelled());

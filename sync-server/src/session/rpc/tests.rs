@@ -1,12 +1,12 @@
 use livestore_sync_protocol::rpc::{Exit, PING, ServerMessage};
 use livestore_sync_protocol::{Generation, ItemFormat, PageInfo, RequestId};
 
-use super::super::sample::{ME, OTHER, chunk};
+use super::super::sample::{ME, OTHER, chunk, seq};
 use super::super::{Action, Delivery, Session};
 use super::{PARKED_CLIENT_MS, PULLS_MAX, WINDOW_CHUNKS_MAX};
 use crate::PullError;
 use crate::close::CloseCode;
-use crate::error::HookError;
+use crate::error::{HistoryLost, HookError};
 
 const OPENED_MS: u64 = 1_000;
 
@@ -217,6 +217,20 @@ fn a_pull_that_fails_is_over() {
     assert_eq!(session.poll_ready(&pull), None);
     assert!(!session.is_catching_up());
     assert!(session.commit(0, 1, None).is_empty());
+}
+
+#[test]
+fn lost_history_ends_live_pulls() {
+    let mut session = session();
+    let live = start(&mut session, "1", true);
+    let catching_up = start(&mut session, "2", true);
+    assert_eq!(session.handle_caught_up(&live, true), None);
+    let lost = HistoryLost { backend_id: "b".into(), head: seq(5), position: seq(10) };
+    let frames = session.handle_history_lost(&lost);
+    assert!(frames.len() == 1 && frames[0].contains(r#""_tag":"BackendIdMismatchError""#), "{frames:?}");
+    assert_eq!(session.poll_ready(&live), None);
+    assert_eq!(session.poll_ready(&catching_up), Some(true), "it looks at the log itself");
+    assert!(session.handle_history_lost(&lost).is_empty());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::super::sample::{ME, OTHER, chunk, committed, seq};
 use super::super::{Action, Delivery, Outgoing, Session};
 use super::arrivals::PINGS_MAX;
 use super::{Lost, Position, Proof};
-use crate::error::LogError;
+use crate::error::{HistoryLost, LogError, PushError};
 
 fn session() -> Session {
     Session::v03(ME, Proof::Pongs, 0)
@@ -204,6 +204,28 @@ fn a_pull_that_fails_holds_nothing_back() {
     assert!(frame(&answer).starts_with(r#"error "p": "#) && !answer.contains("secret"), "{answer}");
     assert!(!session.is_catching_up());
     assert_eq!(lost(&mut session), left(&[], &[]), "it has a hole: nobody may go on behind it");
+}
+
+/// A published client takes a refused push for a lost race and says nothing; a pull that fails it shows.
+#[test]
+fn lost_history_is_told_to_the_pull_as_well() {
+    let lost_history = HistoryLost { backend_id: "b".into(), head: seq(5), position: seq(10) };
+    let told = |id: &str| {
+        format!(
+            r#"error "{id}": the store's backend id is b, the client has b up to event 10, where the log ends at 5"#
+        )
+    };
+    let mut session = session();
+    let id = RequestId::Text("x".into());
+    assert_eq!(frames(&session.push_failed(&id, &lost_history.clone().into())), [told("x")], "it has no pull");
+    handle(&mut session, &pull("p", Some(3)));
+    caught_up(&mut session, "p");
+    assert_eq!(frames(&session.push_failed(&id, &lost_history.clone().into())), [told("x"), told("p")]);
+    assert_eq!(frames(&session.push_failed(&id, &lost_history.into())).len(), 1, "once");
+    let ahead = PushError::ServerAhead { head: seq(5), provided: seq(3) };
+    handle(&mut session, &pull("q", Some(3)));
+    assert_eq!(session.push_failed(&id, &ahead).len(), 1);
+    assert_eq!(lost(&mut session), left(&[("q", 3)], &[]), "nobody may go on behind what was lost");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use tokio::sync::Semaphore;
 
 use super::{BACKEND_ID, Fixture, by, context, event, fixture, run, seq, settle, with_hooks};
 use crate::PullError;
-use crate::error::HookError;
+use crate::error::{HistoryLost, HookError};
 use crate::event_log::{Fault, Operation};
 use crate::hooks::{HookFns, Hooks, Pull};
 use crate::store::PullSink;
@@ -107,7 +107,6 @@ async fn what_remains_is_exact() {
         (after(149), vec![(150, 249, 1), (250, 250, 0)]),
         (after(249), vec![(250, 250, 0)]),
         (after(250), vec![(0, 0, 0)]),
-        (after(1_000), vec![(0, 0, 0)]),
         (after(-5), vec![(1, 100, 150), (101, 200, 50), (201, 250, 0)]),
     ] {
         let sink = Sink::default();
@@ -277,4 +276,26 @@ async fn pulls_of_one_connection_continue_together() {
     assert_eq!(behind.chunks(), [(121, 220, 30), (221, 250, 0)]);
     assert_eq!(complete.chunks(), [], "it has everything");
     assert_eq!(behind.times_caught_up() + complete.times_caught_up(), 1, "the connection is told once");
+}
+
+#[tokio::test]
+async fn a_cursor_beyond_the_head_means_that_history_was_lost() {
+    let f = fixture();
+    f.append_elsewhere(run(0, 5)).await;
+    let sink = Sink::default();
+    for live in [false, true] {
+        assert_eq!(f.pull(after(5), live, &sink).await.expect("it has everything"), 0);
+        for position in [6, 1_000] {
+            let error = f.pull(after(position), live, &sink).await.expect_err("it has more");
+            let PullError::HistoryLost(lost) = error else { panic!("{error}") };
+            let expected = HistoryLost { backend_id: BACKEND_ID.into(), head: seq(5), position: seq(position) };
+            assert_eq!(lost, expected);
+        }
+    }
+    assert_eq!(sink.times_caught_up(), 2);
+    let continued = f.store.continue_pulls(vec![(ItemFormat::V03, seq(6), &sink), (ItemFormat::V03, seq(5), &sink)]);
+    assert!(matches!(continued.await, Err(PullError::HistoryLost(_))));
+    // An event that somebody else appended is looked for before anything is called lost.
+    f.append_elsewhere(run(5, 6)).await;
+    assert_eq!(f.pull(after(6), true, &sink).await.expect("it is there"), 0);
 }

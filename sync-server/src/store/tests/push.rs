@@ -6,8 +6,8 @@ use livestore_sync_protocol::{Args, Event, ItemFormat};
 use tokio::sync::Notify;
 
 use super::super::Pushed::{self, Committed, Repeated};
-use super::{by, context, event, fixture, now_ms, origin, run, seq, settle, with_hooks};
-use crate::error::{HookError, InvalidBatch, LogError};
+use super::{BACKEND_ID, by, context, event, fixture, now_ms, origin, run, seq, settle, with_hooks};
+use crate::error::{HistoryLost, HookError, InvalidBatch, LogError};
 use crate::event_log::{Fault, Operation};
 use crate::hooks::{HookContext, HookFns, Hooks, Pull, Push};
 use crate::{PullError, PushError};
@@ -27,7 +27,7 @@ async fn acknowledged_means_committed() {
 async fn a_batch_must_start_at_the_head() {
     let f = fixture();
     f.push("a", run(0, 3)).await.expect("it fits");
-    for (parent, last) in [(0, 1), (2, 5), (4, 5), (100, 101)] {
+    for (parent, last) in [(0, 1), (2, 5)] {
         let mut events = run(parent, last);
         events[0].name = "another".into();
         let error = f.push("b", events).await.expect_err("it does not fit");
@@ -38,6 +38,75 @@ async fn a_batch_must_start_at_the_head() {
 }
 
 #[tokio::test]
+async fn a_parent_beyond_the_head_means_that_history_was_lost() {
+    let f = fixture();
+    f.push("a", run(0, 3)).await.expect("it fits");
+    // Together with one that fits, and alone.
+    f.hold_appends();
+    let first = f.start_push("first", run(3, 4)).await;
+    let fitting = f.start_push("fits", run(4, 5)).await;
+    let beside = f.start_push("beside", run(9, 10)).await;
+    f.let_through(usize::MAX >> 4);
+    for pushing in [first, fitting] {
+        assert_eq!(pushing.await.expect("no panic").expect("it fits"), Committed);
+    }
+    let alone = f.push("b", run(100, 101)).await;
+    for (result, at) in [(beside.await.expect("no panic"), 9), (alone, 100)] {
+        let Err(PushError::HistoryLost(lost)) = result else { panic!("{result:?}") };
+        let expected = HistoryLost { backend_id: BACKEND_ID.into(), head: seq(5), position: seq(at) };
+        assert_eq!(lost, expected);
+    }
+    assert_eq!((f.stored().await.len(), f.published().len()), (5, 3));
+}
+
+/// A client may push on before it has an answer. If the first of its pushes is refused, the others follow what is
+/// not there, and nothing was lost.
+#[tokio::test]
+async fn pushes_on_top_of_a_refused_one_are_only_late() {
+    let f =
+        with_hooks(HookFns::new().on_push(async |push: Push, _| {
+            if push.batch[0].name == "bad" { Err(HookError::new("no")) } else { Ok(()) }
+        }));
+    f.push("other", run(0, 3)).await.expect("it fits");
+    let refusals = Arc::default();
+    let admit = async |events: Vec<Event>| {
+        let push = Push { batch: events.into() };
+        f.store.admit(push, Some(BACKEND_ID), None, &refusals, context(), now_ms()).await
+    };
+    // Three at once, of which the first has lost a race: the others reach beyond the head.
+    let mut late = run(2, 6);
+    late[0].name = "mine".into();
+    let mut admitted = Vec::new();
+    for events in [late, run(6, 8), run(8, 9)] {
+        admitted.push(admit(events).await.expect("admitted"));
+    }
+    for (admitted, parent) in admitted.into_iter().zip([2, 6, 8]) {
+        let result = f.store.complete(admitted).await.result;
+        assert!(
+            matches!(result, Err(PushError::ServerAhead { head, provided }) if (head, provided) == (seq(3), seq(parent))),
+            "{result:?}"
+        );
+    }
+    // What a client builds on that it never pushed is still found out.
+    let lost = f.store.complete(admit(run(20, 21)).await.expect("admitted")).await.result;
+    assert!(matches!(lost, Err(PushError::HistoryLost(_))), "{lost:?}");
+}
+
+#[tokio::test]
+async fn a_log_that_was_put_back_while_it_is_served_is_noticed() {
+    let f = fixture();
+    f.push("a", run(0, 10)).await.expect("it fits");
+    f.log.truncate(seq(5));
+    let result = f.push("b", run(10, 11)).await;
+    assert!(matches!(result, Err(PushError::HistoryLost(_))), "{result:?}");
+    assert_eq!(f.store.publisher().lost(), [(5, 10)]);
+    // Told once, and what comes then is published.
+    f.push("c", run(5, 7)).await.expect("it fits");
+    assert_eq!(f.store.publisher().lost(), [(5, 10)]);
+    assert_eq!(f.published().last(), Some(&(6, 7, by("c"))));
+}
+
+#[tokio::test]
 async fn what_can_never_fit_does_not_reach_the_log() {
     let f = fixture();
     let mut broken = run(0, 2);
@@ -45,10 +114,11 @@ async fn what_can_never_fit_does_not_reach_the_log() {
     let error = f.push("a", broken).await.expect_err("it is broken");
     assert!(matches!(error, PushError::InvalidBatch(InvalidBatch::BrokenChain { .. })), "{error}");
     let one = || Push { batch: run(0, 1).into() };
-    let admitted = f.store.admit(one(), Some("another"), None, context(), now_ms()).await;
+    let admitted = f.store.admit(one(), Some("another"), None, &Arc::default(), context(), now_ms()).await;
     assert!(matches!(admitted, Err(PushError::BackendIdMismatch(_))));
     assert!(f.appends().is_empty());
-    let unknown = f.store.admit(one(), None, None, context(), now_ms()).await.expect("0.3 knows no ids");
+    let unknown =
+        f.store.admit(one(), None, None, &Arc::default(), context(), now_ms()).await.expect("0.3 knows no ids");
     f.store.complete(unknown).await.result.expect("it fits");
 }
 
@@ -142,7 +212,9 @@ async fn a_push_does_not_commit_those_that_come_after_it() {
 async fn a_push_whose_caller_went_away_is_committed_with_the_next() {
     let f = fixture();
     let push = Push { batch: run(0, 1).into() };
-    drop(f.store.admit(push, None, Some(origin("gone")), context(), now_ms()).await.expect("admitted"));
+    drop(
+        f.store.admit(push, None, Some(origin("gone")), &Arc::default(), context(), now_ms()).await.expect("admitted"),
+    );
     f.push("a", run(1, 2)).await.expect("it fits behind the other");
     assert_eq!(f.published(), [(1, 1, by("gone")), (2, 2, by("a"))]);
 }
@@ -259,8 +331,8 @@ async fn what_a_hook_rejects_is_not_stored() {
     f.push("c", run(0, 1)).await.expect("the store is usable");
     f.push("d", run(5, 9)).await.expect_err("it does not fit");
     assert_eq!((f.stored().await, f.published()), (vec![1], vec![(1, 1, by("c"))]));
-    let ahead = "the server is ahead: the head is 1, the batch starts after 5";
-    let expected = ["2 Err(\"no pairs\")".to_owned(), "1 Ok(())".to_owned(), format!("4 Err({ahead:?})")];
+    let lost = "the log backend ends at 1, and the client is at 5: events were lost";
+    let expected = ["2 Err(\"no pairs\")".to_owned(), "1 Ok(())".to_owned(), format!("4 Err({lost:?})")];
     assert_eq!(*results.lock().expect("usable"), expected);
 }
 
@@ -330,7 +402,7 @@ async fn a_slow_hook_delays_nobody_else() {
 async fn a_push_is_answered_before_its_hook_is_told() {
     let f = with_hooks(Slow::default());
     let batch = Push { batch: run(0, 2).into() };
-    let admitted = f.store.admit(batch, None, None, context(), now_ms()).await.expect("admitted");
+    let admitted = f.store.admit(batch, None, None, &Arc::default(), context(), now_ms()).await.expect("admitted");
     let completed = f.store.complete(admitted).await;
     assert_eq!(*completed.result.as_ref().expect("it fits"), Committed);
     assert_eq!(f.store.hooks().waiting.load(Ordering::Relaxed), 0);
