@@ -21,6 +21,16 @@ use crate::table_name::Identifier;
 /// comments.
 pub(crate) const CREATE_REGISTRY: &str = include_str!("../../migrations/0001_stores.sql");
 
+/// Makes the table of what a database knows of itself, `livestore_meta`, where it does not exist. Beside the statement
+/// it holds comments.
+pub(crate) const CREATE_META: &str = include_str!("../../migrations/0002_meta.sql");
+
+/// Keeps the secret of a database, unless it has one. Binds it.
+pub(crate) const KEEP_SECRET: &str = "INSERT OR IGNORE INTO livestore_meta (name, value) VALUES ('secret', ?1)";
+
+/// One row: the secret of the database, and table and backend id of a store, if it is registered. Binds the store id.
+pub(crate) const FIND_STORE_AND_SECRET: &str = "SELECT (SELECT value FROM livestore_meta WHERE name = 'secret'), table_name, backend_id FROM (SELECT 1) LEFT JOIN livestore_stores ON store_id = ?1";
+
 /// The registration of a store: table and backend id. Binds the store id.
 pub(crate) const FIND_STORE: &str = "SELECT table_name, backend_id FROM livestore_stores WHERE store_id = ?1";
 
@@ -54,6 +64,11 @@ pub(crate) fn register(table: &Identifier) -> String {
     format!(
         r#"INSERT OR IGNORE INTO livestore_stores (store_id, table_name, backend_id, created_at, gaps) SELECT ?1, ?2, ?3, ?4, MAX(0, COALESCE(MAX("seqNum"), 0) - COUNT(*)) FROM {table}"#
     )
+}
+
+/// Fails, as [`guard`] does, if a store is not registered with this table. Binds the store id and the table.
+pub(crate) fn guard_registration() -> String {
+    fails_unless("(SELECT table_name FROM livestore_stores WHERE store_id = ?1) = ?2")
 }
 
 /// A row if there are events.
@@ -95,15 +110,19 @@ pub(crate) fn append_document(table: &Identifier) -> String {
     format!("{} WHERE {} = ?2", insert_document(table), last_number(table))
 }
 
-/// Fails, with [`HEAD_MOVED`] in its message, if the head is not the expected one, whose number it binds. It
-/// opens a transaction of several inserts, where each insert cannot compare for itself: after the first the
-/// head is a new one.
+/// Fails if the head is not the expected one, whose number it binds. It opens a transaction of several inserts, where
+/// each insert cannot compare for itself: after the first the head is a new one.
+pub(crate) fn guard(table: &Identifier) -> String {
+    fails_unless(&format!("{} = ?1", last_number(table)))
+}
+
+/// Fails, with [`HEAD_MOVED`] in its message, if a condition does not hold.
 ///
 /// SQLite can raise an error of its own only in triggers, so an invalid JSON path stands in for one. The `CASE`
 /// is inside the call and not around it: with constant arguments SQLite is free to compute the call before the
 /// `CASE` decides, and every append would fail.
-pub(crate) fn guard(table: &Identifier) -> String {
-    format!("SELECT json_extract('{{}}', CASE WHEN {} = ?1 THEN '$' ELSE '{HEAD_MOVED}' END)", last_number(table))
+fn fails_unless(condition: &str) -> String {
+    format!("SELECT json_extract('{{}}', CASE WHEN {condition} THEN '$' ELSE '{HEAD_MOVED}' END)")
 }
 
 /// The columns of events in order. Binds the cursor and a limit.

@@ -238,7 +238,7 @@ async fn open_log(
     options: &ObjectOptions,
     store_id: &str,
 ) -> std::result::Result<WorkerLog, LogError> {
-    let created_at = iso_timestamp(Isolate.now_ms());
+    let opened_at = iso_timestamp(Isolate.now_ms());
     let storage = state.storage();
     if let Some((binding, required)) = options.storage.d1_binding() {
         match env.d1(binding) {
@@ -246,7 +246,7 @@ async fn open_log(
             Ok(_) if !required && WorkerLog::exists_in_object(&storage, store_id)? => {}
             Ok(database) => {
                 let remains = ReferenceRemains::find(&storage, store_id).await?;
-                return WorkerLog::open_d1(database, store_id, &created_at, remains).await;
+                return WorkerLog::open_d1(database, store_id, &opened_at, remains).await;
             }
             Err(error) if required => {
                 return Err(LogError::nothing_stored(format!("the D1 binding {binding}: {error}")));
@@ -254,7 +254,7 @@ async fn open_log(
             Err(_) => {}
         }
     }
-    WorkerLog::open_object(&storage, store_id, &created_at).await
+    WorkerLog::open_object(state, store_id, &opened_at).await
 }
 
 /// The open sockets with what they carry.

@@ -33,7 +33,7 @@ impl DurableObject for Logs {
         let failed = |error| worker::Error::RustError(format!("{error}"));
         let log = match log {
             "d1" => WorkerLog::open_d1(self.env.d1("DB")?, name, CREATED_AT, None).await,
-            _ => WorkerLog::open_object(&self.state.storage(), name, CREATED_AT).await,
+            _ => WorkerLog::open_object(&self.state, name, CREATED_AT).await,
         };
         conformance::run(name, &log.map_err(failed)?, LARGE_EVENT_BYTES).await;
         Response::ok("ok")

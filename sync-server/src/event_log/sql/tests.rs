@@ -1,7 +1,8 @@
+use livestore_sync_protocol::limits::EVENT_BYTES_MAX;
 use livestore_sync_protocol::{Chunk, ChunkBuilder, EventRow, ItemFormat, SeqNum};
 use rusqlite::Connection;
 
-use super::documents::{DOCUMENT_BYTES_MAX, Documents};
+use super::documents::{DOCUMENT_BYTES_MAX, Part, parts};
 use super::page::{chunks, next_limit};
 use super::*;
 
@@ -24,12 +25,29 @@ fn row(number: i64, args: Option<&str>) -> EventRow<'_> {
 fn database(rows: &[EventRow<'_>]) -> Connection {
     let connection = Connection::open_in_memory().expect("a database");
     connection.execute_batch(&create_table(&table())).expect("created");
-    let mut documents = Documents::default();
-    rows.iter().for_each(|row| documents.push(row));
-    for document in documents.finish() {
-        connection.execute(&insert_document(&table()), [document]).expect("inserted");
+    for part in parts(rows.iter().copied()) {
+        insert(&connection, part);
     }
     connection
+}
+
+fn insert(connection: &Connection, part: Part<'_>) {
+    let inserted = match part {
+        Part::Document(document) => connection.execute(&insert_document(&table()), [document]),
+        Part::Row(row) => {
+            let (number, parent) = (row.seq_num.get(), row.parent_seq_num.get());
+            let columns = (number, parent, row.name, row.args, row.created_at, row.client_id, row.session_id);
+            connection.execute(&insert_row(&table()), columns)
+        }
+    };
+    inserted.expect("inserted");
+}
+
+fn document(rows: &[EventRow<'_>]) -> String {
+    match parts(rows.iter().copied()).remove(0) {
+        Part::Document(document) => document,
+        Part::Row(row) => panic!("too large: {}", row.seq_num),
+    }
 }
 
 fn page_of(connection: &Connection, limit: u32, format: ItemFormat) -> Vec<Chunk> {
@@ -82,9 +100,7 @@ fn pages_end_by_bytes_and_one_event_is_always_in_them() {
 fn an_append_looks_at_the_head() {
     let connection = database(&[row(1, None)]);
     let changed = |expected: i64, number: i64| {
-        let mut documents = Documents::default();
-        documents.push(&row(number, Some("1")));
-        connection.execute(&append_document(&table()), (&documents.finish()[0], expected)).expect("SQL")
+        connection.execute(&append_document(&table()), (document(&[row(number, Some("1"))]), expected)).expect("SQL")
     };
     assert_eq!(changed(0, 2), 0);
     assert_eq!(changed(1, 2), 1);
@@ -99,16 +115,42 @@ fn an_append_looks_at_the_head() {
 #[test]
 fn documents_keep_their_limit_and_every_event_fits() {
     // What grows most: every byte of a JSON text needs an escape when that is put into another.
-    let worst = format!("\"{}\"", "\\\"".repeat(449_000));
-    let mut documents = Documents::default();
-    (1..=3).for_each(|number| documents.push(&row(number, Some(&worst))));
-    let documents = documents.finish();
-    assert_eq!(documents.len(), 3);
-    assert!(documents.iter().all(|document| document.len() <= DOCUMENT_BYTES_MAX));
+    let worst = format!("\"{}\"", "\\\"".repeat(EVENT_BYTES_MAX / 2 - 200));
+    let half = format!("\"{}\"", "\\\"".repeat(449_000));
+    let rows = [row(1, Some("1")), row(2, Some(&worst)), row(3, Some(&half)), row(4, Some(&half)), row(5, None)];
+    let parts = parts(rows);
+    let kinds: Vec<_> = parts.iter().map(|part| matches!(part, Part::Row(_))).collect();
+    assert_eq!(kinds, [false, true, false, false]);
+    for part in parts {
+        if let Part::Document(document) = &part {
+            assert!(document.len() <= DOCUMENT_BYTES_MAX);
+        }
+    }
+    let connection = database(&rows);
+    let stored: Vec<_> = page_of(&connection, 10, ItemFormat::Rpc).into_iter().map(|chunk| chunk.items).collect();
+    let mut expected = ChunkBuilder::new(ItemFormat::Rpc);
+    expected.push(&rows[0]);
+    assert_eq!(stored, [expected.finish().remove(0).items], "the next is a page of its own");
+    let page = page::rendered(&table(), ItemFormat::Rpc);
+    let items: String = connection.query_row(&page, (1, 10), |row| row.get(0)).expect("a row");
+    let mut expected = String::new();
+    rows[1].render(ItemFormat::Rpc, &mut expected);
+    assert_eq!(items, expected);
     let small = "\"".to_owned() + &"x".repeat(90_000) + "\"";
-    let mut documents = Documents::default();
-    (1..=21).for_each(|number| documents.push(&row(number, Some(&small))));
-    assert_eq!(documents.finish().len(), 1);
+    let small: Vec<_> = (1..=21).map(|number| row(number, Some(&small))).collect();
+    assert!(document(&small).len() > 1_000_000);
+    assert_eq!(super::documents::parts(small).len(), 1);
+}
+
+/// The limits of D1: 2,000,000 bytes for a value and for a row.
+#[test]
+fn the_largest_event_is_below_the_limits_of_d1() {
+    const D1_BYTES_MAX: usize = 2_000_000;
+    const { assert!(DOCUMENT_BYTES_MAX <= D1_BYTES_MAX) };
+    let args = format!("\"{}\"", "x".repeat(EVENT_BYTES_MAX));
+    let mut item = String::new();
+    row(1, Some(&args)).render(ItemFormat::Rpc, &mut item);
+    assert!(item.len() < D1_BYTES_MAX, "{} bytes, as a page has it", item.len());
 }
 
 #[test]
@@ -141,6 +183,12 @@ fn a_store_is_registered_with_what_its_table_holds() {
     assert!(connection.prepare(&has_events(&table())).expect("SQL").exists([]).expect("SQL"), "it has events");
     let found = connection.query_row(FIND_STORE, ["x"], |row| Ok((row.get(0)?, row.get(1)?)));
     assert_eq!(found, Ok((table().as_str().to_owned(), "backend".to_owned())));
+    for (store, table, is_its) in
+        [("x", "eventlog_7_x", true), ("x", "eventlog_7_y", false), ("y", "eventlog_7_x", false)]
+    {
+        let guarded = connection.query_row(&guard_registration(), [store, table], |_| Ok(()));
+        assert_eq!(guarded.is_ok(), is_its, "{store} {table}: {guarded:?}");
+    }
     assert!(connection.prepare(FIND_TABLE).expect("SQL").exists(["EVENTLOG_7_X"]).expect("SQL"), "SQLite folds case");
     let head = || connection.query_row(&head(&table()), ["x"], |row| Ok((row.get(0)?, row.get(1)?)));
     assert_eq!(head(), Ok((5, 3)));
@@ -151,4 +199,23 @@ fn a_store_is_registered_with_what_its_table_holds() {
     let mut rows = events.query((0, 5, 10)).expect("SQL");
     let first = rows.next().expect("SQL").expect("a row");
     assert_eq!((first.get::<_, i64>(0), first.get::<_, Option<String>>(3)), (Ok(1), Ok(None)));
+}
+
+#[test]
+fn a_database_keeps_its_first_secret() {
+    let connection = Connection::open_in_memory().expect("a database");
+    connection.execute_batch(CREATE_META).expect("a table");
+    connection.execute_batch(CREATE_REGISTRY).expect("a registry");
+    let find = || {
+        let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        connection.query_row(FIND_STORE_AND_SECRET, ["x"], columns).expect("a row")
+    };
+    type Found = (Option<String>, Option<String>, Option<String>);
+    assert_eq!(find(), Found::default());
+    assert_eq!(["one", "two"].map(|secret| connection.execute(KEEP_SECRET, [secret]).expect("SQL")), [1, 0]);
+    assert_eq!(find(), (Some("one".to_owned()), None, None));
+    let values = ("x", table().as_str().to_owned(), "backend", "2026-11-21T00:14:31.259Z");
+    connection.execute_batch(&create_table(&table())).expect("a table");
+    connection.execute(&register(&table()), values).expect("SQL");
+    assert_eq!(find(), (Some("one".to_owned()), Some(table().as_str().to_owned()), Some("backend".to_owned())));
 }

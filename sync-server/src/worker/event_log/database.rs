@@ -38,6 +38,7 @@ pub(super) fn statement<const N: usize>(sql: impl Into<String>, values: [Value; 
 
 /// What a statement binds.
 pub(super) enum Value {
+    Null,
     Text(String),
     /// Numbers of events are safe integers, which JavaScript's numbers hold exactly; the `worker` crate's
     /// own integer for D1 has 32 bits.
@@ -47,6 +48,12 @@ pub(super) enum Value {
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
+    }
+}
+
+impl From<Option<&str>> for Value {
+    fn from(text: Option<&str>) -> Self {
+        text.map_or(Self::Null, Self::from)
     }
 }
 
@@ -65,6 +72,7 @@ impl From<u64> for Value {
 impl From<Value> for JsValue {
     fn from(value: Value) -> Self {
         match value {
+            Value::Null => Self::NULL,
             Value::Text(text) => text.into(),
             Value::Number(number) => number.into(),
         }
@@ -84,6 +92,11 @@ pub(super) fn seq_num(row: &Array, column: u32) -> Result<SeqNum, LogError> {
     SeqNum::new(number(row, column)?).map_err(LogError::nothing_stored)
 }
 
+/// `None` for what is no text, such as NULL.
+pub(super) fn optional_text(row: &Array, column: u32) -> Option<String> {
+    js_text::read(&row.get(column))
+}
+
 pub(super) fn text(row: &Array, column: u32) -> Result<String, LogError> {
-    js_text::read(&row.get(column)).ok_or_else(|| unexpected("a text"))
+    optional_text(row, column).ok_or_else(|| unexpected("a text"))
 }

@@ -4,22 +4,22 @@
 //! Each statement is a request over the network in D1, and each value that comes back crosses from JavaScript
 //! into wasm. So an append is one statement, and a page is one row.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
-use livestore_sync_protocol::{Args, Event, ItemFormat, PulledEvent, SeqNum};
+use livestore_sync_protocol::{Args, Event, EventRow, ItemFormat, PulledEvent, SeqNum};
 use worker::js_sys::Array;
-use worker::{D1Database, Storage};
+use worker::{D1Database, State, Storage};
 
 use super::d1::D1;
-use super::database::{Database, Value, number, seq_num, statement, text, unexpected};
+use super::database::{Database, Statement, Value, number, seq_num, statement, text, unexpected};
 use super::database_error::DatabaseError;
 use super::object::ObjectDatabase;
-use super::opening;
+use super::opening::{self, Found, Origin, Registration, Sought};
 use super::remains::{self, ReferenceRemains};
 use crate::Batch;
 use crate::event_log::sql;
-use crate::event_log::sql::documents::Documents;
+use crate::event_log::sql::documents::{Part, parts};
 use crate::event_log::{AppendError, EventLog, Head, LogError, PAGE_EVENTS_MAX, Page};
 use crate::platform::js_text;
 use crate::table_name::{self, Identifier};
@@ -33,17 +33,20 @@ const FIRST_LIMIT: u32 = 500;
 /// until its writes are.
 pub struct WorkerLog {
     database: Box<dyn Database>,
-    store_id: String,
-    table: Identifier,
+    sought: Sought,
     backend_id: Arc<str>,
+    /// Not set before the first event.
+    table: OnceCell<Identifier>,
+    /// Whether the registry was looked at just now, and had nothing.
+    looked: Cell<bool>,
     /// How many events the next page looks at, see [`sql::page::next_limit`].
     limit: Cell<u32>,
 }
 
 impl WorkerLog {
-    /// Finds the store in a D1 database or registers it. A table that the reference left under the store's name
-    /// is taken over if there are `remains` in the store's object, too: many ids ask for one name, and only one
-    /// of them has the events. `created_at` is the time as [`iso_timestamp`](crate::iso_timestamp) writes it.
+    /// Finds the store in a D1 database. It is registered with its first event. A table that the reference left under
+    /// the store's name is taken over if there are `remains` in the store's object, too: many ids ask for one name, and
+    /// only one of them has the events. `opened_at` is the time as [`iso_timestamp`](crate::iso_timestamp) writes it.
     ///
     /// # Errors
     ///
@@ -51,24 +54,27 @@ impl WorkerLog {
     pub async fn open_d1(
         database: D1Database,
         store_id: &str,
-        created_at: &str,
+        opened_at: &str,
         remains: Option<ReferenceRemains>,
     ) -> Result<Self, LogError> {
-        Self::open(Box::new(D1(database)), store_id, created_at, remains).await
+        let (store_id, opened_at) = (store_id.to_owned(), opened_at.to_owned());
+        Self::open(Box::new(D1(database)), Sought { store_id, opened_at, origin: Origin::Database, remains }).await
     }
 
-    /// Finds the store in the SQLite of its Durable Object or registers it. What the reference left there is taken
-    /// over. `created_at` is the time as [`iso_timestamp`](crate::iso_timestamp) writes it.
+    /// Finds the store in the SQLite of its Durable Object. It is registered with its first event. What the reference
+    /// left there is taken over. `opened_at` is the time as [`iso_timestamp`](crate::iso_timestamp) writes it.
     ///
     /// # Errors
     ///
     /// [`LogError`] when the database fails, or when the object's class has none: it must be listed in
     /// `new_sqlite_classes` of the wrangler configuration.
-    pub async fn open_object(storage: &Storage, store_id: &str, created_at: &str) -> Result<Self, LogError> {
-        let database = ObjectDatabase::of(storage)?;
+    pub async fn open_object(object: &State, store_id: &str, opened_at: &str) -> Result<Self, LogError> {
+        let database = ObjectDatabase::of(&object.storage())?;
         // An object holds one store, so that any table of that name in it is the store's.
-        let remains = ReferenceRemains { backend_id: remains::backend_id(&database, store_id)? };
-        Self::open(Box::new(database), store_id, created_at, Some(remains)).await
+        let remains = Some(ReferenceRemains { backend_id: remains::backend_id(&database, store_id)? });
+        let (store_id, opened_at) = (store_id.to_owned(), opened_at.to_owned());
+        let origin = Origin::Object(object.id().to_string());
+        Self::open(Box::new(database), Sought { store_id, opened_at, origin, remains }).await
     }
 
     /// Whether the object has a log of this store in its SQLite, ours or the reference's.
@@ -87,15 +93,60 @@ impl WorkerLog {
         }
     }
 
-    async fn open(
-        database: Box<dyn Database>,
-        store_id: &str,
-        created_at: &str,
-        remains: Option<ReferenceRemains>,
-    ) -> Result<Self, LogError> {
-        let (table, backend_id) = opening::open(&*database, store_id, created_at, remains).await?;
-        Ok(Self { database, store_id: store_id.to_owned(), table, backend_id, limit: Cell::new(FIRST_LIMIT) })
+    async fn open(database: Box<dyn Database>, sought: Sought) -> Result<Self, LogError> {
+        let (backend_id, table) = match opening::find(&*database, &sought).await? {
+            Found::Registered(Registration { table, backend_id }) => (backend_id, table.into()),
+            Found::Empty(backend_id) => (backend_id, OnceCell::new()),
+        };
+        let (looked, limit) = (Cell::new(true), Cell::new(FIRST_LIMIT));
+        Ok(Self { database, sought, backend_id, table, looked, limit })
     }
+
+    /// Looks for the table that a store without events did not have. Another object may have begun it, or an append
+    /// whose outcome is not known.
+    async fn look(&self) -> Result<Option<&Identifier>, LogError> {
+        if let Some(table) = self.table.get() {
+            return Ok(Some(table));
+        }
+        if self.looked.replace(false) {
+            return Ok(None);
+        }
+        match opening::find(&*self.database, &self.sought).await? {
+            Found::Empty(_) => Ok(None),
+            Found::Registered(Registration { backend_id, .. }) if backend_id != self.backend_id => {
+                Err(LogError::nothing_stored("the store was begun with another backend id"))
+            }
+            Found::Registered(Registration { table, .. }) => Ok(Some(self.table.get_or_init(|| table))),
+        }
+    }
+
+    /// The statements of a commit, of which the first fails where the head is not the expected one.
+    fn transaction(&self, table: &Identifier, expected: Head, next: Head, parts: Vec<Part<'_>>) -> Vec<Statement> {
+        let mut statements = vec![statement(sql::guard(table), [expected.seq_num.into()])];
+        let (document, row) = (sql::insert_document(table), sql::insert_row(table));
+        statements.extend(parts.into_iter().map(|part| match part {
+            Part::Document(text) => statement(document.as_str(), [Value::Text(text)]),
+            Part::Row(columns) => statement(row.as_str(), values(&columns)),
+        }));
+        if next.gaps != expected.gaps {
+            let values = [next.gaps.into(), self.sought.store_id.as_str().into()];
+            statements.push(statement(sql::UPDATE_GAPS, values));
+        }
+        statements
+    }
+}
+
+/// The columns of an event.
+fn values(row: &EventRow<'_>) -> [Value; 7] {
+    [
+        row.seq_num.into(),
+        row.parent_seq_num.into(),
+        row.name.into(),
+        row.args.into(),
+        row.created_at.into(),
+        row.client_id.into(),
+        row.session_id.into(),
+    ]
 }
 
 impl EventLog for WorkerLog {
@@ -104,39 +155,46 @@ impl EventLog for WorkerLog {
     }
 
     async fn head(&self) -> Result<Head, LogError> {
-        let rows = self.database.query(statement(sql::head(&self.table), [self.store_id.as_str().into()])).await?;
+        let Some(table) = self.look().await? else { return Ok(Head::EMPTY) };
+        let rows = self.database.query(statement(sql::head(table), [self.sought.store_id.as_str().into()])).await?;
         let row = rows.first().ok_or_else(|| LogError::nothing_stored("the store is not registered any more"))?;
         Ok(Head::new(seq_num(row, 0)?, number(row, 1)?.unsigned_abs()))
     }
 
     async fn append(&self, expected: Head, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
-        let mut documents = Documents::default();
-        batches.iter().flat_map(|batch| batch.rows()).for_each(|row| documents.push(&row));
-        let mut documents = documents.finish();
+        let Some(first) = batches.first() else { return Ok(()) };
+        let mut parts = parts(batches.iter().flat_map(|batch| batch.rows()));
         let next = expected.after(&batches);
-        let adds_gaps = next.gaps != expected.gaps;
-        if !adds_gaps && documents.len() == 1 {
-            let document = Value::Text(documents.remove(0));
-            let append = statement(sql::append_document(&self.table), [document, expected.seq_num.into()]);
-            // A document holds at least one event: no row changed means that the head was another.
-            return match self.database.execute(append).await? {
-                0 => Err(AppendError::HeadMoved),
-                _ => Ok(()),
-            };
+        let Some(table) = self.table.get() else {
+            if expected != Head::EMPTY {
+                return Err(AppendError::HeadMoved);
+            }
+            let append = |table: &Identifier| self.transaction(table, expected, next, parts);
+            let begun = opening::begin(&*self.database, &self.sought, &self.backend_id, first.created_at(), append);
+            let table = begun.await?;
+            self.table.get_or_init(|| table);
+            return Ok(());
+        };
+        if next.gaps == expected.gaps && parts.len() == 1 {
+            match parts.remove(0) {
+                Part::Document(document) => {
+                    let values = [Value::Text(document), expected.seq_num.into()];
+                    // A document holds at least one event: no row changed means that the head was another.
+                    return match self.database.execute(statement(sql::append_document(table), values)).await? {
+                        0 => Err(AppendError::HeadMoved),
+                        _ => Ok(()),
+                    };
+                }
+                row @ Part::Row(_) => parts.push(row),
+            }
         }
-        // More than one statement. The guard comes first and ends the transaction where the head has moved.
-        let mut statements = vec![statement(sql::guard(&self.table), [expected.seq_num.into()])];
-        let insert = sql::insert_document(&self.table);
-        statements.extend(documents.into_iter().map(|document| statement(insert.as_str(), [Value::Text(document)])));
-        if adds_gaps {
-            statements.push(statement(sql::UPDATE_GAPS, [next.gaps.into(), self.store_id.as_str().into()]));
-        }
-        Ok(self.database.transaction(statements).await?)
+        Ok(self.database.transaction(self.transaction(table, expected, next, parts)).await?)
     }
 
     async fn read(&self, after: SeqNum, format: ItemFormat) -> Result<Page, LogError> {
+        let Some(table) = self.table.get() else { return Ok(Page::new(Vec::new(), false)) };
         let limit = self.limit.get();
-        let page = statement(sql::page::rendered(&self.table, format), [after.into(), u64::from(limit).into()]);
+        let page = statement(sql::page::rendered(table, format), [after.into(), u64::from(limit).into()]);
         let rows = self.database.query(page).await?;
         let row = rows.first().ok_or_else(|| unexpected("a row"))?;
         let chunks = sql::page::chunks(&text(row, 0)?, &text(row, 1)?).ok_or_else(|| unexpected("a page"))?;
@@ -148,10 +206,11 @@ impl EventLog for WorkerLog {
 
     async fn events(&self, after: SeqNum, last: SeqNum, limit: u32) -> Result<Vec<PulledEvent>, LogError> {
         let (mut after, mut events) = (after, Vec::new());
+        let Some(table) = self.table.get() else { return Ok(events) };
         loop {
             let missing = u64::from(limit) - events.len() as u64;
             let values = [after.into(), last.into(), missing.into()];
-            let rows = self.database.query(statement(sql::page::columns(&self.table), values)).await?;
+            let rows = self.database.query(statement(sql::page::columns(table), values)).await?;
             for row in &rows {
                 events.push(pulled_event(row)?);
             }
@@ -164,7 +223,8 @@ impl EventLog for WorkerLog {
     }
 
     async fn count(&self, after: SeqNum) -> Result<u64, LogError> {
-        let rows = self.database.query(statement(sql::count(&self.table), [after.into()])).await?;
+        let Some(table) = self.table.get() else { return Ok(0) };
+        let rows = self.database.query(statement(sql::count(table), [after.into()])).await?;
         let row = rows.first().ok_or_else(|| unexpected("a row"))?;
         Ok(number(row, 0)?.unsigned_abs())
     }
