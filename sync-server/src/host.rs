@@ -25,7 +25,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 
-pub(crate) use self::conversation::{Conversation, Opening};
+pub(crate) use self::conversation::{Conversation, Opening, Taken};
 pub(crate) use self::hub::Hub;
 pub(crate) use self::link::{Closed, Link};
 pub(crate) use self::peer::{Peer, fingerprint};

@@ -92,11 +92,11 @@ pub(crate) struct Session {
 }
 
 /// What a [`Session`] is rebuilt from. Its form is this crate's own.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Snapshot(SnapshotKind);
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum SnapshotKind {
     V03(v03::Snapshot),
     Rpc(rpc::Snapshot),

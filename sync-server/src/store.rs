@@ -6,6 +6,7 @@ mod push;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use livestore_sync_protocol::SeqNum;
 use tokio::sync::Mutex as FairMutex;
@@ -18,6 +19,7 @@ use crate::error::{BackendIdMismatch, HistoryLost, PullError};
 use crate::event::{Batch, Committed, Publish};
 use crate::event_log::{EventLog, Head, LogError};
 use crate::hooks::Hooks;
+use crate::platform::Platform;
 
 /// The engine of one store, over any event log. Cheap to share behind an [`Arc`].
 pub(crate) struct Store<L, H, P> {
@@ -38,6 +40,12 @@ struct Core {
     head: Option<Head>,
     /// The last event that live pulls have been given; `None` before the first look.
     published: Option<SeqNum>,
+    /// The head that an append of ours expects which may still be done: nobody knows its outcome, and the log did not
+    /// have it when it was last looked at. Only a log that is beyond that head can not get it any more. Until then each
+    /// look at the head is one at the log.
+    doubt: Option<SeqNum>,
+    /// Whether somebody looks again, see [`Store::settle`].
+    settling: bool,
 }
 
 impl Core {
@@ -125,7 +133,8 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
             }
             core.published = Some(published);
         }
-        core.head = Some(head);
+        core.doubt = core.doubt.filter(|expected| *expected >= head.seq_num);
+        core.head = core.doubt.is_none().then_some(head);
         Ok(head)
     }
 
@@ -139,6 +148,34 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
             return Err(HistoryLost { backend_id, head: head.seq_num, position }.into());
         }
         Ok(head)
+    }
+}
+
+/// After an append whose outcome is unknown, the log is looked at after these pauses, in seconds. A database gives up a
+/// statement earlier than their sum: D1 after 30 s.
+const SETTLE_PAUSES_S: [u64; 6] = [1, 2, 4, 8, 16, 30];
+
+impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
+    /// To be run beside everything else after a push whose outcome is unknown: should the log get its events late, live
+    /// pulls get them, too, without waiting for the next push. Ends when that is settled.
+    pub(crate) async fn settle(&self, platform: &impl Platform) {
+        {
+            let mut core = self.core.lock().await;
+            if core.doubt.is_none() || std::mem::replace(&mut core.settling, true) {
+                return;
+            }
+        }
+        for pause in SETTLE_PAUSES_S {
+            platform.sleep(Duration::from_secs(pause)).await;
+            let mut core = self.core.lock().await;
+            // A look that fails is followed by the next.
+            let _ = self.head(&mut core).await;
+            if core.doubt.is_none() {
+                break;
+            }
+        }
+        let mut core = self.core.lock().await;
+        (core.doubt, core.settling) = (None, false);
     }
 }
 

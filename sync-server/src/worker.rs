@@ -29,6 +29,7 @@
 mod attachment;
 mod event_log;
 mod forwarded;
+mod log_line;
 mod subscribers;
 mod sweep;
 

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::{Closed, Host, Link, Peer, Shell, guarded};
 use crate::budget::Held;
 use crate::close::CloseCode;
-use crate::error::{PullError, PushError};
+use crate::error::{LogError, PullError, PushError};
 use crate::event::Origin;
 use crate::hooks::{Connection, HookContext, Pull, Push};
 use crate::platform::{MaybeSend, MaybeSync, Platform};
@@ -137,13 +137,17 @@ pub(super) struct AdmittedCall {
 /// The second half of a push: commits it, with all others that wait, and answers it. `answered` is called between
 /// the answer and the hook that is told of it. Must run to its end, whether or not the client is still there.
 pub(super) async fn complete_push<S: Shell>(
-    host: &Host<S>,
+    host: &Arc<Host<S>>,
     replies: &impl Replies,
     call: AdmittedCall,
     answered: impl FnOnce() + MaybeSend,
 ) {
     let AdmittedCall { held, in_progress, request_id, admitted } = call;
     let completed = host.store.complete(admitted).await;
+    if let Err(PushError::Log(LogError::UnknownOutcome(_))) = &completed.result {
+        let host = Arc::clone(host);
+        host.platform.clone().spawn(async move { host.store.settle(&host.platform).await });
+    }
     answer_push(replies, &request_id, &completed.result).await;
     answered();
     // A hook that panics is in the server's log; the push has its answer.

@@ -32,6 +32,21 @@ pub(crate) struct Opening {
     pub(crate) pushes_waiting_max: usize,
 }
 
+/// A frame that the session knows of.
+#[must_use = "what it asked for is done by `Conversation::act`"]
+pub(crate) struct Taken {
+    actions: Vec<Action>,
+    /// Whether the session has room for what the frame added to it.
+    remembered: bool,
+}
+
+impl Taken {
+    /// Whether the frame asked for nothing.
+    pub(crate) fn is_done(&self) -> bool {
+        self.actions.iter().all(|action| matches!(action, Action::Progress))
+    }
+}
+
 /// A connected client and the queue of its pushes.
 pub(crate) struct Conversation<S: Shell> {
     calls: SocketCalls<S>,
@@ -112,12 +127,30 @@ impl<S: Shell> Conversation<S> {
     /// Takes a frame: answers it, starts pulls, and queues pushes. Returns once the frame is taken;
     /// `in_progress` is let go of when all that it asked for is done.
     pub(crate) async fn handle_text(&self, text: &str, in_progress: InProgress) {
+        let taken = self.take(text);
+        if !taken.is_done() {
+            self.act(taken, in_progress).await;
+        }
+    }
+
+    /// The first half of [`handle_text`](Self::handle_text), for platforms on which waiting has a price: tells the
+    /// session. Most frames acknowledge something, and there is no second half to be done.
+    pub(crate) fn take(&self, text: &str) -> Taken {
         let SocketCalls { host, peer } = &self.calls;
-        let (actions, remembered) = {
-            let mut session = peer.session();
-            let actions = session.handle_frame(text, host.platform.now_ms());
-            (actions, peer.link.remember(&session))
-        };
+        let mut session = peer.session();
+        let actions = session.handle_frame(text, host.platform.now_ms());
+        let remembered = peer.link.remember(&session);
+        drop(session);
+        if actions.iter().any(|action| matches!(action, Action::Progress)) {
+            peer.progress.notify_waiters();
+        }
+        Taken { actions, remembered }
+    }
+
+    /// The second half: does what the frame asked for.
+    pub(crate) async fn act(&self, taken: Taken, in_progress: InProgress) {
+        let SocketCalls { host, peer } = &self.calls;
+        let Taken { actions, remembered } = taken;
         for action in actions {
             match action {
                 // A closed connection needs no answer.

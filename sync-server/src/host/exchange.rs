@@ -140,7 +140,7 @@ struct State {
 }
 
 impl<F: Fn() + MaybeSend + MaybeSync> Answer<F> {
-    async fn run<S: Shell>(&self, host: &Host<S>, body: &str) {
+    async fn run<S: Shell>(&self, host: &Arc<Host<S>>, body: &str) {
         for frame in self.framing.split(body) {
             let actions = self.session().handle_frame(frame, host.platform.now_ms());
             for action in actions {
@@ -155,7 +155,7 @@ impl<F: Fn() + MaybeSend + MaybeSync> Answer<F> {
         }
     }
 
-    async fn run_action<S: Shell>(&self, host: &Host<S>, action: Action) -> Result<(), Closed> {
+    async fn run_action<S: Shell>(&self, host: &Arc<Host<S>>, action: Action) -> Result<(), Closed> {
         match action {
             Action::Reply(frame) => self.send(frame).await,
             // For sockets only.

@@ -56,7 +56,7 @@ struct Pull {
 }
 
 /// What an [`Rpc`] is rebuilt from.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Snapshot {
     opened_ms: u64,
     called: bool,

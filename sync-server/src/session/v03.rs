@@ -48,7 +48,7 @@ enum Client {
 }
 
 /// What a [`V03`] is rebuilt from.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Snapshot {
     client: Client,
     heard_ms: u64,

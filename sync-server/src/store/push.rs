@@ -235,8 +235,10 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
             // failure: this future may be dropped at the await, and whatever the log then has done, the next push
             // must ask it.
             core.head = None;
+            let doubt = core.doubt.replace(head.seq_num);
             match self.log.append(head, batches).await {
                 Ok(()) => {
+                    core.doubt = None;
                     core.head = Some(next);
                     core.published = Some(next.seq_num);
                     self.publish_group(&backend_id, fitting);
@@ -244,8 +246,14 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
                 }
                 // Another process was faster. The next round publishes what it has appended, so that live pulls
                 // have it before a pusher here is told that the server is ahead.
-                Err(AppendError::HeadMoved) => group = merge(fitting, stale),
+                Err(AppendError::HeadMoved) => {
+                    core.doubt = doubt;
+                    group = merge(fitting, stale);
+                }
                 Err(AppendError::Log(error)) => {
+                    if matches!(error, LogError::NothingStored(_)) {
+                        core.doubt = doubt;
+                    }
                     tracing::error!(%error, "append failed");
                     return self.answer_failed(core, merge(fitting, stale), error).await;
                 }

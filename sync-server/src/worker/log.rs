@@ -11,6 +11,8 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use worker::{console_error, console_log, console_warn};
 
+use super::log_line::one_line;
+
 thread_local! {
     static INSTALLED: Cell<bool> = const { Cell::new(false) };
     static SPANS: RefCell<Spans> = RefCell::default();
@@ -87,7 +89,7 @@ impl Subscriber for Console {
             }
         });
         let level = *event.metadata().level();
-        let line = format!("{level}{}", text.0);
+        let line = one_line(&format!("{level}{}", text.0));
         match level {
             Level::ERROR => console_error!("{line}"),
             Level::WARN => console_warn!("{line}"),

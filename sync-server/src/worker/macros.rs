@@ -105,7 +105,7 @@ macro_rules! make_durable_object {
                     &self,
                     socket: macro_scope::WebSocket,
                     message: macro_scope::JsValue,
-                ) -> macro_scope::Promise {
+                ) -> macro_scope::JsValue {
                     self.0.websocket_message(socket.into(), message)
                 }
 

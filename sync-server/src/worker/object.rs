@@ -21,7 +21,7 @@ use super::attachment::Attachment;
 use super::call::Call;
 use super::forwarded::{self, Forwarded};
 use super::http::{OwnedParts, failure, read_body, refuse, text};
-use super::open_store::{OpenStore, close};
+use super::open_store::{Conversation, OpenStore, close};
 use super::platform::Isolate;
 use super::subscribers::Answering;
 use super::sweep::SWEEP_MS;
@@ -29,8 +29,8 @@ use super::{ObjectOptions, log, panic};
 use crate::close::CloseCode;
 use crate::error::LogError;
 use crate::hooks::{Connection, HookFns, Transport};
-use crate::host::Link;
 use crate::host::exchange::{Framing, exchange};
+use crate::host::{Link, Taken};
 use crate::platform::{Platform, connection_id, js_text};
 use crate::request::SyncRequest;
 
@@ -62,9 +62,17 @@ impl SyncObject {
         self.run(async |body| body.alarm().await.map(|()| JsValue::NULL))
     }
 
-    /// Takes a frame. Ends when all that it asked for is done.
-    pub fn websocket_message(&self, socket: WebSocket, message: JsValue) -> Promise {
-        self.run(async move |body| body.websocket_message(socket, &message).await.map(|()| JsValue::NULL))
+    /// Takes a frame. A promise, if it asked for anything, ends when all that is done. Most frames acknowledge
+    /// something: a promise would cost more than they do.
+    pub fn websocket_message(&self, socket: WebSocket, message: JsValue) -> JsValue {
+        let body = &self.0;
+        match body.store.get().map(|store| body.take(store, &socket, &message)) {
+            None => self.run(async move |body| body.websocket_message(socket, &message).await),
+            Some(Ok(None)) => return JsValue::UNDEFINED,
+            Some(Ok(Some(work))) => self.run(async move |_| work.done().await),
+            Some(Err(error)) => Promise::reject(&error.into()),
+        }
+        .into()
     }
 
     /// Takes the end of a connection.
@@ -243,18 +251,26 @@ impl Body {
         Ok(Uint8Array::from(answer.as_slice()).into())
     }
 
-    async fn websocket_message(&self, socket: WebSocket, message: &JsValue) -> Result<()> {
+    async fn websocket_message(&self, socket: WebSocket, message: &JsValue) -> Result<JsValue> {
         let store = match self.store(None).await {
             Ok(store) => store,
             Err(error) => {
                 tracing::error!(%error, "cannot open the store");
                 close(&socket, CloseCode::LogUnreachable);
-                return Ok(());
+                return Ok(JsValue::NULL);
             }
         };
-        let Some(conversation) = store.find(&socket)? else {
-            close(&socket, CloseCode::SessionLost);
-            return Ok(());
+        match self.take(&store, &socket, message)? {
+            Some(work) => work.done().await,
+            None => Ok(JsValue::NULL),
+        }
+    }
+
+    /// Takes a frame; what it asked for is still to be done.
+    fn take(&self, store: &OpenStore, socket: &WebSocket, message: &JsValue) -> Result<Option<Work>> {
+        let Some(conversation) = store.find(socket)? else {
+            close(socket, CloseCode::SessionLost);
+            return Ok(None);
         };
         let link = &conversation.peer().link;
         link.handle_heard(Isolate.now_ms());
@@ -262,20 +278,17 @@ impl Body {
         let Some(frame) = js_text::read(message).or_else(|| String::from_utf8(Uint8Array::new(message).to_vec()).ok())
         else {
             link.close(CloseCode::InvalidUtf8);
-            return Ok(());
+            return Ok(None);
         };
         if frame.len() > self.options.limits.frame_bytes_max {
             link.close(CloseCode::FrameTooLarge);
         } else if conversation.is_full(frame.len()) {
             link.close(CloseCode::TooManyPushes);
         } else {
-            let (in_progress, mut done) = mpsc::channel(1);
-            conversation.handle_text(&frame, Some(in_progress)).await;
-            // The object stays in memory until this call has ended. Nothing is ever sent: the channel ends with the
-            // last of those that hold its other end.
-            let _: Option<()> = done.recv().await;
+            let taken = conversation.take(&frame);
+            return Ok((!taken.is_done()).then_some(Work { conversation, taken }));
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn websocket_close(&self, socket: WebSocket, code: u32, reason: &str) -> Result<()> {
@@ -331,6 +344,23 @@ impl Body {
             tracing::warn!(%error, "cannot set the alarm that sweeps silent connections");
             self.sweeping.set(false);
         }
+    }
+}
+
+/// What a frame asked for.
+struct Work {
+    conversation: Rc<Conversation>,
+    taken: Taken,
+}
+
+impl Work {
+    /// Does it. The object stays in memory until the call that waits for this has ended.
+    async fn done(self) -> Result<JsValue> {
+        let (in_progress, mut done) = mpsc::channel(1);
+        self.conversation.act(self.taken, Some(in_progress)).await;
+        // Nothing is ever sent: the channel ends with the last of those that hold its other end.
+        let _: Option<()> = done.recv().await;
+        Ok(JsValue::NULL)
     }
 }
 

@@ -31,7 +31,14 @@ pub(super) async fn keep(state: Rc<State>, host: Arc<ObjectHost>) {
             if json == *saved.borrow() {
                 return true;
             }
-            if let Err(error) = state.storage().put(CLIENTS_KEY, json.as_str()).await {
+            // Nothing is kept of clients that are no more: the storage of an object that has no events stays empty.
+            let storage = state.storage();
+            let kept = if json == encode(SavedClients::default()) {
+                storage.delete(CLIENTS_KEY).await.map(drop)
+            } else {
+                storage.put(CLIENTS_KEY, json.as_str()).await
+            };
+            if let Err(error) = kept {
                 tracing::warn!(%error, "cannot keep what is known of 0.3 clients: they may miss events after a restart");
                 return false;
             }

@@ -13,7 +13,7 @@ use crate::budget::{Budget, Held};
 use crate::close::CloseCode;
 use crate::host::{Closed, Link};
 use crate::platform::Platform;
-use crate::session::Session;
+use crate::session::{Session, Snapshot};
 
 /// So much of a backlog is handed to the platform before it gets the time to send it.
 const YIELD_BYTES: usize = 512 * 1024;
@@ -24,8 +24,8 @@ pub(super) struct Socket {
     closed: CancellationToken,
     /// The part of the attachment that stays the same.
     prefix: String,
-    /// The attachment as the platform has it.
-    attached: RefCell<String>,
+    /// What the attachment holds; most frames change nothing of it.
+    attached: RefCell<Option<Snapshot>>,
     heard_ms: Cell<u64>,
     budget: Budget,
     /// What went out to a client that was not heard since; LiveStore clients acknowledge what they get (0.4) or
@@ -131,14 +131,16 @@ impl Link for Socket {
     }
 
     fn remember(&self, session: &Session) -> bool {
-        let Some(attachment) = Attachment::encode(&self.prefix, &session.snapshot()) else { return false };
-        if *self.attached.borrow() != attachment {
-            if let Err(error) = self.socket.serialize_attachment(attachment.as_str()) {
-                tracing::error!(%error, "cannot attach a session to its socket");
-                return false;
-            }
-            self.attached.replace(attachment);
+        let snapshot = session.snapshot();
+        if self.attached.borrow().as_ref() == Some(&snapshot) {
+            return true;
         }
+        let Some(attachment) = Attachment::encode(&self.prefix, &snapshot) else { return false };
+        if let Err(error) = self.socket.serialize_attachment(attachment.as_str()) {
+            tracing::error!(%error, "cannot attach a session to its socket");
+            return false;
+        }
+        self.attached.replace(Some(snapshot));
         true
     }
 }

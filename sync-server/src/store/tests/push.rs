@@ -1,8 +1,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use livestore_sync_protocol::limits::BATCH_EVENTS_MAX;
-use livestore_sync_protocol::{Args, Event, ItemFormat};
+use livestore_sync_protocol::{Args, Event, ItemFormat, SeqNum};
 use tokio::sync::Notify;
 
 use super::super::Pushed::{self, Committed, Repeated};
@@ -10,6 +11,7 @@ use super::{BACKEND_ID, by, context, event, fixture, now_ms, origin, run, seq, s
 use crate::error::{HistoryLost, HookError, InvalidBatch, LogError};
 use crate::event_log::{Fault, Operation};
 use crate::hooks::{HookContext, HookFns, Hooks, Pull, Push};
+use crate::platform::Platform;
 use crate::{PullError, PushError};
 
 #[tokio::test]
@@ -278,6 +280,72 @@ async fn an_append_that_is_lost_is_an_error_and_may_be_repeated() {
         assert_eq!((f.stored().await, f.published()), (vec![], vec![]));
         assert_eq!(f.push("a", run(0, 2)).await.expect("it fits"), Committed);
         assert_eq!(f.published(), [(1, 2, by("a"))]);
+    }
+}
+
+/// A database may do what it was asked after it was given up: D1 does not answer, and stores the batch a second later.
+#[tokio::test]
+async fn an_append_that_is_done_late_is_seen_without_another_push() {
+    let f = fixture();
+    f.push("a", run(0, 1)).await.expect("it fits");
+    f.faults.fail(Operation::Append, Fault::LostBefore);
+    f.push("b", run(1, 3)).await.expect_err("nobody knows");
+    assert_eq!(f.store.current_head().await.expect("reads").seq_num, seq(1), "not yet");
+    f.append_elsewhere(run(1, 3)).await;
+    assert_eq!(f.store.current_head().await.expect("reads").seq_num, seq(3), "a puller must not hear that it has all");
+    assert_eq!(f.published(), [(1, 1, by("a")), (2, 3, None)]);
+    assert_eq!(f.store.known_head(), Some(seq(3)), "it is settled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn live_pulls_get_what_an_append_does_late() {
+    let f = fixture();
+    f.faults.fail(Operation::Append, Fault::LostBefore);
+    f.push("a", run(0, 2)).await.expect_err("nobody knows");
+    let store = Arc::clone(&f.store);
+    let settling = tokio::spawn(async move { store.settle(&Paused).await });
+    tokio::time::sleep(Duration::from_millis(3_500)).await;
+    assert_eq!((f.published(), f.store.known_head()), (vec![], None));
+    f.append_elsewhere(run(0, 2)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(f.published(), [(1, 2, None)]);
+    settling.await.expect("it ends");
+    f.store.settle(&Paused).await;
+    assert_eq!(f.store.known_head(), Some(seq(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_given_up_is_settled_by_time_or_by_the_next_push() {
+    for push in [false, true] {
+        let f = fixture();
+        f.faults.fail(Operation::Append, Fault::LostBefore);
+        f.push("a", run(0, 2)).await.expect_err("nobody knows");
+        if push {
+            f.push("b", run(0, 1)).await.expect("it fits");
+            assert_eq!(f.store.known_head(), Some(seq(1)));
+        } else {
+            f.store.settle(&Paused).await;
+            f.store.current_head().await.expect("reads");
+            assert_eq!(f.store.known_head(), Some(SeqNum::ROOT));
+        }
+    }
+}
+
+/// The clock of tokio, which tests may hold.
+#[derive(Clone)]
+struct Paused;
+
+impl Platform for Paused {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(task);
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    fn now_ms(&self) -> u64 {
+        now_ms()
     }
 }
 

@@ -1,7 +1,9 @@
 //! What an error of a Worker's database means. Pure: texts in, variants out; `d1` and `object` ask.
 //!
-//! JavaScript gives an error as a text and nothing else: no code, no class. This is the only place that reads
-//! such texts. The tests hold those that workerd gives.
+//! JavaScript gives an error as a text and nothing else: neither D1's client in workerd (`d1-api.ts`) nor the SQLite of
+//! an object gives a code or a class of its own, but both hand on the result code of SQLite inside the text. This is
+//! the only place that reads such texts, and [`KNOWN`] the only list of them. The tests hold those that workerd gives,
+//! and those that Cloudflare lists for D1.
 
 use crate::event_log::sql::HEAD_MOVED;
 use crate::event_log::{AppendError, LogError};
@@ -47,40 +49,39 @@ impl From<DatabaseError> for AppendError {
     }
 }
 
-/// An error of D1. Where SQLite refused a statement, D1 hands on its message with its result code
-/// (`SQLITE_CONSTRAINT`); with that, nothing of the statement or of its batch is stored. Everything else went
-/// wrong on the way to the database or back: the network, a restart, an overload. A result that SQLite gives
-/// when the disk fails says nothing about what the disk has.
+type Variant = fn(String) -> DatabaseError;
+
+/// What an error says, and what it means. The first that is found counts.
+const KNOWN: [(&str, Variant); 5] = [
+    ("no such table", DatabaseError::NoSuchTable),
+    (HEAD_MOVED, DatabaseError::HeadMoved),
+    // A class without SQLite has `storage.sql` all the same; only its methods fail.
+    ("SQL is not enabled", DatabaseError::NoSqlite),
+    // When the disk fails, SQLite's answer says nothing about what the disk has.
+    ("SQLITE_IOERR", DatabaseError::Lost),
+    // With any other of its result codes SQLite has refused a statement: nothing of it or of its batch is stored.
+    ("SQLITE_", DatabaseError::Refused),
+];
+
+fn known(text: &str) -> Option<Variant> {
+    KNOWN.iter().find(|(says, _)| text.contains(says)).map(|(_, means)| *means)
+}
+
+/// An error of D1. What SQLite did not say went wrong on the way to the database or back: the network, a restart, an
+/// overload.
 pub(super) fn of_d1(text: String) -> DatabaseError {
-    let refused = text.contains("SQLITE_") && !text.contains("SQLITE_IOERR");
-    if refused || text.contains(NO_SUCH_TABLE) { refusal(text) } else { DatabaseError::Lost(text) }
+    known(&text).unwrap_or(DatabaseError::Lost)(text)
 }
 
 /// An error of the SQLite in an object. It runs in the object's process, so there is no way on which an answer
-/// could be lost: what throws has stored nothing. (If the disk fails, the platform resets the object instead.)
-///
-/// A class without SQLite has `storage.sql` all the same; only its methods fail.
+/// could be lost: what throws has stored nothing. (If the disk fails, the platform resets the object as well.)
 pub(super) fn of_object(text: String) -> DatabaseError {
-    if text.contains("SQL is not enabled") { DatabaseError::NoSqlite(text) } else { refusal(text) }
-}
-
-const NO_SUCH_TABLE: &str = "no such table";
-
-fn refusal(text: String) -> DatabaseError {
-    if text.contains(NO_SUCH_TABLE) {
-        DatabaseError::NoSuchTable(text)
-    } else if text.contains(HEAD_MOVED) {
-        DatabaseError::HeadMoved(text)
-    } else {
-        DatabaseError::Refused(text)
-    }
+    known(&text).unwrap_or(DatabaseError::Refused)(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    type Variant = fn(String) -> DatabaseError;
 
     /// What SQLite says in workerd 1.20260426.1, in either database.
     const REFUSALS: [(&str, Variant); 8] = [
@@ -115,12 +116,19 @@ mod tests {
 
     #[test]
     fn what_d1_does_not_answer_may_be_stored() {
+        // Those that Cloudflare's page "Debug D1" lists, and some of workerd's.
         for text in [
-            "D1_ERROR: Network connection lost.",
             "D1_ERROR: D1 DB reset because its code was updated.",
             "D1_ERROR: Internal error while starting up D1 DB storage caused object to be reset.",
-            "D1_ERROR: D1 DB is overloaded. Too many requests queued.",
+            "D1_ERROR: Network connection lost.",
+            "D1_ERROR: Internal error in D1 DB storage caused object to be reset.",
+            "D1_ERROR: Cannot resolve D1 DB due to transient issue on remote node.",
+            "D1_ERROR: Can't read from request stream because client disconnected.",
             "D1_ERROR: D1 DB storage operation exceeded timeout which caused object to be reset.",
+            "D1_ERROR: D1 DB is overloaded. Requests queued for too long.",
+            "D1_ERROR: D1 DB is overloaded. Too many requests queued.",
+            "D1_ERROR: D1 DB's isolate exceeded its memory limit and was reset.",
+            "D1_ERROR: D1 DB exceeded its CPU time limit and was reset.",
             "D1_ERROR: disk I/O error: SQLITE_IOERR",
             "D1_ERROR: Wrong number of parameter bindings for SQL query.",
             "",

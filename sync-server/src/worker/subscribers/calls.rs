@@ -174,8 +174,12 @@ impl Subscribers {
         let Some(host) = self.host() else { return Ok(()) };
         let head = host.store.current_head().await.map_err(|error| ::worker::Error::RustError(error.to_string()))?;
         // No await from here to the write: what is committed after the look at the log waits already.
-        let json = serde_json::to_string(&self.0.queue.borrow().kept(head.seq_num))?;
-        self.0.state.storage().put(STORAGE_KEY, json.as_str()).await
+        let kept = self.0.queue.borrow().kept(head.seq_num);
+        let storage = self.0.state.storage();
+        if kept.is_empty() {
+            return storage.delete(STORAGE_KEY).await.map(drop);
+        }
+        storage.put(STORAGE_KEY, serde_json::to_string(&kept)?.as_str()).await
     }
 
     /// Keeps the subscribers. Changes that come together are written together.
