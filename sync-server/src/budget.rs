@@ -229,6 +229,12 @@ impl Held {
         Ok(())
     }
 
+    /// Takes over what was taken of the same budget.
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        debug_assert!(Arc::ptr_eq(&self.budget.0, &other.budget.0) && self.depth == other.depth, "another budget's");
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
     /// Gives some back.
     pub(crate) fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
@@ -331,7 +337,8 @@ mod tests {
         let store = Budget::process(8 * MIB);
         let connection = connection(&store);
         let mut held = connection.take(10).expect("room");
-        held.grow(20).expect("room");
+        held.grow(15).expect("room");
+        held.absorb(connection.take(5).expect("room"));
         held.grow(8 * MIB).expect_err("no room");
         assert_eq!((held.bytes(), store.held()), (30, 30));
         held.shrink(25);

@@ -28,6 +28,7 @@
 
 mod attachment;
 mod event_log;
+mod fan_out;
 mod forwarded;
 mod log_line;
 mod subscribers;

@@ -132,6 +132,9 @@ impl<K: Link> Publish for Hub<K> {
         if let Some(origin) = committed.origin.as_ref().filter(|origin| !peers.contains_key(&origin.connection)) {
             self.acknowledge_after_loss(&peers, origin);
         }
+        if let Some(peer) = peers.values().next() {
+            peer.link.published();
+        }
     }
 
     fn history_lost(&self, lost: &HistoryLost) {

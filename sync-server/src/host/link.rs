@@ -21,6 +21,10 @@ pub(crate) trait Link: MaybeSend + MaybeSync + 'static {
     /// Queues a frame now.
     fn send_now(&self, frame: Frame);
 
+    /// A commit has been queued for all its receivers, of which this is one. For platforms that hand such frames on
+    /// together.
+    fn published(&self) {}
+
     /// Queues a frame as soon as there is room.
     fn send(&self, frame: Frame) -> impl Future<Output = Result<(), Closed>> + MaybeSend;
 

@@ -4,11 +4,14 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use tokio::sync::Mutex as FairMutex;
 use tokio_util::sync::CancellationToken;
 use worker::WebSocket;
 
 use super::attachment::Attachment;
+use super::fan_out;
 use super::platform::Isolate;
+use super::sweep::SILENCE_MS_MAX;
 use crate::budget::{Budget, Held};
 use crate::close::CloseCode;
 use crate::frame::Frame;
@@ -34,6 +37,8 @@ pub(super) struct Socket {
     /// keep all that for it in memory.
     unheard: RefCell<Held>,
     unyielded_bytes: Cell<usize>,
+    /// Held by the one who waits for room, so that frames keep the order in which they asked.
+    turn: FairMutex<()>,
 }
 
 impl Socket {
@@ -48,6 +53,7 @@ impl Socket {
             budget,
             unheard,
             unyielded_bytes: Cell::new(0),
+            turn: FairMutex::default(),
         }
     }
 
@@ -67,13 +73,29 @@ impl Socket {
         self.heard_ms.get()
     }
 
-    fn put(&self, frame: &str) {
+    /// What many receive is handed to the platform in one call; what comes behind it must not overtake it.
+    fn put(&self, frame: Frame) {
         if self.is_closed() {
             return;
         }
+        if frame.is_shared() || fan_out::is_waiting() {
+            return fan_out::add(&self.socket, &self.closed, &frame);
+        }
         // It throws when the socket is closing, which its client will notice without us.
-        if self.socket.send_with_str(frame).is_err() {
+        if self.socket.send_with_str(frame.into_text()).is_err() {
             self.closed.cancel();
+        }
+    }
+
+    /// Takes room for so many bytes. `false` when the client is not heard while it waits for that.
+    async fn wait_for_room(&self, bytes: usize) -> bool {
+        let room = self.budget.take_in_turn(bytes as u64);
+        match Isolate.timeout(Duration::from_millis(SILENCE_MS_MAX), room).await {
+            Some(held) => {
+                self.unheard.borrow_mut().absorb(held);
+                true
+            }
+            None => false,
         }
     }
 }
@@ -84,28 +106,48 @@ impl Link for Socket {
     }
 
     fn send_now(&self, frame: Frame) {
-        let frame = frame.into_text();
         let taken = self.unheard.borrow_mut().grow(self.budget.possible(frame.len() as u64));
-        if let Err(exceeded) = taken {
-            tracing::info!(%exceeded, "closing a connection that reads too slowly");
-            return self.close(CloseCode::SlowReader);
+        match taken {
+            Ok(()) => self.put(frame),
+            Err(_) if self.is_closed() => {}
+            Err(exceeded) => {
+                tracing::info!(%exceeded, "closing a connection that reads too slowly");
+                self.close(CloseCode::SlowReader);
+            }
         }
-        self.put(&frame);
+    }
+
+    fn published(&self) {
+        fan_out::send();
     }
 
     async fn send(&self, frame: Frame) -> Result<(), Closed> {
-        let frame = frame.into_text();
-        self.put(&frame);
-        self.unyielded_bytes.set(self.unyielded_bytes.get() + frame.len());
-        if self.unyielded_bytes.get() > YIELD_BYTES {
-            self.unyielded_bytes.set(0);
-            Isolate.sleep(Duration::ZERO).await;
+        let bytes = frame.len();
+        let sent = async {
+            let _turn = self.turn.lock().await;
+            if !self.wait_for_room(bytes).await {
+                tracing::info!("closing a connection that does not read");
+                self.close(CloseCode::SlowReader);
+                return;
+            }
+            self.put(frame);
+            self.unyielded_bytes.set(self.unyielded_bytes.get() + bytes);
+            if self.unyielded_bytes.get() > YIELD_BYTES {
+                self.unyielded_bytes.set(0);
+                Isolate.sleep(Duration::ZERO).await;
+            }
+        };
+        tokio::select! {
+            () = self.closed.cancelled() => {}
+            () = sent => {}
         }
         if self.is_closed() { Err(Closed) } else { Ok(()) }
     }
 
     fn close(&self, code: CloseCode) {
         if !self.is_closed() {
+            // Before the end comes what was published.
+            fan_out::send();
             // It throws when the socket is closed already.
             let _ = self.socket.close(Some(code.number()), Some(code.reason()));
             self.closed.cancel();
