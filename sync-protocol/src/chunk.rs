@@ -1,6 +1,8 @@
 //! Chunks: as many events as one response may carry, rendered once for the wire. Event logs build them, sessions put
 //! an envelope round each.
 
+use std::sync::Arc;
+
 use crate::SeqNum;
 use crate::limits::{CHUNK_BYTES_MAX, CHUNK_ENVELOPE_BYTES_MAX, CHUNK_EVENTS_MAX};
 
@@ -92,13 +94,36 @@ pub(crate) fn push_json_string(out: &mut String, text: &str) {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
     /// The items of `batch`, comma-separated, without the brackets.
-    pub items: String,
+    pub items: Arc<str>,
     /// How many items.
     pub events: usize,
     /// The first event in it.
     pub first: SeqNum,
     /// The last event in it.
     pub last: SeqNum,
+}
+
+/// What stands around the events of a chunk in one receiver's frame. The events in between may be shared by many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Before them.
+    pub head: String,
+    /// Behind them.
+    pub tail: String,
+}
+
+impl Envelope {
+    /// The whole frame; without a chunk, that of an empty batch.
+    #[must_use]
+    pub fn around(self, chunk: Option<&Chunk>) -> String {
+        let Self { head, tail } = self;
+        let items = chunk.map_or("", |chunk| &*chunk.items);
+        let mut frame = head;
+        frame.reserve_exact(items.len() + tail.len());
+        frame.push_str(items);
+        frame.push_str(&tail);
+        frame
+    }
 }
 
 /// Cuts rows into chunks of at most [`CHUNK_EVENTS_MAX`] events and [`CHUNK_BYTES_MAX`] bytes, in
@@ -127,9 +152,24 @@ pub struct Chunk {
 pub struct ChunkBuilder {
     format: ItemFormat,
     done: Vec<Chunk>,
-    current: Option<Chunk>,
+    current: Option<Open>,
     item: String,
     bytes: usize,
+}
+
+/// A chunk that is not full yet.
+#[derive(Debug)]
+struct Open {
+    items: String,
+    events: usize,
+    first: SeqNum,
+    last: SeqNum,
+}
+
+impl From<Open> for Chunk {
+    fn from(Open { items, events, first, last }: Open) -> Self {
+        Self { items: items.into(), events, first, last }
+    }
 }
 
 const ITEMS_BYTES_MAX: usize = CHUNK_BYTES_MAX - CHUNK_ENVELOPE_BYTES_MAX;
@@ -156,8 +196,8 @@ impl ChunkBuilder {
             chunk.last = row.seq_num;
             return;
         }
-        let next = Chunk { items: self.item.clone(), events: 1, first: row.seq_num, last: row.seq_num };
-        self.done.extend(self.current.replace(next));
+        let next = Open { items: self.item.clone(), events: 1, first: row.seq_num, last: row.seq_num };
+        self.done.extend(self.current.replace(next).map(Chunk::from));
     }
 
     /// Bytes of all items rendered so far.
@@ -169,7 +209,7 @@ impl ChunkBuilder {
     /// The chunks, in order.
     #[must_use]
     pub fn finish(mut self) -> Vec<Chunk> {
-        self.done.extend(self.current);
+        self.done.extend(self.current.map(Chunk::from));
         self.done
     }
 }

@@ -52,7 +52,7 @@ pub mod target;
 pub mod v03;
 mod wire;
 
-pub use chunk::{Chunk, ChunkBuilder, EventRow, ItemFormat};
+pub use chunk::{Chunk, ChunkBuilder, Envelope, EventRow, ItemFormat};
 pub use event::{Args, Event, PulledEvent};
 pub use message::{Cursor, Generation, PageInfo, PullResponse};
 pub use request_id::RequestId;

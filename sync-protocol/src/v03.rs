@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chunk::push_json_string;
 use crate::wire::{self, Item, V03Metadata};
-use crate::{Chunk, Event, PulledEvent, SeqNum};
+use crate::{Chunk, Envelope, Event, PulledEvent, SeqNum};
 
 pub use self::reason::Reason;
 
@@ -271,10 +271,13 @@ impl ServerMessage {
 /// The frame of a [`PullRes`] around a chunk that is rendered already; `None` is an empty batch.
 #[must_use]
 pub fn encode_pull_res(chunk: Option<&Chunk>, context: Context, request_id: &str, remaining: u64) -> String {
-    let items = chunk.map_or("", |chunk| chunk.items.as_str());
-    let mut frame = String::with_capacity(items.len() + request_id.len() + 128);
-    frame.push_str(r#"{"_tag":"WSMessage.PullRes","batch":["#);
-    frame.push_str(items);
+    pull_res_envelope(context, request_id, remaining).around(chunk)
+}
+
+/// What [`encode_pull_res`] puts around a chunk, for those who share it.
+#[must_use]
+pub fn pull_res_envelope(context: Context, request_id: &str, remaining: u64) -> Envelope {
+    let mut frame = String::with_capacity(request_id.len() + 96);
     frame.push_str(match context {
         Context::Pull => r#"],"requestId":{"context":"pull","requestId":"#,
         Context::Push => r#"],"requestId":{"context":"push","requestId":"#,
@@ -283,7 +286,7 @@ pub fn encode_pull_res(chunk: Option<&Chunk>, context: Context, request_id: &str
     frame.push_str(r#"},"remaining":"#);
     frame.push_str(itoa::Buffer::new().format(remaining));
     frame.push('}');
-    frame
+    Envelope { head: r#"{"_tag":"WSMessage.PullRes","batch":["#.to_owned(), tail: frame }
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Budget {
     ///
     /// [`Exceeded`], the innermost: nothing is taken then.
     pub(crate) fn take(&self, bytes: u64) -> Result<Held, Exceeded> {
-        let mut held = Held { budget: self.clone(), bytes: 0 };
+        let mut held = Held { budget: self.clone(), bytes: 0, depth: Depth::All };
         held.grow(bytes)?;
         Ok(held)
     }
@@ -118,6 +118,27 @@ impl Budget {
         held
     }
 
+    /// Takes so many bytes of this budget alone: they are counted elsewhere for those above it.
+    ///
+    /// # Errors
+    ///
+    /// [`Exceeded`]: nothing is taken then.
+    pub(crate) fn take_own(&self, bytes: u64) -> Result<Held, Exceeded> {
+        let Level { holder, max, held, .. } = &*self.0;
+        if held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > *max {
+            held.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Exceeded { holder: *holder, max: *max });
+        }
+        Ok(Held { budget: self.clone(), bytes, depth: Depth::Own })
+    }
+
+    /// Whether this one, or one above it, has given out what is kept for the modest.
+    pub(crate) fn is_short(&self) -> bool {
+        let Level { holder, max, held, parent, .. } = &*self.0;
+        let kept = if *holder == Holder::Connection { 0 } else { max / RESERVE_PART };
+        held.load(Ordering::Relaxed) > max - kept || parent.as_ref().is_some_and(Self::is_short)
+    }
+
     /// Takes bytes that are there already, whether or not there is room.
     pub(crate) fn take_anyway(&self, bytes: u64) -> Held {
         let mut level = Some(self);
@@ -125,7 +146,7 @@ impl Budget {
             inner.held.fetch_add(bytes, Ordering::Relaxed);
             level = inner.parent.as_ref();
         }
-        Held { budget: self.clone(), bytes }
+        Held { budget: self.clone(), bytes, depth: Depth::All }
     }
 
     /// So many bytes, or the most that can ever be taken at once: for what is there already, or fits nowhere else.
@@ -166,14 +187,14 @@ impl Budget {
         result
     }
 
-    fn give_back(&self, bytes: u64) {
+    fn give_back(&self, bytes: u64, depth: Depth) {
         if bytes == 0 {
             return;
         }
         self.0.held.fetch_sub(bytes, Ordering::Relaxed);
         self.0.freed.notify_one();
-        if let Some(parent) = &self.0.parent {
-            parent.give_back(bytes);
+        if let (Depth::All, Some(parent)) = (depth, &self.0.parent) {
+            parent.give_back(bytes, depth);
         }
     }
 }
@@ -183,6 +204,16 @@ impl Budget {
 pub(crate) struct Held {
     budget: Budget,
     bytes: u64,
+    depth: Depth,
+}
+
+/// Of which budgets something was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    /// Of this one and of those above it.
+    All,
+    /// Of this one.
+    Own,
 }
 
 impl Held {
@@ -192,6 +223,7 @@ impl Held {
     ///
     /// [`Exceeded`]: what was held before still is, and no more.
     pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), Exceeded> {
+        debug_assert_eq!(self.depth, Depth::All, "what is counted elsewhere does not grow here");
         self.budget.charge(bytes, false)?;
         self.bytes += bytes;
         Ok(())
@@ -200,7 +232,7 @@ impl Held {
     /// Gives some back.
     pub(crate) fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
-        self.budget.give_back(bytes);
+        self.budget.give_back(bytes, self.depth);
         self.bytes -= bytes;
     }
 
@@ -212,7 +244,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.budget.give_back(self.bytes);
+        self.budget.give_back(self.bytes, self.depth);
     }
 }
 

@@ -12,6 +12,7 @@ mod close;
 mod error;
 mod event;
 pub mod event_log;
+mod frame;
 mod hash;
 mod hooks;
 mod host;

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::close::CloseCode;
 use crate::error::{HistoryLost, PullError, PushError, rpc_failure};
 use crate::event::Committed;
+use crate::frame::Frame;
 
 /// What a frame asks for.
 #[derive(Debug)]
@@ -53,10 +54,10 @@ pub(crate) enum Action {
 }
 
 /// What goes out, in this order.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Outgoing {
     /// A frame.
-    Text(String),
+    Text(Frame),
     /// A WebSocket ping with this number. Its pong proves that the frames before it have arrived, and says
     /// nothing of those behind it: so it stands right behind what it is for.
     Ping(u64),
@@ -182,7 +183,7 @@ impl Session {
         chunk: Option<&Chunk>,
         remaining: u64,
         backend_id: &str,
-    ) -> Option<String> {
+    ) -> Option<Frame> {
         match (&mut self.kind, delivery) {
             (Kind::V03(session), Delivery::V03(context, id)) => {
                 Some(session.handle_chunk(*context, id, chunk, remaining))

@@ -34,7 +34,7 @@ pub use client::{
     Transport,
 };
 pub use exit::{Cause, Exit, FiberId, SyncError};
-pub use server::{ServerMessage, encode_answer_chunk, encode_chunk};
+pub use server::{ServerMessage, answer_chunk_envelope, chunk_envelope, encode_answer_chunk, encode_chunk};
 
 /// The ping of RPC clients, byte for byte (a Durable Object's auto-response matches the text).
 pub const PING: &str = r#"{"_tag":"Ping"}"#;

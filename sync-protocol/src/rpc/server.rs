@@ -8,7 +8,7 @@ use super::exit::error_value;
 use super::{Cause, DecodeError, Exit};
 use crate::chunk::push_json_string;
 use crate::wire::{self, Item, RpcMetadata};
-use crate::{Chunk, PageInfo, PullResponse, PulledEvent, RequestId};
+use crate::{Chunk, Envelope, PageInfo, PullResponse, PulledEvent, RequestId};
 
 /// What a server sends.
 #[derive(Clone, Debug)]
@@ -218,7 +218,7 @@ impl From<PullResponse> for ResponseOut {
 /// empty batch.
 #[must_use]
 pub fn encode_chunk(request_id: &RequestId, chunk: Option<&Chunk>, page_info: PageInfo, backend_id: &str) -> String {
-    render_chunk(request_id, false, chunk, page_info, backend_id)
+    chunk_envelope(request_id, page_info, backend_id).around(chunk)
 }
 
 /// The same as part of the answer to a Durable Object's pull, which tells its request twice. (What
@@ -230,18 +230,23 @@ pub fn encode_answer_chunk(
     page_info: PageInfo,
     backend_id: &str,
 ) -> String {
-    render_chunk(request_id, true, chunk, page_info, backend_id)
+    answer_chunk_envelope(request_id, page_info, backend_id).around(chunk)
 }
 
-fn render_chunk(
-    request_id: &RequestId,
-    id_in_value: bool,
-    chunk: Option<&Chunk>,
-    page_info: PageInfo,
-    backend_id: &str,
-) -> String {
-    let items = chunk.map_or("", |chunk| chunk.items.as_str());
-    let mut frame = String::with_capacity(items.len() + backend_id.len() + 192);
+/// What [`encode_chunk`] puts around a chunk, for those who share it.
+#[must_use]
+pub fn chunk_envelope(request_id: &RequestId, page_info: PageInfo, backend_id: &str) -> Envelope {
+    envelope(request_id, false, page_info, backend_id)
+}
+
+/// What [`encode_answer_chunk`] puts around a chunk.
+#[must_use]
+pub fn answer_chunk_envelope(request_id: &RequestId, page_info: PageInfo, backend_id: &str) -> Envelope {
+    envelope(request_id, true, page_info, backend_id)
+}
+
+fn envelope(request_id: &RequestId, id_in_value: bool, page_info: PageInfo, backend_id: &str) -> Envelope {
+    let mut frame = String::with_capacity(96);
     let push_id = |frame: &mut String| match request_id {
         RequestId::Number(id) => frame.push_str(itoa::Buffer::new().format(*id)),
         RequestId::Text(id) => push_json_string(frame, id),
@@ -255,11 +260,12 @@ fn render_chunk(
         frame.push(',');
     }
     frame.push_str(r#""batch":["#);
-    frame.push_str(items);
-    frame.push_str(r#"],"pageInfo":"#);
-    frame.push_str(&wire::write(&WirePageInfo::from(page_info)));
-    frame.push_str(r#","backendId":"#);
-    push_json_string(&mut frame, backend_id);
-    frame.push_str("}]}");
-    frame
+    let head = frame;
+    let mut tail = String::with_capacity(backend_id.len() + 96);
+    tail.push_str(r#"],"pageInfo":"#);
+    tail.push_str(&wire::write(&WirePageInfo::from(page_info)));
+    tail.push_str(r#","backendId":"#);
+    push_json_string(&mut tail, backend_id);
+    tail.push_str("}]}");
+    Envelope { head, tail }
 }

@@ -68,7 +68,7 @@ proptest! {
         for (chunk, part) in parts(&events, &chunks) {
             prop_assert!((1..=CHUNK_EVENTS_MAX).contains(&chunk.events));
             prop_assert_eq!((chunk.first, chunk.last), (part[0].seq_num, part[part.len() - 1].seq_num));
-            prop_assert!(chunk.items == part.iter().map(rendered).collect::<Vec<_>>().join(","));
+            prop_assert!(*chunk.items == part.iter().map(rendered).collect::<Vec<_>>().join(","));
             let longest = PageInfo::MoreKnown { remaining: u64::MAX };
             let frame = rpc::encode_chunk(&RequestId::Number(7), Some(chunk), longest, &"x".repeat(21));
             let bytes = response(&frame).len();

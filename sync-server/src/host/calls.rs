@@ -13,6 +13,7 @@ use crate::budget::Held;
 use crate::close::CloseCode;
 use crate::error::{PullError, PushError};
 use crate::event::Origin;
+use crate::frame::Frame;
 use crate::hooks::{Connection, HookContext, Pull, Push};
 use crate::platform::{MaybeSend, MaybeSync, Platform};
 use crate::session::{Delivery, Session};
@@ -38,7 +39,7 @@ pub(super) trait Replies: MaybeSend + MaybeSync {
     fn ready(&self, delivery: &Delivery) -> impl Future<Output = Result<(), Closed>> + MaybeSend;
 
     /// Sends a frame once there is room.
-    fn send(&self, frame: String) -> impl Future<Output = Result<(), Closed>> + MaybeSend;
+    fn send(&self, frame: Frame) -> impl Future<Output = Result<(), Closed>> + MaybeSend;
 
     /// A chunk of a pull that ends with this event has been sent.
     fn chunk_sent(&self, delivery: &Delivery, last: SeqNum) {
@@ -100,7 +101,7 @@ pub(super) async fn run_pull<S: Shell>(host: &Host<S>, replies: &impl Replies, c
 pub(super) async fn refuse_pull(replies: &impl Replies, delivery: &Delivery, error: &PullError) {
     if let Some(frame) = replies.pull_failed(delivery, error) {
         // A closed connection needs no answer.
-        let _ = replies.send(frame).await;
+        let _ = replies.send(frame.into()).await;
     }
 }
 
@@ -168,7 +169,7 @@ async fn answer_push(replies: &impl Replies, request_id: &RequestId, result: &Re
     };
     for frame in frames {
         // A closed connection needs no answer.
-        let _ = replies.send(frame).await;
+        let _ = replies.send(frame.into()).await;
     }
 }
 
@@ -249,7 +250,7 @@ impl<S: Shell> Replies for SocketCalls<S> {
         if over || self.peer.link.is_closed() { Err(Closed) } else { Ok(()) }
     }
 
-    async fn send(&self, frame: String) -> Result<(), Closed> {
+    async fn send(&self, frame: Frame) -> Result<(), Closed> {
         self.peer.link.send(frame).await
     }
 

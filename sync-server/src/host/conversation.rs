@@ -121,7 +121,7 @@ impl<S: Shell> Conversation<S> {
         for action in actions {
             match action {
                 // A closed connection needs no answer.
-                Action::Reply(frame) => drop(peer.link.send(frame).await),
+                Action::Reply(frame) => drop(peer.link.send(frame.into()).await),
                 Action::Close(code) => peer.link.close(code),
                 Action::Progress => {}
                 Action::NewClient => host.hub().continuation().release(peer.connection.id),

@@ -13,6 +13,7 @@ use super::calls::{PullCall, PushCall, Replies, admit_push, complete_push, run_p
 use super::{Closed, Host, Shell};
 use crate::budget::Budget;
 use crate::event::{Origin, held_bytes};
+use crate::frame::Frame;
 use crate::hooks::{Connection, Pull, Transport};
 use crate::platform::{MaybeSend, MaybeSync, Platform};
 use crate::session::{Action, Delivery, Session};
@@ -157,7 +158,7 @@ impl<F: Fn() + MaybeSend + MaybeSync> Answer<F> {
 
     async fn run_action<S: Shell>(&self, host: &Host<S>, action: Action) -> Result<(), Closed> {
         match action {
-            Action::Reply(frame) => self.send(frame).await,
+            Action::Reply(frame) => self.send(frame.into()).await,
             // For sockets only.
             Action::Close(_) | Action::Progress | Action::NewClient => Ok(()),
             Action::Push { request_id, batch, backend_id, generation } => {
@@ -172,7 +173,7 @@ impl<F: Fn() + MaybeSend + MaybeSync> Answer<F> {
                 run_pull(host, self, PullCall { delivery, pull: Pull::new(cursor, live), generation }).await;
                 let end = self.state().end.take();
                 match end {
-                    Some(frame) => self.send(frame).await,
+                    Some(frame) => self.send(frame.into()).await,
                     None => Ok(()),
                 }
             }
@@ -211,16 +212,16 @@ impl<F: Fn() + MaybeSend + MaybeSync> Replies for Answer<F> {
         Ok(())
     }
 
-    async fn send(&self, frame: String) -> Result<(), Closed> {
+    async fn send(&self, frame: Frame) -> Result<(), Closed> {
         let is_first = self.begin();
-        let part = self.framing.part(&frame, is_first).ok_or(Closed)?;
+        let part = self.framing.part(&frame.into_text(), is_first).ok_or(Closed)?;
         self.parts.send(part).await.map_err(|_| Closed)
     }
 
     async fn acknowledge(&self, request_id: &RequestId) {
         let frame = self.session().acknowledge(request_id);
         // An answer that is not read needs no more.
-        let _ = self.send(frame).await;
+        let _ = self.send(frame.into()).await;
     }
 
     fn caught_up(&self, delivery: &Delivery, live: bool) {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::continuation::{Continuation, Hold, SavedClients};
 use super::{Link, Peer};
+use crate::budget::{Budget, MODEST_BYTES};
 use crate::close::CloseCode;
 use crate::error::HistoryLost;
 use crate::event::{Committed, Origin, Publish};
@@ -19,11 +20,13 @@ pub(crate) struct Hub<K> {
     continuation: Continuation,
     /// Receivers that are no sockets.
     subscribers: Option<Arc<dyn Publish>>,
+    /// That of the store: what is published is held once, however many receive it.
+    budget: Budget,
 }
 
 impl<K: Link> Hub<K> {
-    pub(crate) fn new(continuation: Continuation, subscribers: Option<Arc<dyn Publish>>) -> Self {
-        Self { peers: Mutex::default(), continuation, subscribers }
+    pub(crate) fn new(continuation: Continuation, subscribers: Option<Arc<dyn Publish>>, budget: Budget) -> Self {
+        Self { peers: Mutex::default(), continuation, subscribers, budget }
     }
 
     fn peers(&self) -> MutexGuard<'_, BTreeMap<Uuid, Arc<Peer<K>>>> {
@@ -102,8 +105,15 @@ impl<K: Link> Publish for Hub<K> {
             subscribers.publish(committed);
         }
         let peers = self.peers();
+        // Until the last receiver has it.
+        let held = Arc::new(self.budget.take_anyway(committed.batch.bytes() as u64));
+        let is_short = self.budget.is_short();
         for peer in peers.values() {
             let mut session = peer.session();
+            if is_short && !peer.link.is_closed() && peer.link.budget().held() > MODEST_BYTES {
+                tracing::info!("memory is short: closing a connection that reads too slowly");
+                peer.abort(CloseCode::SlowReader);
+            }
             if peer.link.is_closed() {
                 // Nothing goes out any more, so nothing may count as sent: a 0.3 client is continued behind what was.
                 session.handle_committed_unsent(committed);
@@ -112,7 +122,7 @@ impl<K: Link> Publish for Hub<K> {
             // Queued while the session is locked, so that frames keep the order of its decisions.
             for outgoing in session.handle_committed(committed) {
                 match outgoing {
-                    Outgoing::Text(frame) => peer.link.send_now(frame),
+                    Outgoing::Text(frame) => peer.link.send_now(frame.shared(&held)),
                     Outgoing::Ping(number) => peer.link.ping(number),
                     // It does not make the session larger, so it has room.
                     Outgoing::Remember => drop(peer.link.remember(&session)),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::budget::Budget;
 use crate::close::CloseCode;
+use crate::frame::Frame;
 use crate::platform::{MaybeSend, MaybeSync};
 use crate::session::Session;
 
@@ -18,10 +19,10 @@ pub(crate) trait Link: MaybeSend + MaybeSync + 'static {
     fn budget(&self) -> &Budget;
 
     /// Queues a frame now.
-    fn send_now(&self, frame: String);
+    fn send_now(&self, frame: Frame);
 
     /// Queues a frame as soon as there is room.
-    fn send(&self, frame: String) -> impl Future<Output = Result<(), Closed>> + MaybeSend;
+    fn send(&self, frame: Frame) -> impl Future<Output = Result<(), Closed>> + MaybeSend;
 
     /// Closes once everything before it is sent.
     fn close(&self, code: CloseCode);

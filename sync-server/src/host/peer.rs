@@ -53,7 +53,7 @@ impl<K: Link> Peer<K> {
     /// Queues frames that the session has just decided on, and, where it wants to know whether they arrive, a ping
     /// behind all of them. The session is still locked, so that frames keep the order of decisions.
     pub(super) fn send_now(&self, session: &mut Session, frames: impl IntoIterator<Item = String>) {
-        frames.into_iter().for_each(|frame| self.link.send_now(frame));
+        frames.into_iter().for_each(|frame| self.link.send_now(frame.into()));
         self.poll_ping(session);
     }
 

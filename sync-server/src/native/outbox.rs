@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::budget::{Budget, Held};
 use crate::close::CloseCode;
+use crate::frame::Frame;
 use crate::host::{Closed, Link};
 use crate::session::Session;
 
@@ -31,7 +32,7 @@ const QUEUE_BYTES_GOOD: u32 = 256 * 1024;
 
 enum Outgoing {
     /// With what it takes of the budget and, if it had to wait for it, of the queue: given back when it is written.
-    Text(String, Held, Option<OwnedSemaphorePermit>),
+    Text(Frame, Held, Option<OwnedSemaphorePermit>),
     Ping(Bytes),
     Close(CloseCode),
 }
@@ -94,8 +95,8 @@ impl Link for Outbox {
         &self.budget
     }
 
-    fn send_now(&self, frame: String) {
-        match self.budget.take(self.budget.possible(frame.len() as u64)) {
+    fn send_now(&self, frame: Frame) {
+        match frame.take_from(&self.budget) {
             Ok(held) => self.put(Outgoing::Text(frame, held, None)),
             Err(_) if self.is_closed() => {}
             Err(exceeded) => {
@@ -105,7 +106,7 @@ impl Link for Outbox {
         }
     }
 
-    async fn send(&self, frame: String) -> Result<(), Closed> {
+    async fn send(&self, frame: Frame) -> Result<(), Closed> {
         // A single frame always fits into an empty queue.
         let permits = u32::try_from(frame.len()).unwrap_or(u32::MAX).min(QUEUE_BYTES_GOOD);
         let room = async {
@@ -195,7 +196,7 @@ async fn write(
     while let Some(outgoing) = next {
         match outgoing {
             // The room is free again once the frame is in the socket's own buffer.
-            Outgoing::Text(frame, _held, _permit) => sink.feed(Message::Text(frame.into())).await?,
+            Outgoing::Text(frame, _held, _permit) => sink.feed(Message::Text(frame.into_text().into())).await?,
             Outgoing::Ping(payload) => sink.feed(Message::Ping(payload)).await?,
             Outgoing::Close(code) => {
                 close = Some(code);

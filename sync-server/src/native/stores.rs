@@ -83,10 +83,10 @@ impl<H: Hooks> Stores<H> {
             .get_or_try_init(|| async {
                 let created_at = iso_timestamp(Tokio.now_ms());
                 let log = self.file.store(id, created_at, self.limits.stores_max).await?;
-                let hub = Hub::new(Continuation::new(self.changed()), None);
+                let budget = self.budget.child(Holder::Store, self.limits.store_bytes_max as u64);
+                let hub = Hub::new(Continuation::new(self.changed()), None, budget.clone());
                 hub.restore(self.clients.take(id), log.head().await?.seq_num, Tokio.now_ms());
                 let store = Store::new(log, Arc::clone(&self.hooks), hub);
-                let budget = self.budget.child(Holder::Store, self.limits.store_bytes_max as u64);
                 let connection_bytes_max = self.limits.connection_bytes_max as u64;
                 Ok::<_, StoreError>(Arc::new(Host { store, platform: Tokio, budget, connection_bytes_max }))
             })

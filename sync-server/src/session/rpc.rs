@@ -11,6 +11,7 @@ use super::{Action, Delivery, Outgoing};
 use crate::close::CloseCode;
 use crate::error::{HistoryLost, PullError, rpc_failure};
 use crate::event::Committed;
+use crate::frame::Frame;
 
 /// Chunks of one pull that may be on the way without an `Ack`. Clients take them into a buffer of 16.
 pub(super) const WINDOW_CHUNKS_MAX: usize = 8;
@@ -234,10 +235,10 @@ impl Rpc {
         chunk: Option<&Chunk>,
         remaining: u64,
         backend_id: &str,
-    ) -> Option<String> {
+    ) -> Option<Frame> {
         self.pull(id, number)?.unacked += 1;
-        let encode = if self.flow == Flow::Calls { rpc::encode_answer_chunk } else { rpc::encode_chunk };
-        Some(encode(id, chunk, PageInfo::from_remaining(remaining), backend_id))
+        let envelope = if self.flow == Flow::Calls { rpc::answer_chunk_envelope } else { rpc::chunk_envelope };
+        Some(Frame::new(envelope(id, PageInfo::from_remaining(remaining), backend_id), chunk))
     }
 
     pub(super) fn handle_caught_up(&mut self, id: &RequestId, number: u64, live: bool) -> Option<String> {
@@ -268,11 +269,11 @@ impl Rpc {
         for (id, pull) in self.pulls.iter_mut().filter(|(_, pull)| pull.phase == Phase::Live) {
             for chunk in committed.batch.chunks(ItemFormat::Rpc) {
                 pull.unacked += 1;
-                let frame = rpc::encode_chunk(id, Some(chunk), PageInfo::NoMore, &committed.backend_id);
-                frames.push(Outgoing::Text(frame));
+                let envelope = rpc::chunk_envelope(id, PageInfo::NoMore, &committed.backend_id);
+                frames.push(Outgoing::Text(Frame::new(envelope, Some(chunk))));
             }
         }
-        frames.extend(own.map(acknowledge).map(Outgoing::Text));
+        frames.extend(own.map(|id| Outgoing::Text(acknowledge(id).into())));
         frames
     }
 

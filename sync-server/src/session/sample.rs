@@ -44,7 +44,7 @@ impl Session {
     pub(super) fn commit(&mut self, parent: i64, last: i64, origin: Option<(Uuid, RequestId)>) -> Vec<String> {
         let outgoing = self.handle_committed(&committed(parent, last, origin));
         let text = |outgoing| match outgoing {
-            Outgoing::Text(text) => Some(text),
+            Outgoing::Text(frame) => Some(frame.into_text()),
             Outgoing::Ping(_) | Outgoing::Remember => None,
         };
         outgoing.into_iter().filter_map(text).collect()

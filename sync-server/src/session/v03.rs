@@ -16,6 +16,7 @@ pub(crate) use self::arrivals::{HEARD_MS_MAX, Lost, Position, Proof};
 use super::{Action, Delivery, Outgoing, pusher};
 use crate::error::{HistoryLost, PullError, PushError, v03_failure};
 use crate::event::Committed;
+use crate::frame::Frame;
 
 #[derive(Debug)]
 pub(super) struct V03 {
@@ -184,7 +185,7 @@ impl V03 {
         unknown
     }
 
-    pub(super) fn handle_chunk(&mut self, context: Context, id: &str, chunk: Option<&Chunk>, remaining: u64) -> String {
+    pub(super) fn handle_chunk(&mut self, context: Context, id: &str, chunk: Option<&Chunk>, remaining: u64) -> Frame {
         self.sent |= chunk.is_some();
         let mut context = context;
         if let Client::New { pull, answered } = &mut self.client
@@ -195,7 +196,7 @@ impl V03 {
             }
             *answered |= remaining == 0;
         }
-        v03::encode_pull_res(chunk, context, id, remaining)
+        Frame::new(v03::pull_res_envelope(context, id, remaining), chunk)
     }
 
     pub(super) fn handle_sent(&mut self, context: Context, id: &str, last: SeqNum) {
@@ -240,7 +241,7 @@ impl V03 {
 
     pub(super) fn handle_committed(&mut self, committed: &Committed, own: Option<&RequestId>) -> Vec<Outgoing> {
         let acknowledgement = own.map(|id| self.acknowledge(&id.to_string()));
-        let mut outgoing: Vec<_> = acknowledgement.map(Outgoing::Text).into_iter().collect();
+        let mut outgoing: Vec<_> = acknowledgement.map(|frame| Outgoing::Text(frame.into())).into_iter().collect();
         if self.catching_up == 0 {
             if !std::mem::replace(&mut self.sent, true) {
                 // A client that has got anything must not be sent it once more, see `begin_catch_up`.

@@ -95,8 +95,9 @@ impl OpenStore {
         };
         let log = open_log(&state, env, options, &store_id).await?;
         let subscribers = Subscribers::load(Rc::clone(&state), env.clone(), &store_id).await.map_err(failed)?;
-        let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), Some(subscribers.clone().into()));
         let budget = isolate_budget(&options.limits).child(Holder::Store, options.limits.store_bytes_max as u64);
+        let subscribed = Some(subscribers.clone().into());
+        let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), subscribed, budget.clone());
         let connection_bytes_max = options.limits.connection_bytes_max as u64;
         let store = Store::new(log, hooks, hub);
         let host = Arc::new(Host { store, platform: Isolate, budget, connection_bytes_max });

@@ -11,6 +11,7 @@ use super::attachment::Attachment;
 use super::platform::Isolate;
 use crate::budget::{Budget, Held};
 use crate::close::CloseCode;
+use crate::frame::Frame;
 use crate::host::{Closed, Link};
 use crate::platform::Platform;
 use crate::session::Session;
@@ -82,7 +83,8 @@ impl Link for Socket {
         &self.budget
     }
 
-    fn send_now(&self, frame: String) {
+    fn send_now(&self, frame: Frame) {
+        let frame = frame.into_text();
         let taken = self.unheard.borrow_mut().grow(self.budget.possible(frame.len() as u64));
         if let Err(exceeded) = taken {
             tracing::info!(%exceeded, "closing a connection that reads too slowly");
@@ -91,7 +93,8 @@ impl Link for Socket {
         self.put(&frame);
     }
 
-    async fn send(&self, frame: String) -> Result<(), Closed> {
+    async fn send(&self, frame: Frame) -> Result<(), Closed> {
+        let frame = frame.into_text();
         self.put(&frame);
         self.unyielded_bytes.set(self.unyielded_bytes.get() + frame.len());
         if self.unyielded_bytes.get() > YIELD_BYTES {

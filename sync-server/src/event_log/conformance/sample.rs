@@ -98,7 +98,7 @@ pub(super) async fn chunks(log: &impl EventLog, after: SeqNum, format: ItemForma
 }
 
 pub(super) fn join(chunks: &[Chunk]) -> String {
-    chunks.iter().map(|chunk| chunk.items.as_str()).collect::<Vec<_>>().join(",")
+    chunks.iter().map(|chunk| &*chunk.items).collect::<Vec<_>>().join(",")
 }
 
 /// The log holds exactly these batches, whichever way one looks.

@@ -85,17 +85,17 @@ pub(crate) fn chunks(items: &str, index: &str) -> Option<Vec<Chunk>> {
             }
             None => {
                 if let Some(chunk) = chunks.last_mut() {
-                    items.get(from..end)?.clone_into(&mut chunk.items);
+                    chunk.items = items.get(from..end)?.into();
                     // The comma between the two.
                     from = end + 1;
                 }
-                chunks.push(Chunk { items: String::new(), events: 1, first: number, last: number });
+                chunks.push(Chunk { items: "".into(), events: 1, first: number, last: number });
                 end = from + bytes;
             }
         }
     }
     if let Some(chunk) = chunks.last_mut() {
-        items.get(from..end)?.clone_into(&mut chunk.items);
+        chunk.items = items.get(from..end)?.into();
     }
     (end == items.len()).then_some(chunks)
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::budget::{Budget, Holder};
 use crate::close::CloseCode;
+use crate::frame::Frame;
 use crate::host::{Closed, Link};
 use crate::session::{Proof, Session};
 
@@ -81,19 +82,19 @@ impl Link for MailLink {
         &self.0.budget
     }
 
-    fn send_now(&self, frame: String) {
+    fn send_now(&self, frame: Frame) {
         if !self.is_closed() {
-            self.0.mail().push_back(Mail::Text(frame, None));
+            self.0.mail().push_back(Mail::Text(frame.into_text(), None));
         }
     }
 
-    async fn send(&self, frame: String) -> Result<(), Closed> {
+    async fn send(&self, frame: Frame) -> Result<(), Closed> {
         tokio::select! {
             biased;
             () = self.closed() => Err(Closed),
             // In the order in which they asked, as the contract of a link has it.
             permit = Arc::clone(&self.0.room).acquire_owned() => {
-                self.0.mail().push_back(Mail::Text(frame, permit.ok()));
+                self.0.mail().push_back(Mail::Text(frame.into_text(), permit.ok()));
                 Ok(())
             }
         }

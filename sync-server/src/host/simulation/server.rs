@@ -124,12 +124,13 @@ pub(crate) struct Server<L: EventLog> {
 impl<L: EventLog> Server<L> {
     pub(crate) fn new(log: Arc<L>, faults: Faults, platform: Simulated, proof: Proof) -> Self {
         let log = Yielding::new(Faulty::new(log, faults));
-        let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), None);
+        let budget = Budget::process(HELD_BYTES_MAX);
+        let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), None, budget.clone());
         let number = platform.owner;
         let host = Arc::new(Host {
             store: Store::new(log, Arc::new(AppHooks), hub),
             platform,
-            budget: Budget::process(HELD_BYTES_MAX),
+            budget,
             connection_bytes_max: HELD_BYTES_MAX,
         });
         Self { number, proof, host, busy: Arc::default(), awake: CancellationToken::new() }

@@ -101,7 +101,7 @@ fn start(session: &mut Session, id: &str, live: bool) -> Delivery {
 
 fn send(session: &mut Session, delivery: &Delivery, number: i64, remaining: u64) -> Option<String> {
     let chunk = chunk(number - 1, number, ItemFormat::Rpc);
-    session.handle_chunk(delivery, Some(&chunk), remaining, "backend").map(|text| frame(&text))
+    session.handle_chunk(delivery, Some(&chunk), remaining, "backend").map(|text| frame(&text.into_text()))
 }
 
 fn close() -> String {
@@ -204,7 +204,7 @@ fn an_empty_pull_gets_an_empty_chunk() {
     let mut session = session();
     let pull = start(&mut session, "1", false);
     let text = session.handle_chunk(&pull, None, 0, "backend").expect("a frame");
-    assert_eq!(frame(&text), "1: empty");
+    assert_eq!(frame(&text.into_text()), "1: empty");
 }
 
 #[test]
@@ -369,7 +369,9 @@ fn a_durable_object_has_its_updates_elsewhere() {
             // Nobody acknowledges anything.
             assert_eq!(session.poll_ready(delivery), Some(true));
             let text = session.handle_chunk(delivery, Some(&chunk(n, n + 1, ItemFormat::Rpc)), 0, "b");
-            assert!(text.is_some_and(|text| text.contains(&format!(r#""values":[{{"rpcRequestId":"{id}","batch":["#))));
+            assert!(text.is_some_and(|text| {
+                text.into_text().contains(&format!(r#""values":[{{"rpcRequestId":"{id}","batch":["#))
+            }));
         }
         // Its answer ends here, live or not.
         let end = session.handle_caught_up(delivery, false).expect("an end");

@@ -68,7 +68,7 @@ fn send(session: &mut Session, id: &str, first: i64, last: i64) -> String {
     let delivery = Delivery::V03(Context::Pull, id.into());
     let text = session.handle_chunk(&delivery, Some(&chunk), 0, "backend").expect("0.3 pulls do not end");
     session.handle_sent(&delivery, chunk.last);
-    frame(&text)
+    frame(&text.into_text())
 }
 
 fn caught_up(session: &mut Session, id: &str) {
@@ -377,7 +377,7 @@ fn what_the_log_yields_behind_a_pulls_last_page_is_pushed() {
         let delivery = Delivery::V03(Context::Pull, "p".into());
         let text = session.handle_chunk(&delivery, Some(&chunk), remaining, "backend");
         session.handle_sent(&delivery, chunk.last);
-        frame(&text.expect("0.3 pulls do not end"))
+        frame(&text.expect("0.3 pulls do not end").into_text())
     };
     assert_eq!(chunk(&mut session, 1, 2, 1), "pull p: 1..=2, 1 more");
     assert_eq!(chunk(&mut session, 3, 3, 0), "pull p: 3..=3, 0 more");
