@@ -107,13 +107,44 @@ async fn v03_cursors_need_not_be_events() {
         (Some("3"), vec![4, 5]),
         (Some("3.0"), vec![4, 5]),
         (Some("5"), vec![]),
-        (Some("99"), vec![]),
-        (Some("9007199254740991"), vec![]),
         (Some("-7"), vec![1, 2, 3, 4, 5]),
     ] {
         assert_eq!(seqs(&client.pull_events(cursor).await), expected, "cursor {cursor:?}");
     }
     client.expect_silence().await;
+}
+
+/// A 0.3 client shows an error of its pull, and ends on it where the app says so. It would keep what nobody else has.
+#[tokio::test]
+async fn v03_cursors_beyond_the_head_are_refused() {
+    let mut client = Server::shared().store().v03().await;
+    client.push_ok(&chain(0, 5)).await;
+    for cursor in ["6", "99", "9007199254740991", "1e300"] {
+        let id = client.start_pull(Some(cursor)).await;
+        let message = client.expect_error(&id).await;
+        assert!(message.contains("where the log ends at 5"), "cursor {cursor}: {message}");
+    }
+    assert_eq!(seqs(&client.pull_events(Some("4")).await), [5]);
+}
+
+/// Where a client's pull is known, it is told; a client that nothing is known of is sent the log from its start, which
+/// cannot follow what it has.
+#[tokio::test]
+async fn v03_a_parent_beyond_the_head_is_told_to_the_pull_as_well() {
+    let store = Server::shared().store();
+    let mut client = store.v03().await;
+    client.push_ok(&chain(0, 5)).await;
+    let pull = client.start_pull(Some("3")).await;
+    assert_eq!(seqs(&client.expect_pages(&pull).await[0].events), [4, 5]);
+    let push = client.start_push(&chain(9, 1)).await;
+    for id in [&push, &pull] {
+        let message = client.expect_error(id).await;
+        assert!(message.contains("up to event 9, where the log ends at 5"), "{message}");
+    }
+    let mut unknown = store.v03().await;
+    let push = unknown.start_push(&chain(9, 1)).await;
+    assert_eq!(seqs(&unknown.expect_broadcast_events(5).await), [1, 2, 3, 4, 5]);
+    assert!(unknown.expect_error(&push).await.contains("where the log ends at 5"));
 }
 
 /// The reference was seen to serve them: greater than 1.5 is greater than 1.
