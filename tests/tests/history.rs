@@ -1,6 +1,7 @@
 //! A data folder that was put back to an earlier state, under the ids that it had: what clients are told.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,35 +58,50 @@ async fn clients_beyond_the_end_of_a_log_that_was_put_back_are_told() {
 /// A 0.3 client that reconnects is continued by the server: from a place that the log does not have any more, it is not.
 #[tokio::test]
 async fn v03_clients_beyond_the_end_are_told_when_they_come_back() {
-    let (data, backup) = (TempDir::new(), TempDir::new());
-    let server = start(&data);
-    let mut client = server.store_named("a").v03().await;
-    client.push_ok(&chain(0, 5)).await;
-    stop(&server).await;
-    copy(&data, &backup);
-    let server = start(&data);
-    let mut client = server.store_named("a").v03().await;
-    client.push_ok(&chain(5, 5)).await;
-    let pull = client.start_pull(Some("3")).await;
-    assert_eq!(seqs(&client.expect_pages(&pull).await[0].events), [4, 5, 6, 7, 8, 9, 10]);
-    client.expect_silence().await;
-    // Lost while the server runs, so that it is known how far it was.
-    drop(client);
-    let clients = data.path().join("clients-0.3.json");
-    let is_saved = || fs::read_to_string(&clients).is_ok_and(|text| text.contains(r#""after":10"#));
+    // Lost while the server runs, where it is known how far it was; or with the server, where its push tells.
+    for lost_first in [true, false] {
+        let (data, backup) = (TempDir::new(), TempDir::new());
+        let server = start(&data);
+        server.store_named("a").v03().await.push_ok(&chain(0, 5)).await;
+        stop(&server).await;
+        copy(&data, &backup);
+        let server = start(&data);
+        let mut client = server.store_named("a").v03().await;
+        client.push_ok(&chain(5, 5)).await;
+        let pull = client.start_pull(Some("3")).await;
+        assert_eq!(seqs(&client.expect_pages(&pull).await[0].events), [4, 5, 6, 7, 8, 9, 10]);
+        client.expect_silence().await;
+        let clients = data.path().join("clients-0.3.json");
+        if lost_first {
+            drop(client);
+            until_it_holds(&clients, r#""after":10"#).await;
+            stop(&server).await;
+        } else {
+            until_it_holds(&clients, &pull).await;
+            server.process().kill();
+            server.process().exit_status().await;
+        }
+        fs::copy(&clients, backup.path().join("clients-0.3.json")).expect("copies");
+
+        let server = start(&backup);
+        let mut client = server.store_named("a").v03().await;
+        client.expect_pong().await;
+        if !lost_first {
+            let push = client.start_push(&chain(10, 1)).await;
+            assert_eq!(client.expect_error(&push).await, "Invalid parent event number. Received e10 but expected e5");
+        }
+        let message = client.expect_error(&pull).await;
+        assert!(message.contains("up to event 10, where the log ends at 5"), "{message}");
+    }
+}
+
+async fn until_it_holds(file: &Path, text: &str) {
+    let holds = || fs::read_to_string(file).is_ok_and(|content| content.contains(text));
     for _ in 0..2_000 {
-        if is_saved() {
-            break;
+        if holds() {
+            return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert!(is_saved(), "{:?}", fs::read_to_string(&clients));
-    stop(&server).await;
-    fs::copy(&clients, backup.path().join("clients-0.3.json")).expect("copies");
-
-    let server = start(&backup);
-    let mut client = server.store_named("a").v03().await;
-    client.expect_pong().await;
-    let message = client.expect_error(&pull).await;
-    assert!(message.contains("up to event 10, where the log ends at 5"), "{message}");
+    panic!("no {text} in {:?}", fs::read_to_string(file));
 }

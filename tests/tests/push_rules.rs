@@ -185,7 +185,7 @@ async fn a_push_on_top_of_a_refused_one_is_only_late() {
         pushes.push((client.start_push(&batch).await, head));
     }
     for (id, head) in pushes {
-        client.expect_exit(&id).await.assert_server_ahead(3, head);
+        client.exit(&id).await.assert_server_ahead(3, head);
     }
     other.push(&chain(7, 1)).await.assert_backend_id_mismatch(&other.pull_all().await.backend);
 }
