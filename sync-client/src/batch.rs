@@ -46,9 +46,19 @@ pub enum InvalidBatch {
         /// The event before it in the batch.
         previous: SeqNum,
     },
-    /// An event's number is not above its parent's.
+    /// An event's number is not above its parent's: there is none above it, or it was given so.
     #[error("event {seq_num} is not above its parent {parent}")]
     Order {
+        /// The event.
+        seq_num: SeqNum,
+        /// Its parent.
+        parent: SeqNum,
+    },
+    /// An event's number is further above its parent's than servers take
+    /// ([`GAP_MAX`](livestore_sync_protocol::limits::GAP_MAX)): numbers end, and one event near the end would be the log's
+    /// last.
+    #[error("event {seq_num} is too far above its parent {parent}, the limit is {max}", max = limits::GAP_MAX)]
+    Gap {
         /// The event.
         seq_num: SeqNum,
         /// Its parent.
@@ -99,9 +109,22 @@ pub(crate) fn fitting<'a>(events: impl IntoIterator<Item = &'a Event>) -> usize 
     count
 }
 
-/// Refuses an event that is to be committed or appended, if some server could not serve it.
+/// Refuses an event that is to be committed or appended, if some server could not serve it, or if there is no number
+/// left for it.
 pub(crate) fn check_new(event: &Event) -> Result<(), InvalidBatch> {
+    check_number(event)?;
     check_size(event, NEW_EVENT_BYTES_MAX)
+}
+
+fn check_number(event: &Event) -> Result<(), InvalidBatch> {
+    let (seq_num, parent) = (event.seq_num, event.parent_seq_num);
+    if seq_num <= parent {
+        return Err(InvalidBatch::Order { seq_num, parent });
+    }
+    if seq_num.get().abs_diff(parent.get()) > limits::GAP_MAX {
+        return Err(InvalidBatch::Gap { seq_num, parent });
+    }
+    Ok(())
 }
 
 /// Refuses what no server takes, however it is cut.
@@ -112,9 +135,7 @@ pub(crate) fn check(events: &[Event]) -> Result<(), InvalidBatch> {
         if let Some(previous) = previous.filter(|previous| *previous != parent) {
             return Err(InvalidBatch::Chain { seq_num, parent, previous });
         }
-        if seq_num <= parent {
-            return Err(InvalidBatch::Order { seq_num, parent });
-        }
+        check_number(event)?;
         check_size(event, PUSH_BYTES_MAX - BRACKETS)?;
         previous = Some(seq_num);
     }
@@ -223,5 +244,23 @@ mod tests {
         assert_eq!(chunks(vec![event(3, 3, 1)]), Err(descending));
         // Numbers may be left out.
         assert_eq!(sizes(vec![event(7, 3, 1), event(9, 7, 1)]), [2]);
+    }
+
+    #[test]
+    fn gaps_are_bounded() {
+        let max = i64::try_from(limits::GAP_MAX).unwrap();
+        assert_eq!(sizes(vec![event(7 + max, 7, 1), event(7 + 2 * max, 7 + max, 1)]), [2]);
+        let gap = InvalidBatch::Gap { seq_num: at(8 + max), parent: at(7) };
+        assert_eq!(chunks(vec![event(8 + max, 7, 1)]), Err(gap));
+        let gap = InvalidBatch::Gap { seq_num: at(9 + max), parent: at(8) };
+        assert_eq!(chunks(vec![event(8, 7, 1), event(9 + max, 8, 1)]), Err(gap));
+    }
+
+    #[test]
+    fn new_events_need_a_number() {
+        let last = SeqNum::MAX.get();
+        assert_eq!(check_new(&event(last, last - 1, 1)), Ok(()));
+        let none = InvalidBatch::Order { seq_num: SeqNum::MAX, parent: SeqNum::MAX };
+        assert_eq!(check_new(&event(last, last, 1)), Err(none));
     }
 }

@@ -37,7 +37,7 @@ use self::pings::PingState;
 use self::pull::{PullPhase, PullState};
 use self::push::PushState;
 pub use self::types::Timing;
-pub(crate) use self::types::{Action, AppCommand, Key};
+pub(crate) use self::types::{Action, AppCommand, Key, Moved};
 use crate::backoff::Backoff;
 use crate::state::{ConnectionState, OfflineReason};
 
@@ -60,6 +60,8 @@ pub(crate) struct Connection {
     /// What was sent on the present connection and is not answered, by request number.
     requests: HashMap<u64, Owner>,
     last_request: u64,
+    /// When bytes last moved, as far as it was told.
+    moved: Moved,
     actions: VecDeque<Action>,
 }
 
@@ -108,6 +110,7 @@ impl Connection {
             pings: BTreeMap::new(),
             requests: HashMap::new(),
             last_request: 0,
+            moved: Moved::default(),
             actions: VecDeque::new(),
         }
     }
@@ -123,16 +126,22 @@ impl Connection {
         let of_connection = match self.phase {
             LinkPhase::Waiting { until } => Some(until),
             LinkPhase::Opening { since } => Some(since + timing.open),
-            LinkPhase::Open { pinged: Some(at), .. } => Some(at + timing.ping_timeout),
+            LinkPhase::Open { pinged: Some(at), .. } => Some(at.max(self.moved.any) + timing.ping_timeout),
             LinkPhase::Open { last_frame, .. } => Some(last_frame + timing.ping_interval),
         };
-        let answers = self.pushes.values().filter_map(|push| Some(push.asked_at()? + timing.push_timeout));
+        let answers = self.pushes.values().filter_map(|push| self.gives_up_at(push));
         let rests = self.pulls.values().filter_map(|pull| match pull.phase {
             PullPhase::Resting { until } => Some(until),
             _ => None,
         });
         let patience = self.is_offline().then(|| self.waiting_since().map(|since| since + timing.patience));
         of_connection.into_iter().chain(answers).chain(rests).chain(patience.into_iter().flatten()).min()
+    }
+
+    /// When a push that was sent counts as lost: a slow link may still be busy with it, or with what comes before its
+    /// answer.
+    fn gives_up_at(&self, push: &PushState) -> Option<Duration> {
+        Some(push.asked_at()?.max(self.moved.progress) + self.timing.push_timeout)
     }
 
     /// Since when each request waits that does not wait for ever.
@@ -188,6 +197,11 @@ impl Connection {
             self.send_push(now, key);
         }
         self.send_pings(now);
+    }
+
+    /// When bytes last moved on the connection. To be told before each [`Connection::handle_timeout`].
+    pub(crate) fn handle_moved(&mut self, moved: Moved) {
+        self.moved = moved;
     }
 
     /// The connection is gone, or could not be opened.
@@ -282,7 +296,7 @@ impl Connection {
                 self.actions.push_back(Action::Open);
             }
             LinkPhase::Opening { since } if since + timing.open <= now => self.handle_lost(now, OfflineReason::Silent),
-            LinkPhase::Open { pinged: Some(at), .. } if at + timing.ping_timeout <= now => {
+            LinkPhase::Open { pinged: Some(at), .. } if at.max(self.moved.any) + timing.ping_timeout <= now => {
                 self.handle_lost(now, OfflineReason::Silent);
             }
             LinkPhase::Open { last_frame, pinged: None, .. } if last_frame + timing.ping_interval <= now => {
@@ -292,7 +306,7 @@ impl Connection {
         }
         // A server may fail to answer a push and still answer pings. A new connection settles it: on the old one, a
         // late answer could not be told from that to the second sending.
-        if self.pushes.values().any(|push| push.asked_at().is_some_and(|at| at + timing.push_timeout <= now)) {
+        if self.pushes.values().any(|push| self.gives_up_at(push).is_some_and(|at| at <= now)) {
             self.handle_lost(now, OfflineReason::Silent);
         }
         self.wake_pulls(now);

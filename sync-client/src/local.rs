@@ -67,8 +67,8 @@
 //! savepoints end with the process, and the session extension ignores rows without a primary key and can be
 //! built with `rusqlite` only where libclang is.
 //!
-//! Virtual tables (full-text search, say) have no triggers and are refused, as is `AUTOINCREMENT`, whose counter
-//! remembers what was undone. Tables without either, views, indexes and triggers of any kind are fine.
+//! Virtual tables (full-text search, say) have no triggers and are refused. All other tables, views, indexes and
+//! triggers of any kind are fine; the counters of `AUTOINCREMENT` are put back as well.
 //! `foreign_keys` and `recursive_triggers` are on.
 
 mod backend;

@@ -81,6 +81,18 @@ impl Exit {
         assert_eq!(self.error(), expected);
     }
 
+    /// Panics unless it is a `BackendIdMismatchError` of a server whose log has this id.
+    #[track_caller]
+    pub fn assert_backend_id_mismatch(&self, backend: &str) {
+        let error = self.error();
+        assert_eq!(
+            (&error["_tag"], &error["expected"]),
+            (&"BackendIdMismatchError".into(), &backend.into()),
+            "{error}"
+        );
+        assert!(error["received"].is_string(), "{error}");
+    }
+
     /// Panics unless it is an `UnknownError` around an `InvalidBatch`; gives its message.
     #[track_caller]
     pub fn assert_invalid_batch(&self) -> String {

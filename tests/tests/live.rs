@@ -164,19 +164,26 @@ async fn a_live_pull_starts_at_its_cursor() {
     client.expect_silence().await;
 }
 
-/// Where a live pull with such a cursor begins is open: the reference sends whatever is pushed.
+/// Under the log's own id it can only come from a history that the log does not have any more. The reference serves it,
+/// and the client keeps what nobody else has.
 #[tokio::test]
-async fn a_cursor_beyond_the_head_is_served() {
-    let (_, mut client) = filled(3).await;
+async fn a_cursor_beyond_the_head_is_answered_as_another_log() {
+    let (store, mut client) = filled(3).await;
     let backend = client.pull_all().await.backend;
-    let pull = client.pull(Some((&backend, 9))).await;
-    assert_eq!(pull.pages, [(0, 0)]);
-    let live = client.live(Some((&backend, 4))).await;
-    assert_eq!(live.pages, [(0, 0)]);
-    client.push_ok(&chain(3, 3)).await;
-    let events = seqs(&client.live_until(&live.id, 6).await);
-    assert!(events == [4, 5, 6] || events == [5, 6], "{events:?}");
-    client.expect_silence().await;
+    for (live, cursor) in [(false, 4), (true, 4), (true, 9_007_199_254_740_991)] {
+        let id = client.start_pull(live, Some((&backend, cursor))).await;
+        client.expect_exit(&id).await.assert_backend_id_mismatch(&backend);
+    }
+    let cursor = format!(r#"{{"_tag":"Some","value":{{"backendId":"{backend}","eventSequenceNumber":4}}}}"#);
+    let payload = format!(r#"{{"storeId":"x","cursor":{cursor}}}"#);
+    let answers = store.call("\"0\"", "SyncHttpRpc.Pull", &payload).await;
+    let [Answer::Exit(_, exit)] = &answers[..] else { panic!("{answers:?}") };
+    exit.assert_backend_id_mismatch(&backend);
+    // The connection works on, and the head itself is no such cursor.
+    let at_head = client.live(Some((&backend, 3))).await;
+    assert_eq!(at_head.pages, [(0, 0)]);
+    client.push_ok(&chain(3, 1)).await;
+    assert_pulled(&client.chunk(&at_head.id).await.events, &chain(3, 1));
 }
 
 /// 0.4.0 keeps sending to them, once per pull that ever ran.

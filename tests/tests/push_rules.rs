@@ -122,16 +122,72 @@ async fn the_shape_of_a_batch_is_checked_before_the_head() {
 async fn gaps_are_legal_where_the_parents_are_right() {
     let store = Server::shared().store();
     let mut client = store.rpc().await;
-    let batch =
-        [Event::new(0, 100), Event::new(100, 101), Event::new(101, 500), Event::new(500, 9_007_199_254_740_990)];
+    let batch = [Event::new(0, 100), Event::new(100, 101), Event::new(101, 20_000), Event::new(20_000, 1_020_000)];
     client.push_ok(&batch).await;
-    client.push(&chain(0, 1)).await.assert_server_ahead(9_007_199_254_740_990, 0);
-    let last = [Event::new(9_007_199_254_740_990, 9_007_199_254_740_991)];
+    client.push(&chain(0, 1)).await.assert_server_ahead(1_020_000, 0);
+    let last = [Event::new(1_020_000, 1_020_001)];
     client.push_ok(&last).await;
     assert_pulled(&store.log().await, &[&batch[..], &last].concat());
     let backend = client.pull_all().await.backend;
     assert_eq!(seqs(&client.pull(Some((&backend, 101))).await.events).len(), 3);
     assert_eq!(seqs(&client.pull(Some((&backend, 99))).await.events).len(), 5);
+}
+
+/// Numbers end at 2^53 - 1: one event there would be the store's last.
+#[tokio::test]
+async fn gaps_are_bounded() {
+    let store = Server::shared().store();
+    let mut client = store.rpc().await;
+    client.push_ok(&chain(0, 3)).await;
+    for batch in [
+        vec![Event::new(3, 1_000_004)],
+        vec![Event::new(3, 9_007_199_254_740_991)],
+        vec![Event::new(3, 4), Event::new(4, 1_000_005)],
+    ] {
+        let last = &batch[batch.len() - 1];
+        let message = client.push(&batch).await.assert_invalid_batch();
+        let (number, parent) = (last.seq.to_string(), last.parent.to_string());
+        assert!(message.contains(&number) && message.contains(&parent) && message.contains("1000000"), "{message}");
+        assert_eq!(store.http_push(&batch).await.assert_invalid_batch(), message);
+        assert_eq!(store.v03().await.push(&batch).await, Err(message));
+    }
+    client.push_ok(&[Event::new(3, 1_000_003)]).await;
+    client.push_ok(&[Event::new(1_000_003, 2_000_003)]).await;
+    store.v03().await.push_ok(&[Event::new(2_000_003, 3_000_003)]).await;
+    assert_eq!(store.log().await.len(), 6);
+}
+
+/// The client builds on a history that the log does not have any more. The reference says that it is ahead, and the
+/// client waits for events that never come.
+#[tokio::test]
+async fn a_parent_beyond_the_head_is_answered_as_another_log() {
+    let store = Server::shared().store();
+    let mut client = store.rpc().await;
+    client.push_ok(&chain(0, 3)).await;
+    let backend = client.pull_all().await.backend;
+    for parent in [4, 1_000_000] {
+        client.push(&chain(parent, 1)).await.assert_backend_id_mismatch(&backend);
+        store.http_push(&chain(parent, 1)).await.assert_backend_id_mismatch(&backend);
+    }
+    client.push(&chain(1, 1)).await.assert_pushed();
+    client.push_ok(&chain(3, 1)).await;
+}
+
+/// Not so where it is the client's own push that the batch builds on: it was refused, and nothing was lost.
+#[tokio::test]
+async fn a_push_on_top_of_a_refused_one_is_only_late() {
+    let store = Server::shared().store();
+    let (mut client, mut other) = (store.rpc().await, store.rpc().await);
+    other.push_ok(&chain(0, 3)).await;
+    let mut pushes = Vec::new();
+    for (head, count) in [(2, 3), (5, 2), (7, 1)] {
+        let batch: Vec<_> = chain(head, count).into_iter().map(|event| event.from_client("late")).collect();
+        pushes.push((client.start_push(&batch).await, head));
+    }
+    for (id, head) in pushes {
+        client.exit(&id).await.assert_server_ahead(3, head);
+    }
+    other.push(&chain(7, 1)).await.assert_backend_id_mismatch(&other.pull_all().await.backend);
 }
 
 /// Counting positions instead of events would give other numbers.

@@ -107,13 +107,37 @@ async fn v03_cursors_need_not_be_events() {
         (Some("3"), vec![4, 5]),
         (Some("3.0"), vec![4, 5]),
         (Some("5"), vec![]),
-        (Some("99"), vec![]),
-        (Some("9007199254740991"), vec![]),
         (Some("-7"), vec![1, 2, 3, 4, 5]),
     ] {
         assert_eq!(seqs(&client.pull_events(cursor).await), expected, "cursor {cursor:?}");
     }
     client.expect_silence().await;
+}
+
+/// A 0.3 client shows an error of its pull, and ends on it where the app says so. It would keep what nobody else has.
+#[tokio::test]
+async fn v03_cursors_beyond_the_head_are_refused() {
+    let mut client = Server::shared().store().v03().await;
+    client.push_ok(&chain(0, 5)).await;
+    for cursor in ["6", "99", "9007199254740991", "1e300"] {
+        let id = client.start_pull(Some(cursor)).await;
+        let message = client.expect_error(&id).await;
+        assert!(message.contains("where the log ends at 5"), "cursor {cursor}: {message}");
+    }
+    assert_eq!(seqs(&client.pull_events(Some("4")).await), [5]);
+}
+
+/// Of a client that never pulled here nothing is known, but that its log is another one: it is sent this one from its
+/// start, which cannot follow what the client has, and which it says.
+#[tokio::test]
+async fn v03_an_unknown_client_beyond_the_head_is_sent_the_log() {
+    let store = Server::shared().store();
+    store.rpc().await.push_ok(&chain(0, 5)).await;
+    let mut unknown = store.v03().await;
+    let push = unknown.start_push(&chain(9, 1)).await;
+    assert_eq!(seqs(&unknown.expect_broadcast_events(5).await), [1, 2, 3, 4, 5]);
+    assert_eq!(unknown.expect_error(&push).await, "Invalid parent event number. Received e9 but expected e5");
+    unknown.expect_silence().await;
 }
 
 /// The reference was seen to serve them: greater than 1.5 is greater than 1.

@@ -101,7 +101,11 @@ impl SyncClient {
         let seed = getrandom::u64().expect("the system has random numbers");
         let mut backoff = Backoff::new(timing.backoff_min, timing.backoff_max, seed);
         while let Some(part) = append.next_part() {
-            let outcome = self.push_part(part, None).await;
+            // Its numbers are new ones, after whatever head the server has named.
+            let outcome = match batch::check(&part) {
+                Ok(()) => self.push_part(part, None).await,
+                Err(error) => Err(error.into()),
+            };
             let step = append.answered(outcome);
             // Kept whatever happens, also when this future is dropped: it is where the next append begins.
             *head = append.head;

@@ -126,6 +126,7 @@ impl Builder {
             store_id: self.store_id.clone(),
             payload: self.payload,
             headers: headers(&self.headers)?,
+            silence_max: self.timing.push_timeout,
             tls: self.tls,
         };
         let seed = getrandom::u64().expect("the system has random numbers");

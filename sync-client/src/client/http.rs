@@ -11,26 +11,21 @@ use hyper::http::header::{CONTENT_TYPE, HOST};
 use hyper::http::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use livestore_sync_protocol::RequestId;
-use livestore_sync_protocol::rpc::{ClientMessage, PingPayload, Request as Call, Rpc, Transport};
+use livestore_sync_protocol::rpc::{self, ClientMessage, PingPayload, Request as Call, Rpc, Transport};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
+use super::activity::{Activity, Counted};
 use super::channels::{LinkChannels, LinkCommand, LinkEvent};
 use super::net;
-use super::settings::{FRAME_BYTES_MAX, REFUSAL_BYTES_MAX, Settings, refusal};
+use super::settings::{FRAME_BYTES_MAX, REFUSAL_BYTES_MAX, Settings, beginning, refusal};
 use super::split::Split;
 use crate::state::OfflineReason;
 
-/// How long a server may say nothing in the middle of an answer.
-const SILENCE_TIME_MAX: Duration = Duration::from_secs(30);
-
 /// Serves requests until one of them fails.
-pub(super) async fn run(settings: Arc<Settings>, uri: Uri, mut channels: LinkChannels) {
-    // The answer is the machine's business only in that there is one.
-    let (sink, mut answers) = mpsc::channel(1);
-    let ping = exchange(settings.clone(), uri.clone(), ping(&settings), sink);
-    let drain = async { while answers.recv().await.is_some() {} };
-    if let (Err(reason), ()) = tokio::join!(ping, drain) {
+pub(super) async fn run(settings: Arc<Settings>, uri: Uri, activity: Arc<Activity>, mut channels: LinkChannels) {
+    if let Err(reason) = find(&settings, &uri, &activity).await {
         return channels.tell(LinkEvent::Lost(reason)).await;
     }
     channels.tell(LinkEvent::Opened).await;
@@ -42,7 +37,8 @@ pub(super) async fn run(settings: Arc<Settings>, uri: Uri, mut channels: LinkCha
         tokio::select! {
             command = channels.commands.recv() => match command {
                 Some(LinkCommand::Send { request, frame }) => {
-                    let exchange = exchange(settings.clone(), uri.clone(), frame, channels.events.clone());
+                    let events = channels.events.clone();
+                    let exchange = exchange(settings.clone(), uri.clone(), frame, activity.clone(), events);
                     running.insert(request, exchanges.spawn(async move { (request, exchange.await) }));
                 }
                 Some(LinkCommand::Cancel { request }) => {
@@ -65,6 +61,26 @@ pub(super) async fn run(settings: Arc<Settings>, uri: Uri, mut channels: LinkCha
     }
 }
 
+/// Makes sure that a sync backend is there, and not something that answers in its place, as the portal of a wireless
+/// network does.
+async fn find(settings: &Arc<Settings>, uri: &Uri, activity: &Arc<Activity>) -> Result<(), OfflineReason> {
+    let (sink, mut answers) = mpsc::channel(1);
+    let ping = exchange(settings.clone(), uri.clone(), ping(settings), activity.clone(), sink);
+    let answer = async {
+        let first = answers.recv().await;
+        while answers.recv().await.is_some() {}
+        first
+    };
+    let (done, answer) = tokio::join!(ping, answer);
+    done?;
+    let confused = |what: &str| Err(OfflineReason::Confused { message: format!("to a ping it answers {what}") });
+    match answer {
+        Some(LinkEvent::Frame(frame)) if rpc::ServerMessage::decode(&frame).is_ok() => Ok(()),
+        Some(LinkEvent::Frame(frame)) => confused(&beginning(frame.as_bytes())),
+        _ => confused("nothing"),
+    }
+}
+
 fn ping(settings: &Settings) -> String {
     let payload = PingPayload { store_id: settings.store_id.clone(), payload: None };
     ClientMessage::Request(Call {
@@ -83,11 +99,16 @@ async fn exchange(
     settings: Arc<Settings>,
     uri: Uri,
     body: String,
+    link: Arc<Activity>,
     events: mpsc::Sender<LinkEvent>,
 ) -> Result<(), OfflineReason> {
     let unreachable = |message: String| OfflineReason::Unreachable { message };
     let lost = |error: hyper::Error| OfflineReason::Lost { message: error.to_string() };
-    let stream = net::connect(&uri, &settings.tls).await.map_err(|error| unreachable(error.to_string()))?;
+    let stream = net::connect(&uri, &settings.tls, link).await.map_err(|error| unreachable(error.to_string()))?;
+    // Of this request alone: others must not hide that it is silent.
+    let activity = Activity::new(Instant::now());
+    let stream = Counted::new(stream, Arc::clone(&activity));
+    let patience = Patience { activity, silence_max: settings.silence_max };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
     let mut request = Request::post(uri.path_and_query().map_or("/", |target| target.as_str()))
         .header(HOST, uri.authority().map_or("", |authority| authority.as_str()))
@@ -98,19 +119,19 @@ async fn exchange(
         request.headers_mut().append(name, value.clone());
     }
     let answer = async {
-        let mut response = in_time(sender.send_request(request)).await?.map_err(lost)?;
+        let mut response = patience.wait(sender.send_request(request)).await?.map_err(lost)?;
         if response.status() != StatusCode::OK {
             let status = response.status().as_u16();
             let mut body = Vec::new();
             while body.len() < REFUSAL_BYTES_MAX
-                && let Some(part) = in_time(response.body_mut().frame()).await?
+                && let Some(part) = patience.wait(response.body_mut().frame()).await?
             {
                 body.extend(part.map_err(lost)?.into_data().unwrap_or_default());
             }
             return Err(refusal(status, &body));
         }
         let mut split = Split::new(FRAME_BYTES_MAX);
-        while let Some(part) = in_time(response.body_mut().frame()).await? {
+        while let Some(part) = patience.wait(response.body_mut().frame()).await? {
             let Ok(bytes) = part.map_err(lost)?.into_data() else { continue };
             for element in split.feed(&bytes).map_err(|error| OfflineReason::Confused { message: error.to_string() })? {
                 tell(&events, element).await?;
@@ -129,8 +150,19 @@ async fn exchange(
     }
 }
 
-async fn in_time<F: Future>(step: F) -> Result<F::Output, OfflineReason> {
-    tokio::time::timeout(SILENCE_TIME_MAX, step).await.map_err(|_| OfflineReason::Silent)
+/// How long an answer is waited for: as long as anything moves.
+struct Patience {
+    activity: Arc<Activity>,
+    silence_max: Duration,
+}
+
+impl Patience {
+    async fn wait<F: Future>(&self, step: F) -> Result<F::Output, OfflineReason> {
+        tokio::select! {
+            output = step => Ok(output),
+            () = self.activity.silence(self.silence_max) => Err(OfflineReason::Silent),
+        }
+    }
 }
 
 async fn tell(events: &mpsc::Sender<LinkEvent>, frame: Vec<u8>) -> Result<(), OfflineReason> {

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
+use super::activity::Activity;
 use super::channels::{LinkChannels, LinkCommand, LinkEvent};
 use super::settings::Settings;
 use super::{http, socket};
-use crate::connection::Protocol;
+use crate::connection::{Moved, Protocol};
 use crate::state::OfflineReason;
 
 /// Frames that were read and not yet handled. The rest waits in the network.
@@ -21,21 +23,30 @@ const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Dropping it tears the connection down.
 pub(super) struct Link {
+    activity: Arc<Activity>,
     commands: mpsc::UnboundedSender<LinkCommand>,
     events: mpsc::Receiver<LinkEvent>,
     task: JoinHandle<()>,
 }
 
 impl Link {
-    pub(super) fn open(settings: Arc<Settings>) -> Self {
+    /// `start` is what times are counted from.
+    pub(super) fn open(settings: Arc<Settings>, start: Instant) -> Self {
+        let activity = Activity::new(start);
         let (commands, command_receiver) = mpsc::unbounded_channel();
         let (event_sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let channels = LinkChannels { commands: command_receiver, events: event_sender };
-        Self { commands, events, task: tokio::spawn(run(settings, channels)) }
+        let task = tokio::spawn(run(settings, Arc::clone(&activity), channels));
+        Self { activity, commands, events, task }
     }
 
     pub(super) fn send(&self, command: LinkCommand) {
         let _ = self.commands.send(command);
+    }
+
+    /// When its bytes last moved.
+    pub(super) fn moved(&self) -> Moved {
+        self.activity.moved()
     }
 
     pub(super) async fn next(&mut self) -> LinkEvent {
@@ -61,7 +72,7 @@ impl Drop for Link {
     }
 }
 
-async fn run(settings: Arc<Settings>, channels: LinkChannels) {
+async fn run(settings: Arc<Settings>, activity: Arc<Activity>, channels: LinkChannels) {
     let payload = match settings.payload.get().await {
         Ok(payload) => payload,
         Err(message) => return channels.tell(LinkEvent::Lost(OfflineReason::Payload { message })).await,
@@ -69,7 +80,7 @@ async fn run(settings: Arc<Settings>, channels: LinkChannels) {
     channels.tell(LinkEvent::Payload(payload.clone())).await;
     let uri = settings.uri(payload);
     match settings.protocol {
-        Protocol::V04Ws | Protocol::V03 => socket::run(&settings, uri, channels).await,
-        Protocol::V04Http => http::run(settings, uri, channels).await,
+        Protocol::V04Ws | Protocol::V03 => socket::run(&settings, uri, activity, channels).await,
+        Protocol::V04Http => http::run(settings, uri, activity, channels).await,
     }
 }

@@ -3,8 +3,6 @@
 
 use std::io;
 
-use tokio::net::TcpStream;
-
 use super::net::Io;
 
 /// Nothing can be chosen.
@@ -15,7 +13,7 @@ impl Tls {
     /// Whether URLs that ask for TLS can be served.
     pub(super) const AVAILABLE: bool = false;
 
-    pub(super) async fn connect(&self, _: &str, _: TcpStream) -> io::Result<Box<dyn Io>> {
+    pub(super) async fn connect(&self, _: &str, _: impl Io) -> io::Result<Box<dyn Io>> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "this program was built without TLS"))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::http::{HeaderMap, Uri};
 use livestore_sync_protocol::target::Target;
@@ -20,8 +21,12 @@ pub(super) const FRAME_BYTES_MAX: usize = 256 << 20;
 pub(super) const REFUSAL_BYTES_MAX: usize = 500;
 
 pub(super) fn refusal(status: u16, body: &[u8]) -> OfflineReason {
-    let text = String::from_utf8_lossy(&body[..body.len().min(REFUSAL_BYTES_MAX)]);
-    OfflineReason::Refused { status, message: text.trim().to_owned() }
+    OfflineReason::Refused { status, message: beginning(body) }
+}
+
+/// As much of an answer as is worth telling.
+pub(super) fn beginning(body: &[u8]) -> String {
+    String::from_utf8_lossy(&body[..body.len().min(REFUSAL_BYTES_MAX)]).trim().to_owned()
 }
 
 pub(super) struct Settings {
@@ -30,6 +35,8 @@ pub(super) struct Settings {
     pub(super) store_id: String,
     pub(super) payload: Payload,
     pub(super) headers: HeaderMap,
+    /// How long nothing may move while an answer over http is waited for.
+    pub(super) silence_max: Duration,
     pub(super) tls: Tls,
 }
 

@@ -1,5 +1,6 @@
 //! The WebSocket transport, of 0.3 and 0.4. Called by the link; it knows frames only as texts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -9,6 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use super::activity::Activity;
 use super::channels::{LinkChannels, LinkCommand, LinkEvent};
 use super::net::{self, Io};
 use super::settings::{FRAME_BYTES_MAX, Settings, refusal};
@@ -20,8 +22,8 @@ const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(1);
 type Socket = WebSocketStream<Box<dyn Io>>;
 
 /// Opens a socket and serves it until it is gone.
-pub(super) async fn run(settings: &Settings, uri: Uri, mut channels: LinkChannels) {
-    let socket = match open(settings, uri).await {
+pub(super) async fn run(settings: &Settings, uri: Uri, activity: Arc<Activity>, mut channels: LinkChannels) {
+    let socket = match open(settings, uri, activity).await {
         Ok(socket) => socket,
         Err(reason) => return channels.tell(LinkEvent::Lost(reason)).await,
     };
@@ -72,9 +74,9 @@ pub(super) async fn run(settings: &Settings, uri: Uri, mut channels: LinkChannel
     channels.tell(LinkEvent::Lost(reason)).await;
 }
 
-async fn open(settings: &Settings, uri: Uri) -> Result<Socket, OfflineReason> {
+async fn open(settings: &Settings, uri: Uri, activity: Arc<Activity>) -> Result<Socket, OfflineReason> {
     let unreachable = |message: String| OfflineReason::Unreachable { message };
-    let stream = net::connect(&uri, &settings.tls).await.map_err(|error| unreachable(error.to_string()))?;
+    let stream = net::connect(&uri, &settings.tls, activity).await.map_err(|error| unreachable(error.to_string()))?;
     let mut request = uri.into_client_request().map_err(|error| unreachable(error.to_string()))?;
     for (name, value) in &settings.headers {
         request.headers_mut().append(name, value.clone());

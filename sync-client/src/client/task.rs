@@ -31,7 +31,7 @@ impl Task {
         let start = Instant::now();
         loop {
             while let Some(action) = self.connection.poll_action() {
-                self.perform(action);
+                self.perform(action, start);
             }
             let timeout = self.connection.poll_timeout().map(|at| start + at);
             tokio::select! {
@@ -42,7 +42,12 @@ impl Task {
                     }
                     Some(Message::Stop) | None => break,
                 },
-                () = sleep_until(timeout) => self.connection.handle_timeout(start.elapsed()),
+                () = sleep_until(timeout) => {
+                    if let Some(link) = &self.link {
+                        self.connection.handle_moved(link.moved());
+                    }
+                    self.connection.handle_timeout(start.elapsed());
+                }
             }
         }
         // Dropping a reply is the answer "the client has stopped" for everyone who still waits.
@@ -71,9 +76,9 @@ impl Task {
         }
     }
 
-    fn perform(&mut self, action: Action) {
+    fn perform(&mut self, action: Action, start: Instant) {
         match action {
-            Action::Open => self.link = Some(Link::open(self.settings.clone())),
+            Action::Open => self.link = Some(Link::open(self.settings.clone(), start)),
             Action::Close => self.link = None,
             Action::Send { request, frame } => self.send(LinkCommand::Send { request, frame }),
             Action::Cancel { request } => self.send(LinkCommand::Cancel { request }),

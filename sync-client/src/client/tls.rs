@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -22,7 +21,7 @@ impl Tls {
     /// Whether URLs that ask for TLS can be served.
     pub(super) const AVAILABLE: bool = true;
 
-    pub(super) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<Box<dyn Io>> {
+    pub(super) async fn connect(&self, host: &str, stream: impl Io + 'static) -> io::Result<Box<dyn Io>> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let config = self.config.clone().unwrap_or_else(default_config);

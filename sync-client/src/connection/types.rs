@@ -23,9 +23,10 @@ pub struct Timing {
     pub open: Duration,
     /// After so long without a frame from the server it is pinged.
     pub ping_interval: Duration,
-    /// After so long without an answer to a ping the connection counts as lost.
+    /// After so long without an answer to a ping, in which no byte has moved either, the connection counts as lost.
     pub ping_timeout: Duration,
-    /// After so long without an answer to a push the connection counts as lost.
+    /// After so long without an answer to a push, in which no more than pings has moved either, the connection counts as
+    /// lost. Over http, any request after so long in which no byte has moved.
     pub push_timeout: Duration,
     /// How long pushes, pulls that are not live and pings wait for a connection.
     pub patience: Duration,
@@ -50,6 +51,15 @@ impl Default for Timing {
             poll_interval: Duration::from_secs(5),
         }
     }
+}
+
+/// When bytes last moved on a connection: taken by the network, or given by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// Any byte.
+    pub(crate) any: Duration,
+    /// More bytes than a ping and its answer have.
+    pub(crate) progress: Duration,
 }
 
 /// Ties what the app asks for to what it gets.

@@ -72,12 +72,6 @@ pub enum TablesError {
         /// The table.
         table: String,
     },
-    /// The ids would differ from client to client.
-    #[error("{table} uses AUTOINCREMENT: its ids would depend on how often events were rebased; take ids from events")]
-    Autoincrement {
-        /// The table.
-        table: String,
-    },
     /// The table hides its rowid: columns are called `rowid`, `oid` and `_rowid_`.
     #[error("{table} has no rowid that can be named; declare it WITHOUT ROWID")]
     NoRowid {
@@ -133,7 +127,8 @@ pub enum CommitError {
     /// An event cannot be applied to the app's tables.
     #[error(transparent)]
     Materialise(#[from] MaterialiseError),
-    /// An event is too large for the wire ([`NEW_EVENT_BYTES_MAX`](crate::NEW_EVENT_BYTES_MAX)).
+    /// An event is too large for the wire ([`NEW_EVENT_BYTES_MAX`](crate::NEW_EVENT_BYTES_MAX)), or the log is so long
+    /// that there is no number left for it.
     #[error(transparent)]
     TooLarge(#[from] InvalidBatch),
     /// The database failed. If it failed while it made the commit durable, the events may turn up after all.

@@ -34,7 +34,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use self::gate::Gate;
 pub(crate) use self::log::Position;
 pub(crate) use self::receive::Received;
-use self::undo::UndoTable;
+use self::undo::Undo;
 use super::backend::PushBatch;
 use super::error::{CommitError, DatabaseError, OpenError};
 use super::options::{Materialiser, Options, UnknownEvents};
@@ -61,7 +61,7 @@ pub(crate) struct Context {
     unknown_events: UnknownEvents,
     /// Unknown names that were warned of, each once.
     warned: RefCell<HashSet<String>>,
-    tables: Vec<UndoTable>,
+    undo: Undo,
     gate: Gate,
     author: Author,
 }

@@ -97,7 +97,7 @@ impl Options {
     /// file's, all tables are dropped and rebuilt from the log. Raise the version when a
     /// materialiser changes.
     ///
-    /// Virtual tables, `AUTOINCREMENT` and names that start with `livestore_` are refused at opening.
+    /// Virtual tables and names that start with `livestore_` are refused at opening.
     #[must_use]
     pub fn tables(mut self, version: i64, sql: impl Into<String>) -> Self {
         self.version = version;

@@ -80,6 +80,12 @@ impl Pusher {
             }
             Err(PushError::Rejected { message }) => AfterPush::Rejected(message),
             Err(PushError::InvalidBatch(error)) => AfterPush::Rejected(error.to_string()),
+            Err(error @ PushError::Offline { sent: true, .. }) => {
+                // It was on its way, twice, and did not come through: a link or a server that cannot take it within
+                // their limits may take less. Each success doubles the size again.
+                self.events_max = (sent / 2).max(1);
+                AfterPush::Later(error.to_string())
+            }
             Err(
                 error @ (PushError::ServerAhead { .. }
                 | PushError::Offline { .. }
@@ -146,6 +152,24 @@ mod tests {
         assert_eq!(pusher.decide(1, head, Ok(())), AfterPush::Acknowledge);
         assert!(matches!(pusher.decide(1, head, ahead(3, 10)), AfterPush::Later(_)));
         assert!(matches!(pusher.decide(1, head, ahead(3, 10)), AfterPush::Later(_)));
+    }
+
+    #[test]
+    fn a_batch_that_does_not_come_through_is_halved() {
+        let mut pusher = Pusher::new();
+        let lost = |sent| Err(PushError::Offline { sent, reason: OfflineReason::Silent });
+        for (outcome, sent, events_max) in [
+            (lost(false), 100, 100),
+            (lost(true), 100, 50),
+            (lost(true), 50, 25),
+            (Ok(()), 25, 50),
+            (lost(true), 3, 1),
+            (lost(true), 1, 1),
+            (Ok(()), 1, 2),
+        ] {
+            let _ = pusher.decide(sent, SeqNum::ROOT, outcome);
+            assert_eq!(pusher.events_max(), events_max);
+        }
     }
 
     #[test]

@@ -182,13 +182,25 @@ async fn tables_that_cannot_be_kept_in_step_are_refused() {
     };
     assert!(matches!(open("CREATE TABLE livestore_x (a)").await, TablesError::ReservedName { .. }));
     assert!(matches!(open("CREATE VIRTUAL TABLE t USING fts5(a)").await, TablesError::Virtual { .. }));
-    let autoincrement = "CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT)";
-    assert!(matches!(open(autoincrement).await, TablesError::Autoincrement { .. }));
     assert!(matches!(open("CREATE TABLE t (rowid, oid, _rowid_)").await, TablesError::NoRowid { .. }));
     assert!(matches!(open("CREATE TABEL t").await, TablesError::Sql(_)));
     assert!(matches!(open("COMMIT").await, TablesError::Sql(_)));
     // Nothing of it stays.
     LocalStore::open(&path, MemoryBackend::default(), options()).await.unwrap();
+}
+
+#[tokio::test]
+async fn tables_may_be_called_what_they_like() {
+    let folder = TempDir::new().unwrap();
+    let sql = "CREATE TABLE x (a); CREATE TABLE pending_x (a); CREATE TABLE insert_x (a); CREATE TABLE index_x (a);
+               CREATE TABLE livestore (a /* AUTOINCREMENT */); CREATE TABLE y (id INTEGER PRIMARY KEY AUTOINCREMENT)";
+    for _ in 0..2 {
+        let options = Options::new()
+            .tables(1, sql)
+            .materialiser("y", |tx, _| Ok(tx.execute_batch("INSERT INTO y DEFAULT VALUES")?));
+        let a = LocalStore::open(folder.path().join("a.db"), MemoryBackend::default(), options).await.unwrap();
+        a.commit([NewEvent::new("y", ()).unwrap()]).await.unwrap();
+    }
 }
 
 #[tokio::test]

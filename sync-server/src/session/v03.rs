@@ -214,11 +214,14 @@ impl V03 {
         Some(v03_failure(id.to_owned(), &error.into()))
     }
 
-    /// Published clients take a refused push for a lost race, and wait in silence for the events that it lost to. Of
-    /// history that was lost there are none, so their pulls are told as well: that they show, or end on.
+    /// Published clients take a refused push for a lost race, whatever it says, and wait in silence for the events that
+    /// it lost to. Where history was lost there are none, so a pull that is continued from an earlier connection is
+    /// told: that error they show, or end on. One that was asked for on this connection is where the log is.
     pub(super) fn push_failed(&mut self, id: String, error: &PushError) -> Vec<String> {
-        let mut frames = vec![v03_failure(id, &error.into())];
-        if let PushError::HistoryLost(lost) = error {
+        let PushError::HistoryLost(lost) = error else { return vec![v03_failure(id, &error.into())] };
+        let wrong_parent = PushError::ServerAhead { head: lost.head, provided: lost.position };
+        let mut frames = vec![v03_failure(id, &(&wrong_parent).into())];
+        if !matches!(self.client, Client::New { .. }) {
             frames.extend(self.handle_history_lost(lost));
         }
         frames

@@ -35,6 +35,9 @@ pub(super) fn apply(
             UnknownEvents::Call(call) => unwinding(|| call(event)).map_err(failed).map(|()| true),
         };
     };
+    if let Some(id) = pending {
+        context.undo.begin(transaction, id)?;
+    }
     context.gate.run(pending, || unwinding(|| materialiser(transaction, event))).map_err(failed)?;
     if transaction.is_autocommit() {
         return Err(failed("it rolled the transaction back".into()));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::gate::{Gate, is_ours};
-use super::undo::{self, quote};
+use super::undo::{self, Undo, quote};
 use super::{Context, LogFile, log, materialise};
 use crate::event::Author;
 use crate::id::new_id;
@@ -48,7 +48,7 @@ pub(super) fn open(path: &Path, options: Options, synchronous: &str) -> Result<L
         materialisers: options.materialisers,
         unknown_events: options.unknown_events,
         warned: RefCell::default(),
-        tables: Vec::new(),
+        undo: Undo::none(),
         gate,
         // A new session each time: two copies of one file never claim the same event.
         author: Author { client_id, session_id: new_id() },
@@ -57,8 +57,7 @@ pub(super) fn open(path: &Path, options: Options, synchronous: &str) -> Result<L
     if is_outdated(&transaction, &context, options.version, &options.tables).map_err(failed)? {
         rebuild(&transaction, &mut context, options.version, &options.tables)?;
     } else {
-        context.tables = undo::tables(&transaction)?;
-        watch(&transaction, &context)?;
+        context.undo = Undo::of(&transaction, false)?;
     }
     transaction.commit().map_err(failed)?;
     let position = log::position(&connection).map_err(failed)?;
@@ -168,19 +167,10 @@ fn rebuild(transaction: &Transaction<'_>, context: &mut Context, version: i64, s
             return Err(TablesError::ReservedName { table }.into());
         }
     }
-    context.tables = undo::tables(transaction)?;
-    for table in &context.tables {
-        table.create(transaction)?;
-    }
-    watch(transaction, context)?;
+    context.undo = Undo::of(transaction, true)?;
     transaction.execute("UPDATE livestore_client SET tables_version = ?1, tables_sql = ?2", params![version, sql])?;
     materialise::replay_confirmed(transaction, context)?;
     materialise::replay_pending(transaction, context)?;
-    Ok(())
-}
-
-fn watch(transaction: &Transaction<'_>, context: &Context) -> Result<(), TablesError> {
-    context.tables.iter().try_for_each(|table| table.watch(transaction))?;
     Ok(())
 }
 

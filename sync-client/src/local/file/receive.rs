@@ -4,7 +4,7 @@
 use livestore_sync_protocol::{Event, PulledEvent, SeqNum};
 use rusqlite::TransactionBehavior;
 
-use super::{LogFile, log, materialise, open, undo};
+use super::{LogFile, log, materialise, open};
 use crate::event::after;
 use crate::local::error::StoreError;
 use crate::local::event::{PendingId, ResetKeep};
@@ -64,10 +64,10 @@ impl LogFile {
         };
         let plan = plan(&is_own, self.position.pending);
         if let Some(row) = pending[..plan.confirmed].last() {
-            undo::forget(&transaction, &self.context.tables, row.id)?;
+            self.context.undo.forget(&transaction, row.id)?;
         }
         if plan.rebase {
-            undo::take_back(&transaction, &self.context.tables)?;
+            self.context.undo.take_back(&transaction)?;
         }
         for pulled in &page.events[..known] {
             // A log without an id (0.3), or whose id was not known yet, shows only by its events that it is another
@@ -129,7 +129,7 @@ impl LogFile {
             log::delete_pending(&transaction, row.id)?;
         }
         if let Some(row) = rows.last() {
-            undo::forget(&transaction, &self.context.tables, row.id)?;
+            self.context.undo.forget(&transaction, row.id)?;
         }
         transaction.commit()?;
         self.locate()?;
@@ -140,7 +140,7 @@ impl LogFile {
     pub(crate) fn drop_pending(&mut self, id: PendingId) -> Result<Event, StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let event = log::pending_by_id(&transaction, id.0, self.position.head)?.ok_or(StoreError::NotPending)?;
-        undo::take_back(&transaction, &self.context.tables)?;
+        self.context.undo.take_back(&transaction)?;
         log::delete_pending(&transaction, id.0)?;
         materialise::replay_pending(&transaction, &self.context)?;
         transaction.commit()?;

@@ -17,6 +17,8 @@ const TABLES: &str = "
       above INTEGER REFERENCES children (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED);
     CREATE TABLE \"odd \"\"name\" (\"select\" PRIMARY KEY, \"a b\");
     CREATE TABLE sums (name TEXT PRIMARY KEY, n INTEGER NOT NULL);
+    CREATE TABLE counted (id INTEGER PRIMARY KEY AUTOINCREMENT, a);
+    CREATE TABLE pending_counted (id /* no AUTOINCREMENT, and named as if it remembered the other */);
     CREATE INDEX keyless_a ON keyless (a);
     CREATE TRIGGER count_keyless AFTER INSERT ON keyless BEGIN
       INSERT INTO sums VALUES ('keyless', 1) ON CONFLICT DO UPDATE SET n = n + 1;
@@ -28,7 +30,7 @@ const TABLES: &str = "
     CREATE VIEW seen AS SELECT a FROM keyless";
 
 /// Each event runs one of these, with `:a` and `:b` small numbers and `:seq` its number.
-pub(super) const STATEMENTS: [&str; 26] = [
+pub(super) const STATEMENTS: [&str; 30] = [
     "INSERT INTO keyless VALUES (:a, :b)",
     "UPDATE keyless SET b = b || :a WHERE a = :b",
     "DELETE FROM keyless WHERE a = :a",
@@ -55,6 +57,10 @@ pub(super) const STATEMENTS: [&str; 26] = [
     "INSERT INTO sums VALUES ('seq', :seq) ON CONFLICT DO UPDATE SET n = n * 3 + :seq",
     "INSERT INTO texts (id, n) SELECT 'c' || a || b, NULL FROM pairs WHERE true ON CONFLICT DO NOTHING",
     "REPLACE INTO keyless (rowid, a, b) VALUES (:a, :b, 'replaced')",
+    "INSERT INTO counted (a) VALUES (:a)",
+    "INSERT OR REPLACE INTO counted VALUES (:a * 3, :b)",
+    "DELETE FROM counted WHERE a = :a OR id = (SELECT max(id) FROM counted)",
+    "INSERT INTO pending_counted SELECT max(id) FROM counted",
 ];
 
 pub(super) fn options() -> Options {
@@ -82,7 +88,7 @@ pub(super) fn event(statement: usize, a: u64, b: u64, label: &str) -> NewEvent {
 }
 
 impl LogFile {
-    /// Everything in the app's tables, with types and rowids.
+    /// Everything in the app's tables, with types and rowids, and their counters.
     pub(super) fn dump(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (table, columns) in [
@@ -93,6 +99,10 @@ impl LogFile {
             ("children", "*"),
             ("\"odd \"\"name\"", "rowid, *"),
             ("sums", "rowid, *"),
+            ("counted", "*"),
+            ("pending_counted", "rowid, *"),
+            // A counter at 0 and none at all are the same.
+            ("(SELECT * FROM sqlite_sequence WHERE seq > 0)", "*"),
         ] {
             let sql = format!("SELECT {columns} FROM {table} ORDER BY 1, 2");
             let mut statement = self.connection.prepare(&sql).unwrap();

@@ -11,13 +11,22 @@
 //! SQLite fires temporary triggers before the app's own on the same table, which the order of these
 //! rows relies on (see the tests).
 
+mod counters;
+
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Result};
 
 use crate::local::error::TablesError;
 
+/// How to take back what pending events do to the app's tables.
+pub(crate) struct Undo {
+    tables: Vec<UndoTable>,
+    /// Whether tables have counters, which are taken back as well.
+    has_counters: bool,
+}
+
 /// An app's table and how to take changes to it back.
-pub(crate) struct UndoTable {
+struct UndoTable {
     table: String,
     undo: String,
     /// What names a row: `rowid`, or the primary key.
@@ -31,24 +40,18 @@ pub(crate) fn quote(identifier: &str) -> String {
 }
 
 /// The app's tables, or why one of them cannot be kept in step.
-pub(crate) fn tables(connection: &Connection) -> std::result::Result<Vec<UndoTable>, TablesError> {
+fn tables(connection: &Connection) -> std::result::Result<Vec<UndoTable>, TablesError> {
     let mut list = connection.prepare(
-        "SELECT l.name, l.type, l.wr, coalesce(s.sql, '') FROM pragma_table_list AS l
-         LEFT JOIN sqlite_schema AS s ON s.type = 'table' AND s.name = l.name
-         WHERE l.schema = 'main' AND l.type IN ('table', 'virtual')
-         AND l.name NOT LIKE 'livestore\\_%' ESCAPE '\\' AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY l.name",
+        "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual')
+         AND name NOT LIKE 'livestore\\_%' ESCAPE '\\' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
     )?;
-    let rows = list.query_map([], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?, row.get::<_, String>(3)?))
-    })?;
+    let rows =
+        list.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?)))?;
     let mut tables = Vec::new();
     for row in rows {
-        let (table, kind, without_rowid, sql) = row?;
+        let (table, kind, without_rowid) = row?;
         if kind == "virtual" {
             return Err(TablesError::Virtual { table });
-        }
-        if sql.to_ascii_uppercase().contains("AUTOINCREMENT") {
-            return Err(TablesError::Autoincrement { table });
         }
         tables.push(describe(connection, table, without_rowid)?);
     }
@@ -80,22 +83,61 @@ fn describe(
     Ok(UndoTable { table, undo, key, values })
 }
 
+impl Undo {
+    /// For a database without tables of the app.
+    pub(crate) fn none() -> Self {
+        Self { tables: Vec::new(), has_counters: false }
+    }
+
+    /// For the app's tables as they are, with what remembers their changes, which is made if it is not there yet.
+    pub(crate) fn of(connection: &Connection, is_new: bool) -> std::result::Result<Self, TablesError> {
+        let tables = tables(connection)?;
+        if is_new {
+            tables.iter().try_for_each(|table| table.create(connection))?;
+            counters::create(connection)?;
+        }
+        tables.iter().try_for_each(|table| table.watch(connection))?;
+        Ok(Self { tables, has_counters: counters::exist(connection)? })
+    }
+
+    /// A pending event is about to be applied.
+    pub(crate) fn begin(&self, connection: &Connection, pending: i64) -> Result<()> {
+        if self.has_counters { counters::remember(connection, pending) } else { Ok(()) }
+    }
+
+    /// Forgets how to take back events up to an id: they are confirmed.
+    pub(crate) fn forget(&self, connection: &Connection, up_to: i64) -> Result<()> {
+        self.tables.iter().try_for_each(|table| table.forget(connection, up_to))?;
+        if self.has_counters { counters::forget(connection, up_to) } else { Ok(()) }
+    }
+
+    /// Takes back what all pending events did.
+    pub(crate) fn take_back(&self, connection: &Connection) -> Result<()> {
+        set_side_effects(connection, false)?;
+        let result = self.tables.iter().try_for_each(|table| table.take_back(connection));
+        set_side_effects(connection, true)?;
+        result?;
+        if self.has_counters { counters::take_back(connection) } else { Ok(()) }
+    }
+}
+
 impl UndoTable {
     /// Makes the table that remembers. Its columns have no type, so that values stay what they are.
-    pub(crate) fn create(&self, connection: &Connection) -> Result<()> {
+    fn create(&self, connection: &Connection) -> Result<()> {
         let columns = [names("new", self.key.len()), names("old", self.values.len())].concat().join(", ");
         connection.execute_batch(&format!(
             "CREATE TABLE {undo} (step INTEGER PRIMARY KEY, pending INTEGER NOT NULL, has_new INTEGER NOT NULL,
                has_old INTEGER NOT NULL, {columns});
              CREATE INDEX {index} ON {undo} (pending)",
             undo = self.undo,
-            index = quote(&format!("livestore_undo_pending_{}", self.table)),
+            // Not `livestore_undo_…`: an index may not have the name of what remembers another table.
+            index = quote(&format!("livestore_index_{}", self.table)),
         ))
     }
 
     /// Makes the triggers. They are temporary, so they exist for the store's own connection only: an app's tool that
     /// opens the file finds no triggers that call a function which it does not have.
-    pub(crate) fn watch(&self, connection: &Connection) -> Result<()> {
+    fn watch(&self, connection: &Connection) -> Result<()> {
         for (event, has_new, has_old) in [("INSERT", true, false), ("UPDATE", true, true), ("DELETE", false, true)] {
             let mut columns = vec!["pending".to_owned(), "has_new".to_owned(), "has_old".to_owned()];
             let mut values = vec![
@@ -166,19 +208,6 @@ impl UndoTable {
 /// `new0`, `new1`, …
 fn names(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|index| format!("{prefix}{index}")).collect()
-}
-
-/// Forgets how to take back events up to an id: they are confirmed.
-pub(crate) fn forget(connection: &Connection, tables: &[UndoTable], up_to: i64) -> Result<()> {
-    tables.iter().try_for_each(|table| table.forget(connection, up_to))
-}
-
-/// Takes back what all pending events did.
-pub(crate) fn take_back(connection: &Connection, tables: &[UndoTable]) -> Result<()> {
-    set_side_effects(connection, false)?;
-    let result = tables.iter().try_for_each(|table| table.take_back(connection));
-    set_side_effects(connection, true)?;
-    result
 }
 
 /// Turns triggers and foreign keys on or off. Unlike the pragma, this works within a transaction.

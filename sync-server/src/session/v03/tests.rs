@@ -6,7 +6,7 @@ use super::super::sample::{ME, OTHER, chunk, committed, seq};
 use super::super::{Action, Delivery, Outgoing, Session};
 use super::arrivals::PINGS_MAX;
 use super::{Lost, Position, Proof};
-use crate::error::{HistoryLost, LogError, PushError};
+use crate::error::{HistoryLost, LogError};
 
 fn session() -> Session {
     Session::v03(ME, Proof::Pongs, 0)
@@ -208,24 +208,28 @@ fn a_pull_that_fails_holds_nothing_back() {
 
 /// A published client takes a refused push for a lost race and says nothing; a pull that fails it shows.
 #[test]
-fn lost_history_is_told_to_the_pull_as_well() {
+fn lost_history_is_told_to_a_continued_pull() {
     let lost_history = HistoryLost { backend_id: "b".into(), head: seq(5), position: seq(10) };
+    let refused = r#"error "x": Invalid parent event number. Received e10 but expected e5"#.to_owned();
     let told = |id: &str| {
-        format!(
-            r#"error "{id}": the store's backend id is b, the client has b up to event 10, where the log ends at 5"#
-        )
+        let words = "the store's backend id is b, the client has b up to event 10, where the log ends at 5";
+        format!("error {id:?}: {words}")
     };
-    let mut session = session();
-    let id = RequestId::Text("x".into());
-    assert_eq!(frames(&session.push_failed(&id, &lost_history.clone().into())), [told("x")], "it has no pull");
-    handle(&mut session, &pull("p", Some(3)));
-    caught_up(&mut session, "p");
-    assert_eq!(frames(&session.push_failed(&id, &lost_history.clone().into())), [told("x"), told("p")]);
-    assert_eq!(frames(&session.push_failed(&id, &lost_history.into())).len(), 1, "once");
-    let ahead = PushError::ServerAhead { head: seq(5), provided: seq(3) };
-    handle(&mut session, &pull("q", Some(3)));
-    assert_eq!(session.push_failed(&id, &ahead).len(), 1);
-    assert_eq!(lost(&mut session), left(&[("q", 3)], &[]), "nobody may go on behind what was lost");
+    let push = |session: &mut Session| {
+        frames(&session.push_failed(&RequestId::Text("x".into()), &lost_history.clone().into()))
+    };
+    // Where the last server had left it, as far as this one can know.
+    let mut returning = session();
+    adopt(&mut returning, &left(&[("p", 5)], &[]));
+    assert_eq!(push(&mut returning), [refused.clone(), told("p")]);
+    assert_eq!(push(&mut returning), [refused.clone()], "once");
+    assert_eq!(lost(&mut returning), left(&[], &[]), "nobody may go on behind what was lost");
+    // A pull that was served on this connection is where the log is.
+    let mut new = live(5);
+    assert_eq!(push(&mut new), [refused.clone()]);
+    assert_eq!(push(&mut session()), [refused], "it has no pull");
+    // Unless the log was put back since.
+    assert_eq!(frames(&new.handle_history_lost(&lost_history)), [told("p")]);
 }
 
 #[test]
