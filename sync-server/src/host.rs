@@ -13,7 +13,7 @@
 
 mod calls;
 pub(crate) mod continuation;
-mod conversation;
+pub(crate) mod conversation;
 pub(crate) mod exchange;
 mod hub;
 mod link;
@@ -25,7 +25,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 
-pub(crate) use self::conversation::{Conversation, Opening, Taken};
+pub(crate) use self::conversation::{Conversation, Opening};
 pub(crate) use self::hub::Hub;
 pub(crate) use self::link::{Closed, Link};
 pub(crate) use self::peer::{Peer, fingerprint};

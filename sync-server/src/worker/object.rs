@@ -29,8 +29,9 @@ use super::{ObjectOptions, log, panic};
 use crate::close::CloseCode;
 use crate::error::LogError;
 use crate::hooks::{Connection, HookFns, Transport};
+use crate::host::Link;
+use crate::host::conversation::Taken;
 use crate::host::exchange::{Framing, exchange};
-use crate::host::{Link, Taken};
 use crate::platform::{Platform, connection_id, js_text};
 use crate::request::SyncRequest;
 
