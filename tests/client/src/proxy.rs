@@ -1,8 +1,6 @@
 //! A network that does what a test wants: it passes bytes on, swallows them, or breaks.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -84,7 +82,6 @@ async fn pass(client: TcpStream, server: SocketAddr, mut weather: watch::Receive
 pub struct SlowLink {
     /// Where clients connect to.
     pub address: SocketAddr,
-    connections: Arc<AtomicUsize>,
 }
 
 impl SlowLink {
@@ -99,11 +96,8 @@ impl SlowLink {
         socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
         let listener = socket.listen(16).expect("listens");
         let address = listener.local_addr().expect("an address");
-        let connections = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&connections);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(server).await else { return };
                     let (from_client, to_client) = client.into_split();
@@ -115,13 +109,7 @@ impl SlowLink {
                 });
             }
         });
-        Self { address, connections }
-    }
-
-    /// How many connections clients have opened.
-    #[must_use]
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
+        Self { address }
     }
 }
 
