@@ -55,7 +55,7 @@ pub(crate) struct Serve {
     pub(crate) synchronous: SynchronousArg,
 
     /// Let browsers on other origins use the http transport
-    #[arg(long, env = "LIVESTORE_SYNC_CORS")]
+    #[arg(long, env = "LIVESTORE_SYNC_CORS", value_parser = boolean)]
     pub(crate) cors: bool,
 
     /// Largest WebSocket frame or HTTP body, in bytes
@@ -105,6 +105,15 @@ enum LogFormat {
     Json,
 }
 
+/// A flag as a variable says it. Empty is what a variable is that was meant to be unset.
+fn boolean(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" | "" => Ok(false),
+        _ => Err("expected 1, 0, true, false, yes, no, on or off".to_owned()),
+    }
+}
+
 impl From<SynchronousArg> for Synchronous {
     fn from(arg: SynchronousArg) -> Self {
         match arg {
@@ -145,5 +154,23 @@ pub(crate) fn start_logging(serve: &Serve) {
     match serve.log_format {
         LogFormat::Pretty => logging.init(),
         LogFormat::Json => logging.json().init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::boolean;
+
+    #[test]
+    fn flags_in_variables_are_said_in_many_ways() {
+        for text in ["1", "true", "TRUE", "yes", "Yes", "on", " 1 "] {
+            assert_eq!(boolean(text), Ok(true), "{text:?}");
+        }
+        for text in ["0", "false", "False", "no", "off", "OFF", "", " "] {
+            assert_eq!(boolean(text), Ok(false), "{text:?}");
+        }
+        for text in ["2", "ja", "tru", "-"] {
+            assert!(boolean(text).is_err(), "{text:?}");
+        }
     }
 }
