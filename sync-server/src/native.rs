@@ -28,15 +28,21 @@
 //! # }
 //! ```
 
+mod accept;
+mod connection;
+mod frames;
 mod http;
 mod memory;
 mod options;
 mod outbox;
+mod places;
 mod saved_clients;
 mod server;
 mod socket;
 mod stores;
 mod tokio;
+mod watched;
+mod writer;
 
 pub use self::options::Builder;
 pub use self::server::Server;
