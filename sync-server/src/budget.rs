@@ -169,7 +169,7 @@ impl Budget {
 
     /// What is to grow.
     pub(crate) fn nothing(&self) -> Held {
-        Held { budget: self.clone(), bytes: 0 }
+        self.take_anyway(0)
     }
 
     fn charge(&self, bytes: u64, modest: bool) -> Result<(), Exceeded> {

@@ -40,6 +40,8 @@ mod saved_clients;
 mod server;
 mod socket;
 mod stores;
+#[cfg(test)]
+mod testing;
 mod tokio;
 mod watched;
 mod writer;

@@ -70,7 +70,10 @@ async fn limits_are_those_that_were_set() {
     let limits = Limits::native().with_frame_bytes_max(4).with_stores_max(1);
     let (address, _data) = serve(|settings| settings.limits(limits)).await;
     for (request, status) in [
-        ("POST /?storeId=a&transport=http HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 5\r\n\r\n12345", "413"),
+        (
+            "POST /?storeId=a&transport=http HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 5\r\n\r\n12345",
+            "413",
+        ),
         ("POST /?storeId=a&transport=http HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 0", "200"),
         ("POST /?storeId=b&transport=http HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 0", "503"),
     ] {

@@ -222,7 +222,9 @@ async fn http_a_client_that_does_not_read_its_answer_holds_nobody_up() {
 async fn the_transport_may_end_with_a_slash() {
     let store = Server::shared().store();
     let target = format!("/?{}&transport=http/", store.query());
-    let response = http::request(store.server(), "POST", &target, &[("content-type", "application/json")], br#"{"_tag":"Ping"}"#).await;
+    let response =
+        http::request(store.server(), "POST", &target, &[("content-type", "application/json")], br#"{"_tag":"Ping"}"#)
+            .await;
     assert_eq!((response.status, response.text().trim()), (200, r#"[{"_tag":"Pong"}]"#));
 }
 

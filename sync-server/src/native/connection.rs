@@ -97,3 +97,6 @@ pub(super) async fn serve<H: Hooks>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,6 +159,10 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         }
         // A connection that breaks off is no violation of anything.
         let read = self.stream.read_buf(&mut self.buffer).await.unwrap_or(0);
+        if read > 0 && self.message.is_none() {
+            // Amid a message, only its own bytes are its going on.
+            self.grown = Instant::now();
+        }
         let wanted = if read < self.read_bytes { READ_BYTES_MIN } else { READ_BYTES_MAX };
         self.read_bytes = wanted;
         read > 0

@@ -1,29 +1,10 @@
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
+use super::super::testing::frame;
 use super::*;
 use crate::budget::Holder;
 
-const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 const BYTES_MAX: usize = 300_000;
-
-/// A frame as a client writes it.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        length @ 0..126 => bytes.push(0x80 | length as u8),
-        length @ 126..65_536 => {
-            bytes.push(0x80 | 126);
-            bytes.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            bytes.push(0x80 | 127);
-            bytes.extend((length as u64).to_be_bytes());
-        }
-    }
-    bytes.extend(MASK);
-    bytes.extend(payload.iter().enumerate().map(|(index, byte)| byte ^ MASK[index % 4]));
-    bytes
-}
 
 fn budget(max: u64) -> Budget {
     Budget::process(u64::MAX).child(Holder::Connection, max)

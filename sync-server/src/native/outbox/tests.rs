@@ -1,6 +1,7 @@
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::super::testing::receive;
 use super::super::watched::Watched;
 use super::super::writer;
 use super::*;
@@ -14,19 +15,6 @@ fn open(bytes_max: u64, buffered: usize) -> (Outbox, DuplexStream, tokio::task::
     let outbox = Outbox::new(Budget::process(u64::MAX).child(Holder::Connection, bytes_max));
     let writing = tokio::spawn(writer::run(outbox.shared(), Watched::new(near, PATIENCE)));
     (outbox, far, writing)
-}
-
-/// A frame of the server's.
-async fn receive(stream: &mut DuplexStream) -> (u8, Vec<u8>) {
-    let (opcode, length) = (stream.read_u8().await.expect("a frame") & 15, stream.read_u8().await.expect("a length"));
-    let length = match length {
-        126 => usize::from(stream.read_u16().await.expect("a length")),
-        127 => usize::try_from(stream.read_u64().await.expect("a length")).expect("a length"),
-        length => usize::from(length),
-    };
-    let mut payload = vec![0; length];
-    stream.read_exact(&mut payload).await.expect("a payload");
-    (opcode, payload)
 }
 
 fn large(letter: &str) -> String {
