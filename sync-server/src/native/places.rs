@@ -39,6 +39,12 @@ impl Places {
         self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many are taken.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.taken().all
+    }
+
     /// Takes one, for a client of this address if that is known.
     pub(super) fn take(&self, address: Option<IpAddr>) -> Result<Place, Refused> {
         let address = address.map(client);
