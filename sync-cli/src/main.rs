@@ -8,7 +8,7 @@ mod remote;
 use std::process::ExitCode;
 
 use clap::Parser;
-use livestore_sync_server::native::Server;
+use livestore_sync_server::native::{self, Server};
 use tokio::net::TcpListener;
 
 use cli::{Cli, Command, Serve};
@@ -28,8 +28,15 @@ fn start(serve: Serve) -> ExitCode {
     cli::start_logging(&serve);
     // Each connection is a file; the usual soft limit would stop at a thousand.
     #[cfg(unix)]
-    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        tracing::warn!(%error, "cannot raise the limit of open files");
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) if files < needed_files(serve.limits().connections_max) => tracing::warn!(
+            files,
+            connections = serve.limits().connections_max,
+            "the limit of open files is lower than the connections that may be: raise it (ulimit -n, LimitNOFILE) or \
+             lower --max-connections"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
     }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -41,6 +48,13 @@ fn start(serve: Serve) -> ExitCode {
     }
 }
 
+/// Files that may be open at once with so many connections: these, and those of the database and the runtime.
+#[cfg(unix)]
+fn needed_files(connections: usize) -> u64 {
+    const OTHER_FILES: u64 = 100;
+    OTHER_FILES.saturating_add(connections as u64)
+}
+
 fn fail(text: &str) -> ExitCode {
     eprintln!("livestore-sync: {text}");
     ExitCode::FAILURE
@@ -50,9 +64,9 @@ async fn run(serve: Serve) -> Result<(), String> {
     let server = Server::builder(&serve.data)
         .synchronous(serve.synchronous.into())
         .limits(serve.limits())
-        .enable_cors(serve.cors)
-        .build()
-        .map_err(|error| error.to_string())?;
+        .enable_cors(serve.cors);
+    let server = serve.allow_origin.iter().fold(server, native::Builder::allow_origin);
+    let server = server.build().map_err(|error| error.to_string())?;
     let listener = TcpListener::bind(&serve.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", serve.listen))?;

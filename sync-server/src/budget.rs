@@ -167,6 +167,11 @@ impl Budget {
         }
     }
 
+    /// What is to grow.
+    pub(crate) fn nothing(&self) -> Held {
+        self.take_anyway(0)
+    }
+
     fn charge(&self, bytes: u64, modest: bool) -> Result<(), Exceeded> {
         let Level { holder, max, held, parent, .. } = &*self.0;
         let own = held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);

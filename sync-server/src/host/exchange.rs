@@ -158,7 +158,7 @@ impl<F: Fn() + MaybeSend + MaybeSync> Answer<F> {
 
     async fn run_action<S: Shell>(&self, host: &Arc<Host<S>>, action: Action) -> Result<(), Closed> {
         match action {
-            Action::Reply(frame) => self.send(frame.into()).await,
+            Action::Reply(frame) | Action::Pong(frame) => self.send(frame.into()).await,
             // For sockets only.
             Action::Close(_) | Action::Progress | Action::NewClient => Ok(()),
             Action::Push { request_id, batch, backend_id, generation } => {

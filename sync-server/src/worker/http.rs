@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use worker::{Headers, Request, Response, Result};
 
 use super::WorkerOptions;
-use crate::request::{Refused, RequestParts, body_text, path_and_query};
+use crate::request::{Asking, Refused, RequestParts, body_text, path_and_query};
 
 /// The parts of a request that decide what it asks for. The platform gives them as copies.
 pub(super) struct OwnedParts {
@@ -29,6 +29,30 @@ impl OwnedParts {
     /// As the rules of `request` take them, with the path as it is below an endpoint.
     pub(super) fn borrow<'a>(&'a self, path: &'a str, cors: bool) -> RequestParts<'a> {
         RequestParts { method: &self.method, path, query: &self.query, upgrade: self.upgrade.as_deref(), cors }
+    }
+}
+
+/// What a request's headers say of the web page that asks, where it is one.
+pub(super) struct Page {
+    origin: Option<String>,
+    host: Option<String>,
+    pub(super) content_type: Option<String>,
+    asked_headers: Option<String>,
+}
+
+impl Page {
+    pub(super) fn of(request: &Request) -> Result<Self> {
+        let headers = request.headers();
+        Ok(Self {
+            origin: headers.get("origin")?,
+            host: headers.get("host")?,
+            content_type: headers.get("content-type")?,
+            asked_headers: headers.get("access-control-request-headers")?,
+        })
+    }
+
+    pub(super) fn asking(&self) -> Asking<'_> {
+        Asking { origin: self.origin.as_deref(), host: self.host.as_deref() }
     }
 }
 
@@ -68,8 +92,9 @@ pub(super) fn entries(headers: &Headers) -> Vec<(String, String)> {
 }
 
 /// Adds what the options want to a response that is not the opening of a WebSocket.
-pub(super) fn finish(response: Response, options: &WorkerOptions, asked_headers: Option<String>) -> Result<Response> {
-    if response.status_code() == 101 || (!options.enable_cors && options.response_headers.is_empty()) {
+pub(super) fn finish(response: Response, options: &WorkerOptions, page: &Page) -> Result<Response> {
+    let cors = options.origins.cors(page.asking());
+    if response.status_code() == 101 || (cors.is_none() && options.response_headers.is_empty()) {
         return Ok(response);
     }
     // Those of a response that was fetched cannot be changed.
@@ -77,10 +102,14 @@ pub(super) fn finish(response: Response, options: &WorkerOptions, asked_headers:
     for (name, value) in response.headers().entries() {
         headers.append(&name, &value)?;
     }
-    if options.enable_cors {
-        headers.set("access-control-allow-origin", "*")?;
+    if let Some(origin) = cors {
+        headers.set("access-control-allow-origin", origin)?;
         headers.set("access-control-allow-methods", "GET, POST, OPTIONS")?;
-        headers.set("access-control-allow-headers", asked_headers.as_deref().unwrap_or("*"))?;
+        headers.set("access-control-allow-headers", page.asked_headers.as_deref().unwrap_or("*"))?;
+        if origin != "*" {
+            // What is kept for one page is not for another.
+            headers.append("vary", "origin")?;
+        }
     }
     for (name, value) in &options.response_headers {
         headers.set(name, value)?;
