@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use livestore_sync_server::Limits;
 use livestore_sync_server::event_log::Synchronous;
 
+use crate::backup::{Backup, Restore};
 use crate::inspect::Inspect;
 use crate::remote::{Pull, Push};
 
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     /// Serve LiveStore clients
     Serve(Serve),
     Inspect(Inspect),
+    Backup(Backup),
+    Restore(Restore),
     Push(Push),
     Pull(Pull),
 }

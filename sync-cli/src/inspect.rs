@@ -24,6 +24,7 @@ use self::args::What;
 use self::catalog::Catalog;
 pub(crate) use self::error::Error;
 pub(crate) use self::output::{Output, Style, note};
+pub(crate) use self::verify::faults;
 
 /// The exit code when `verify` found a fault.
 const EXIT_FAULT: u8 = 1;

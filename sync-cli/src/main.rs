@@ -1,5 +1,6 @@
 //! `livestore-sync`: the sync server as one binary.
 
+mod backup;
 mod cli;
 mod inspect;
 mod remote;
@@ -16,6 +17,8 @@ fn main() -> ExitCode {
     match Cli::parse().command() {
         Command::Serve(serve) => start(serve),
         Command::Inspect(inspect) => inspect.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
         Command::Push(push) => push.run(),
         Command::Pull(pull) => pull.run(),
     }

@@ -7,6 +7,7 @@
 //!
 //! A log knows its one database. It may not name sessions, hooks, connections, or another log.
 
+pub(crate) mod chain;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 #[cfg(any(test, feature = "test-util"))]
@@ -26,7 +27,9 @@ use livestore_sync_protocol::{Chunk, ItemFormat, PulledEvent, SeqNum};
 pub use self::faulty::{Fault, Faults, Faulty, Operation};
 pub use self::memory::MemoryLog;
 #[cfg(all(feature = "native", not(target_family = "wasm")))]
-pub use self::sqlite::{OpenError, SqliteFile, SqliteLog, StoreError, Synchronous};
+pub(crate) use self::sqlite::folder;
+#[cfg(all(feature = "native", not(target_family = "wasm")))]
+pub use self::sqlite::{BackupError, OpenError, SqliteFile, SqliteLog, StoreError, Synchronous};
 #[cfg(any(test, feature = "test-util"))]
 pub use self::yielding::Yielding;
 #[cfg(test)]
@@ -92,10 +95,14 @@ impl Page {
 /// The ordered, append-only history of one store.
 ///
 /// The log is what makes one history: [`append`](Self::append) compares the head and appends in one
-/// atomic, durable step, whichever process or object else writes to the same log. The executable form of this
-/// contract is the module `conformance` (feature `test-util`).
+/// atomic, durable step, whichever process or object else writes to the same log. A log exists from its first event
+/// on: opening or reading one that has none leaves nothing behind in the database. What is read is one chain
+/// (`chain`); where the database gives something else, the read fails. The executable form of this contract is the
+/// module `conformance` (feature `test-util`).
 pub trait EventLog: MaybeSend + MaybeSync + 'static {
-    /// The identity of this log. Created with the log and never changed.
+    /// The identity of this log, the same for everyone who asks, before its first event and after it, and in every
+    /// process: clients keep what they are told, also of a log without events. It changes when the log is started
+    /// anew, or restored from a backup.
     ///
     /// # Errors
     ///

@@ -61,9 +61,17 @@ pub fn candidates(store_id: &str) -> impl Iterator<Item = Identifier> {
     })
 }
 
+/// Whether a store takes over a table that nobody has registered, but that has events and the name that its id asks
+/// for first. Such a table is the reference's, and belongs to one of the ids that ask for this name: to this one
+/// if the reference left something else that tells so (`has_remains`), or if no other id asks for it. Else it is
+/// left alone, until the one comes whose it is.
+pub(crate) fn takes_over(store_id: &str, has_remains: bool) -> bool {
+    has_remains || is_certain(store_id)
+}
+
 /// Whether no other id asks for this one's name first: letters in lower case and digits, nothing that was
 /// replaced and nothing that SQLite takes for something else.
-pub(crate) fn is_certain(store_id: &str) -> bool {
+fn is_certain(store_id: &str) -> bool {
     !store_id.is_empty() && store_id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
@@ -95,7 +103,8 @@ mod tests {
     fn names_that_only_one_id_has_are_known() {
         for (id, certain) in [("notes1", true), ("a-b", false), ("a_b", false), ("A", false), ("", false), ("é", false)]
         {
-            assert_eq!(is_certain(id), certain, "{id}");
+            assert_eq!(takes_over(id, false), certain, "{id}");
+            assert!(takes_over(id, true), "{id}");
         }
     }
 

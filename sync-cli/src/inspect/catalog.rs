@@ -102,6 +102,14 @@ fn contents(connection: &Connection) -> rusqlite::Result<Contents> {
     } else {
         None
     };
+    // Only data files of the native server have this one.
+    let parts = if has("empty_stores") {
+        let mut statement = connection.prepare("SELECT store_id, number FROM stores")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect::<rusqlite::Result<_>>()?
+    } else {
+        Vec::new()
+    };
     let context_ids = if has("context_7") {
         let mut statement = connection.prepare(r#"SELECT "storeId" FROM context_7 ORDER BY 1"#)?;
         let ids = statement.query_map([], |row| row.get(0))?;
@@ -116,7 +124,7 @@ fn contents(connection: &Connection) -> rusqlite::Result<Contents> {
             event_tables.push(table);
         }
     }
-    Ok(Contents { registry, context_ids, event_tables })
+    Ok(Contents { registry, parts, context_ids, event_tables })
 }
 
 fn has_columns(connection: &Connection, table: &Identifier) -> rusqlite::Result<bool> {

@@ -2,11 +2,18 @@
 
 use livestore_sync_server::table_name::{self, Identifier};
 
+use super::rows::Events;
+
+/// The native server's table of all events.
+const EVENTS_TABLE: &str = "events";
+
 /// What a database holds, as far as it concerns us.
 #[derive(Default)]
 pub(super) struct Contents {
-    /// The registry of stores, which this project's servers keep.
+    /// The registry of stores with tables of their own, which this project's servers keep.
     pub(super) registry: Option<Vec<Registered>>,
+    /// Ids and numbers of the stores in the native server's table of all events.
+    pub(super) parts: Vec<(String, i64)>,
     /// Store ids in `context_7`, which sync-cf 0.4 keeps in the SQLite of each object.
     pub(super) context_ids: Vec<String>,
     /// Tables that can hold events.
@@ -27,8 +34,8 @@ pub(super) struct Store {
     pub(super) id_from: IdFrom,
     /// Its table's name.
     pub(super) table: String,
-    /// That table, if it is there and can be read.
-    events: Option<Identifier>,
+    /// Its events, if they are there and can be read.
+    events: Option<Events>,
     /// Numbers without an event, as the registry has it.
     pub(super) gaps: Option<i64>,
 }
@@ -55,8 +62,8 @@ impl IdFrom {
 }
 
 impl Store {
-    /// Its table, or why it cannot be read.
-    pub(super) fn events(&self) -> Result<&Identifier, String> {
+    /// Its events, or why they cannot be read.
+    pub(super) fn events(&self) -> Result<&Events, String> {
         self.events.as_ref().ok_or_else(|| format!("there is no table {:?} with the columns of events", self.table))
     }
 }
@@ -99,10 +106,15 @@ pub(super) fn stores(contents: Contents, ids: &[String]) -> Vec<Store> {
         .flatten()
         .map(|Registered { id, table, gaps }| {
             let position = unclaimed.iter().position(|found| is_same(found.as_str(), &table));
-            let events = position.map(|position| unclaimed.remove(position));
+            let events = position.map(|position| Events::Table(unclaimed.remove(position)));
             Store { id, id_from: IdFrom::Registry, table, events, gaps: Some(gaps) }
         })
         .collect();
+    stores.extend(contents.parts.into_iter().map(|(id, number)| {
+        let (table, events) = (EVENTS_TABLE.into(), Some(Events::Part(number)));
+        Store { id, id_from: IdFrom::Registry, table, events, gaps: None }
+    }));
+    stores.sort_by(|one, other| one.id.cmp(&other.id));
     stores.extend(unclaimed.into_iter().map(|table| {
         // Its own object's first; those of others only if they leave no doubt.
         let of = |ids: &[String]| {
@@ -115,7 +127,7 @@ pub(super) fn stores(contents: Contents, ids: &[String]) -> Vec<Store> {
             Some(id) => (id, IdFrom::Object),
             None => (suffix(table.as_str()).unwrap_or_default().to_owned(), IdFrom::Table),
         };
-        Store { id, id_from, table: table.as_str().to_owned(), events: Some(table), gaps: None }
+        Store { id, id_from, table: table.as_str().to_owned(), events: Some(Events::Table(table)), gaps: None }
     }));
     stores
 }
@@ -216,6 +228,26 @@ mod tests {
         {
             assert_eq!(find(&stores, id).is_some(), is_found, "{id}");
         }
+    }
+
+    #[test]
+    fn stores_without_a_table_of_their_own_are_beside_the_others() {
+        let contents = Contents {
+            registry: Some(vec![registered("b", "eventlog_7_b")]),
+            parts: vec![("a".into(), 7), ("c".into(), 2)],
+            event_tables: tables(&["eventlog_7_b"]),
+            ..Contents::default()
+        };
+        let stores = stores(contents, &[]);
+        assert_eq!(
+            shown(&stores),
+            [
+                ("a", "registry", "events", true),
+                ("b", "registry", "eventlog_7_b", true),
+                ("c", "registry", "events", true)
+            ]
+        );
+        assert_eq!(stores[0].events(), Ok(&Events::Part(7)));
     }
 
     #[test]

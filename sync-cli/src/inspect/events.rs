@@ -5,7 +5,7 @@ use super::choose::Store;
 use super::database::Database;
 use super::error::Error;
 use super::output::{self, Output, Style};
-use super::rows::{self, Row};
+use super::rows::{self, Filter, Row};
 use super::table::{Align, Table};
 use super::{json, text};
 
@@ -20,14 +20,15 @@ pub(super) fn print(
     args: &EventsArgs,
     output: &mut Output,
 ) -> Result<(), Error> {
-    let table = store.events().map_err(|problem| Error::NoTable { store: store.id.clone(), problem })?;
+    let events = store.events().map_err(|problem| Error::NoTable { store: store.id.clone(), problem })?;
     let mut printer = Printer::new();
-    let mut after = args.since.unwrap_or(rows::START);
+    let filter = Filter { since: args.since, name: args.name.as_deref() };
+    let mut after = events.start(args.since);
     let mut room = if args.limit == 0 { u64::MAX } else { args.limit };
     // What is stored from now on is for `tail`: one might never catch up with a busy server.
-    let head = database.read(|connection| rows::head(connection, table))?;
+    let head = database.read(|connection| rows::head(connection, events))?;
     while head.is_some_and(|head| after < head) {
-        let page = database.read(|connection| rows::page(connection, table, after, args.name.as_deref()))?;
+        let page = database.read(|connection| rows::page(connection, events, after, filter))?;
         let Some(page) = page else { break };
         after = page.end;
         let fits = usize::try_from(room).unwrap_or(usize::MAX).min(page.rows.len());

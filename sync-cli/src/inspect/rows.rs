@@ -1,15 +1,61 @@
-//! Events as they lie in a table, read in pages: nobody waits for one long read.
+//! Events as they lie in a table, read in pages: nobody waits for one long read. Rows are read in the order of a
+//! key, which is how a table has them, whatever numbers the events have.
 
 use livestore_sync_server::table_name::Identifier;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
+
+/// Where a store's events lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Events {
+    /// In a table of their own, whose key is the event's number.
+    Table(Identifier),
+    /// In the table of all stores of a native server, under this number: its key has it in its upper half, and the
+    /// event's position in the lower.
+    Part(i64),
+}
+
+impl Events {
+    /// What follows `FROM`, up to a condition that can be added to.
+    pub(super) fn rows(&self) -> String {
+        match self {
+            Self::Table(table) => format!("{table} WHERE TRUE"),
+            Self::Part(number) => format!("events WHERE id > {number} << 32 AND id < ({number} + 1) << 32"),
+        }
+    }
+
+    /// The key, as SQL.
+    pub(super) fn key(&self) -> &'static str {
+        match self {
+            Self::Table(_) => r#""seqNum""#,
+            Self::Part(_) => "id",
+        }
+    }
+
+    /// After which key events after a number are, as far as that is known without looking.
+    pub(super) fn start(&self, since: Option<i64>) -> i64 {
+        match self {
+            Self::Table(_) => since.unwrap_or(START),
+            Self::Part(_) => START,
+        }
+    }
+}
+
+/// Which events are shown.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Filter<'a> {
+    /// Only those after this number.
+    pub(super) since: Option<i64>,
+    /// Only those with such a name.
+    pub(super) name: Option<&'a str>,
+}
 
 /// Events of one page.
 const PAGE_EVENTS: u32 = 256;
 /// A page ends with the event that exceeds this.
 const PAGE_BYTES: usize = 1 << 20;
 
-/// Before all events, broken ones included.
+/// Before all keys, broken ones included.
 pub(super) const START: i64 = i64::MIN;
 
 /// One event, whatever is in its columns.
@@ -63,42 +109,38 @@ impl Row {
 /// Events in a row, of which a filter may have left few.
 pub(super) struct Page {
     pub(super) rows: Vec<Row>,
-    /// Where the next page begins.
+    /// The key after which the next page begins.
     pub(super) end: i64,
 }
 
-/// The last of at most `rows` events after a sequence number.
-pub(super) fn window(
-    connection: &Connection,
-    table: &Identifier,
-    after: i64,
-    rows: u32,
-) -> rusqlite::Result<Option<i64>> {
-    let sql = format!(
-        r#"SELECT MAX("seqNum") FROM (SELECT "seqNum" FROM {table} WHERE "seqNum" > ?1 ORDER BY "seqNum" LIMIT ?2)"#
-    );
+/// The key of the last of at most `rows` events after a key.
+pub(super) fn window(connection: &Connection, events: &Events, after: i64, rows: u32) -> rusqlite::Result<Option<i64>> {
+    let (from, key) = (events.rows(), events.key());
+    let sql = format!("SELECT MAX(key) FROM (SELECT {key} AS key FROM {from} AND {key} > ?1 ORDER BY 1 LIMIT ?2)");
     connection.prepare_cached(&sql)?.query_row(params![after, rows], |row| row.get(0))
 }
 
-/// The next events after a sequence number; `None` if there are none.
+/// The next events after a key; `None` if there are none.
 pub(super) fn page(
     connection: &Connection,
-    table: &Identifier,
+    events: &Events,
     after: i64,
-    name: Option<&str>,
+    filter: Filter<'_>,
 ) -> rusqlite::Result<Option<Page>> {
-    let Some(end) = window(connection, table, after, PAGE_EVENTS)? else { return Ok(None) };
+    let Some(end) = window(connection, events, after, PAGE_EVENTS)? else { return Ok(None) };
+    let (from, key) = (events.rows(), events.key());
     let sql = format!(
-        r#"SELECT "seqNum", "parentSeqNum", "name", "args", "createdAt", "clientId", "sessionId" FROM {table}
-           WHERE "seqNum" > ?1 AND "seqNum" <= ?2 AND (?3 IS NULL OR "name" GLOB ?3) ORDER BY "seqNum""#
+        r#"SELECT "seqNum", "parentSeqNum", "name", "args", "createdAt", "clientId", "sessionId", {key} FROM {from}
+           AND {key} > ?1 AND {key} <= ?2 AND (?3 IS NULL OR "name" GLOB ?3) AND (?4 IS NULL OR "seqNum" > ?4)
+           ORDER BY {key}"#
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut found = statement.query(params![after, end, name])?;
+    let mut found = statement.query(params![after, end, filter.name, filter.since])?;
     let (mut rows, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = found.next()? {
-        let row = Row::read(row)?;
+    while let Some(found) = found.next()? {
+        let row = Row::read(found)?;
         bytes += row.bytes();
-        let end = row.seq_num;
+        let end = found.get(7)?;
         rows.push(row);
         if bytes >= PAGE_BYTES {
             return Ok(Some(Page { rows, end }));
@@ -107,24 +149,24 @@ pub(super) fn page(
     Ok(Some(Page { rows, end }))
 }
 
-/// After which sequence number the last `count` events are.
+/// After which key the last `count` events are.
 pub(super) fn before_last(
     connection: &Connection,
-    table: &Identifier,
+    events: &Events,
     count: u32,
     name: Option<&str>,
 ) -> rusqlite::Result<i64> {
     // The event before them; without one they are all.
-    let sql = format!(
-        r#"SELECT "seqNum" FROM {table} WHERE ?1 IS NULL OR "name" GLOB ?1 ORDER BY "seqNum" DESC LIMIT 1 OFFSET ?2"#
-    );
+    let (from, key) = (events.rows(), events.key());
+    let sql =
+        format!(r#"SELECT {key} FROM {from} AND (?1 IS NULL OR "name" GLOB ?1) ORDER BY {key} DESC LIMIT 1 OFFSET ?2"#);
     let before = connection.prepare_cached(&sql)?.query_row(params![name, count], |row| row.get(0)).optional()?;
     Ok(before.unwrap_or(START))
 }
 
-/// The highest sequence number.
-pub(super) fn head(connection: &Connection, table: &Identifier) -> rusqlite::Result<Option<i64>> {
-    let sql = format!(r#"SELECT MAX("seqNum") FROM {table}"#);
+/// The highest key.
+pub(super) fn head(connection: &Connection, events: &Events) -> rusqlite::Result<Option<i64>> {
+    let sql = format!("SELECT MAX({}) FROM {}", events.key(), events.rows());
     connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))
 }
 
@@ -133,8 +175,8 @@ mod tests {
     use super::super::choose::event_table;
     use super::*;
 
-    fn table() -> Identifier {
-        event_table("eventlog_7_a").expect("a name")
+    fn table() -> Events {
+        Events::Table(event_table("eventlog_7_a").expect("a name"))
     }
 
     /// Events with these numbers, every second one called `odd`.
@@ -143,7 +185,7 @@ mod tests {
         connection
             .execute_batch(&format!(
                 r#"CREATE TABLE {} ("seqNum" integer primary key, "parentSeqNum" integer not null, "name" text not null, "args" text, "createdAt" text not null, "clientId" text not null, "sessionId" text not null) strict"#,
-                table()
+                event_table("eventlog_7_a").expect("a name")
             ))
             .expect("creates");
         for number in events {
@@ -160,7 +202,8 @@ mod tests {
 
     fn pages(connection: &Connection, name: Option<&str>) -> Vec<Vec<i64>> {
         let (mut pages, mut after) = (Vec::new(), START);
-        while let Some(page) = page(connection, &table(), after, name).expect("reads") {
+        let filter = Filter { name, ..Filter::default() };
+        while let Some(page) = page(connection, &table(), after, filter).expect("reads") {
             pages.push(page.rows.iter().map(|row| row.seq_num).collect());
             after = page.end;
         }

@@ -1,6 +1,5 @@
 //! `inspect stores`.
 
-use livestore_sync_server::table_name::Identifier;
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
@@ -10,7 +9,7 @@ use super::database::Database;
 use super::error::Error;
 use super::json;
 use super::output::{self, Output, Style};
-use super::rows;
+use super::rows::{self, Events};
 use super::table::{Align, Table};
 
 /// Events that are summed up in one read.
@@ -85,41 +84,44 @@ fn print_table(table: &mut Table, files: &[(String, Vec<[String; 6]>)], output: 
 fn sums(file: &mut File) -> Result<Vec<Result<Sum, String>>, Error> {
     let File { database, stores, .. } = file;
     let sums = stores.iter().map(|store| match store.events() {
-        Ok(table) => sum(database, table).map(Ok),
+        Ok(events) => sum(database, events).map(Ok),
         Err(problem) => Ok(Err(problem)),
     });
     sums.collect()
 }
 
-fn sum(database: &mut Database, table: &Identifier) -> Result<Sum, Error> {
+fn sum(database: &mut Database, events: &Events) -> Result<Sum, Error> {
     let (mut sum, mut after) = (Sum::default(), rows::START);
     // As far as it is now: one might never catch up with a busy server.
-    let head = database.read(|connection| rows::head(connection, table))?;
-    while head.is_some_and(|head| after < head) {
-        let Some(part) = database.read(|connection| part(connection, table, after))? else { break };
-        after = part.head;
+    let end = database.read(|connection| rows::head(connection, events))?;
+    while end.is_some_and(|end| after < end) {
+        let Some((end, part)) = database.read(|connection| part(connection, events, after))? else { break };
+        after = end;
         sum = Sum { events: sum.events + part.events, bytes: sum.bytes + part.bytes, ..part };
     }
     Ok(sum)
 }
 
-/// The next events of a table, summed up.
-fn part(connection: &Connection, table: &Identifier, after: i64) -> rusqlite::Result<Option<Sum>> {
-    let Some(head) = rows::window(connection, table, after, SCAN_EVENTS)? else { return Ok(None) };
+/// The next events of a table, summed up, and the key of the last.
+fn part(connection: &Connection, events: &Events, after: i64) -> rusqlite::Result<Option<(i64, Sum)>> {
+    let Some(end) = rows::window(connection, events, after, SCAN_EVENTS)? else { return Ok(None) };
+    let (from, key) = (events.rows(), events.key());
     let sql = format!(
         r#"SELECT COUNT(*), SUM(octet_length("name") + COALESCE(octet_length("args"), 0) + octet_length("createdAt")
              + octet_length("clientId") + octet_length("sessionId")),
-             (SELECT CAST("createdAt" AS BLOB) FROM {table} WHERE "seqNum" = ?2)
-           FROM {table} WHERE "seqNum" > ?1 AND "seqNum" <= ?2"#
+             (SELECT CAST("createdAt" AS BLOB) FROM {from} AND {key} = ?2),
+             (SELECT "seqNum" FROM {from} AND {key} = ?2)
+           FROM {from} AND {key} > ?1 AND {key} <= ?2"#
     );
-    connection.prepare_cached(&sql)?.query_row(params![after, head], |row| {
+    connection.prepare_cached(&sql)?.query_row(params![after, end], |row| {
         let last_write: Vec<u8> = row.get(2)?;
-        Ok(Some(Sum {
-            head,
+        let sum = Sum {
+            head: row.get(3)?,
             events: row.get::<_, i64>(0)?.unsigned_abs(),
             bytes: row.get::<_, i64>(1)?.unsigned_abs(),
             last_write: Some(String::from_utf8_lossy(&last_write).into_owned()),
-        }))
+        };
+        Ok(Some((end, sum)))
     })
 }
 

@@ -9,7 +9,7 @@ use super::database::Database;
 use super::error::Error;
 use super::events::Printer;
 use super::output::{self, Output};
-use super::rows;
+use super::rows::{self, Filter};
 
 /// How long until it looks again. SQLite tells nobody when another process commits.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -21,15 +21,15 @@ pub(super) fn follow(
     args: &TailArgs,
     output: &mut Output,
 ) -> Result<Infallible, Error> {
-    let table = store.events().map_err(|problem| Error::NoTable { store: store.id.clone(), problem })?;
-    let name = args.name.as_deref();
+    let events = store.events().map_err(|problem| Error::NoTable { store: store.id.clone(), problem })?;
+    let mut filter = Filter { since: args.since, name: args.name.as_deref() };
     let mut after = match args.since {
-        Some(since) => since,
-        None => database.read(|connection| rows::before_last(connection, table, args.lines, name))?,
+        Some(since) => events.start(Some(since)),
+        None => database.read(|connection| rows::before_last(connection, events, args.lines, filter.name))?,
     };
     let mut printer = Printer::new();
     loop {
-        while let Some(page) = database.read(|connection| rows::page(connection, table, after, name))? {
+        while let Some(page) = database.read(|connection| rows::page(connection, events, after, filter))? {
             after = page.end;
             printer.print(&page.rows, output)?;
             output.flush()?;
@@ -38,10 +38,11 @@ pub(super) fn follow(
         if !database.path().exists() {
             return Err(Error::Gone(database.path().into()));
         }
-        let head = database.read(|connection| rows::head(connection, table))?.unwrap_or(rows::START);
+        let head = database.read(|connection| rows::head(connection, events))?.unwrap_or(rows::START);
         if began_anew(head, after, args.since) {
             output::note("the store began anew");
             after = rows::START;
+            filter.since = None;
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `inspect verify`.
 
+use std::path::Path;
+
 use livestore_sync_server::table_name::Identifier;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
@@ -11,7 +13,8 @@ use super::database::Database;
 use super::error::Error;
 use super::json;
 use super::output::{Output, Style};
-use super::rows;
+use super::places;
+use super::rows::{self, Events, Filter};
 use super::text;
 
 #[derive(Serialize)]
@@ -71,10 +74,25 @@ pub(super) fn print(catalog: &mut Catalog, store: Option<&str>, output: &mut Out
     Ok(is_whole)
 }
 
+/// What is wrong with the stores of one file, as lines for people.
+pub(crate) fn faults(path: &Path) -> Result<Vec<String>, Error> {
+    let mut catalog = Catalog::open(&places::find(Some(path))?)?;
+    let mut faults = Vec::new();
+    for file in &mut catalog.files {
+        for store in file.stores.clone() {
+            let chain = check(&mut file.database, &store)?;
+            if !chain.is_whole() {
+                faults.extend(lines(&file.name(), &store, &chain));
+            }
+        }
+    }
+    Ok(faults)
+}
+
 fn check(database: &mut Database, store: &Store) -> Result<Chain, Error> {
     let mut chain = Chain::default();
     let walked = match store.events() {
-        Ok(table) => walk(database, store, table, &mut chain),
+        Ok(events) => walk(database, store, events, &mut chain),
         Err(problem) => {
             chain.fault(None, Problem::Table(problem));
             Ok(())
@@ -89,16 +107,18 @@ fn check(database: &mut Database, store: &Store) -> Result<Chain, Error> {
     }
 }
 
-fn walk(database: &mut Database, store: &Store, table: &Identifier, chain: &mut Chain) -> Result<(), Error> {
+fn walk(database: &mut Database, store: &Store, events: &Events, chain: &mut Chain) -> Result<(), Error> {
     let mut after = rows::START;
     // As far as it is now: one might never catch up with a busy server.
-    let head = database.read(|connection| rows::head(connection, table))?;
+    let head = database.read(|connection| rows::head(connection, events))?;
     while head.is_some_and(|head| after < head) {
-        let Some(page) = database.read(|connection| rows::page(connection, table, after, None))? else { break };
+        let Some(page) = database.read(|connection| rows::page(connection, events, after, Filter::default()))? else {
+            break;
+        };
         after = page.end;
         page.rows.iter().for_each(|row| chain.event(row));
     }
-    if let Some(recorded) = store.gaps {
+    if let (Some(recorded), Events::Table(table)) = (store.gaps, events) {
         let read = database.read(|connection| numbers(connection, store, table, after))?;
         // A server may have stored more by now, and recorded it.
         let numbers = read.unwrap_or(Numbers { gaps: recorded, head: chain.head(), events_more: 0 });

@@ -8,7 +8,7 @@
 //! Workers and `sqlite` differ in how rows travel. A row that crosses from JavaScript into wasm costs more than
 //! what SQLite does for it, so Workers let SQLite unpack a whole commit from one JSON text (`documents`) and
 //! render a whole page into one row (`page`). In the process a row costs nothing to hand over, so `sqlite`
-//! binds and reads plain columns ([`insert_row`], [`rows_above`], [`rows_between`]).
+//! binds and reads plain columns ([`insert_row`], [`rows_between`]).
 
 pub(crate) mod documents;
 pub(crate) mod page;
@@ -125,14 +125,17 @@ fn fails_unless(condition: &str) -> String {
     format!("SELECT json_extract('{{}}', CASE WHEN {condition} THEN '$' ELSE '{HEAD_MOVED}' END)")
 }
 
-/// The columns of events in order. Binds the cursor and a limit.
-pub(crate) fn rows_above(table: &Identifier) -> String {
-    format!(r#"SELECT {COLUMNS} FROM {table} WHERE "seqNum" > ?1 ORDER BY "seqNum" LIMIT ?2"#)
-}
-
 /// The columns of events in order. Binds the cursor, the last number and a limit.
 pub(crate) fn rows_between(table: &Identifier) -> String {
     format!(r#"SELECT {COLUMNS} FROM {table} WHERE "seqNum" > ?1 AND "seqNum" <= ?2 ORDER BY "seqNum" LIMIT ?3"#)
+}
+
+/// Whether as many numbers up to the head have no event as the registry says. Looks at all events. Binds the store
+/// id.
+pub(crate) fn gaps_agree(table: &Identifier) -> String {
+    format!(
+        r#"SELECT gaps = (SELECT MAX(0, COALESCE(MAX("seqNum"), 0) - COUNT(*)) FROM {table}) FROM livestore_stores WHERE store_id = ?1"#
+    )
 }
 
 /// Counts events. Binds the cursor.

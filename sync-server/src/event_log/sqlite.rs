@@ -1,24 +1,32 @@
-//! Event logs in one SQLite file: a table per store, with the reference's names and columns. For `native`, and
-//! for apps that embed the server.
+//! Event logs in one SQLite file. For `native`, and for apps that embed the server.
 //!
-//! One thread writes (`write`), any number of connections read (`read`), and a lock keeps other processes out of
-//! the folder (`lock`). Nothing here knows sockets, sessions or hooks.
+//! The events of all stores are in one table (`place`); tables with the reference's names and columns, which the
+//! reference or an earlier version has made, are served as they stand. One thread writes (`write`), a few
+//! connections read (`read`, `rows`), and a lock keeps other processes out of the folder (`folder`). Nothing here
+//! knows sockets, sessions or hooks.
 
-mod lock;
+mod backup;
+pub(crate) mod folder;
+mod place;
 mod read;
-mod table;
+mod rows;
+mod schema;
 mod write;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use livestore_sync_protocol::{ItemFormat, PulledEvent, SeqNum};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::backup::BackupError;
+use self::place::{Entry, Found};
 use self::read::Readers;
-use self::write::WriteJob;
+use self::rows::ReadError;
+use self::write::{WriteJob, Writer};
 use super::{AppendError, EventLog, Head, LogError, Page};
-use crate::Batch;
+use crate::{Batch, new_backend_id};
 
 /// When a commit counts as durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +95,8 @@ pub enum StoreError {
 #[derive(Clone)]
 pub struct SqliteFile {
     readers: Arc<Readers>,
+    /// How many stores have events.
+    stores: Arc<AtomicU32>,
     writer: mpsc::UnboundedSender<WriteJob>,
 }
 
@@ -94,28 +104,34 @@ impl SqliteFile {
     /// The file's name in the data folder.
     pub const FILE_NAME: &str = "livestore-sync.db";
 
-    /// Opens the data file in a folder, and makes both where they do not exist. The folder is locked
-    /// against other processes.
+    /// Opens the data file in a folder, and makes both where they do not exist, for their owner alone. The folder
+    /// is locked against other processes.
     ///
     /// # Errors
     ///
     /// [`OpenError`], when the folder or the file cannot be used.
     pub fn open(folder: &Path, synchronous: Synchronous) -> Result<Self, OpenError> {
-        let lock = lock::FolderLock::acquire(folder)?;
+        let failed = |source| OpenError::Folder { path: folder.display().to_string(), source };
+        let lock = folder::FolderLock::acquire(folder)?;
         let path = folder.join(Self::FILE_NAME);
-        let connection = write::open(&path, synchronous)?;
-        let (writer, jobs) = mpsc::unbounded_channel();
+        folder::open_private(&path).map_err(failed)?;
+        folder::warn_if_open_to_others(folder, &path);
+        let writer = Writer::open(&path, synchronous)?;
+        let (readers, stores) = (writer.readers(), writer.stores());
+        let (sender, jobs) = mpsc::unbounded_channel();
         std::thread::Builder::new()
             .name("event-log-writer".into())
             .spawn(move || {
-                write::run(connection, jobs);
+                writer.run(jobs);
                 drop(lock);
             })
-            .map_err(|source| OpenError::Folder { path: folder.display().to_string(), source })?;
-        Ok(Self { readers: Arc::new(Readers::new(path)), writer })
+            .map_err(failed)?;
+        Ok(Self { readers, stores, writer: sender })
     }
 
-    /// The log of a store, made on first use. `stores_max` is how many the file may hold.
+    /// The log of a store. A store exists from its first event on; before that, this leaves nothing behind.
+    /// `stores_max` is how many stores with events the file may hold. `created_at` is the time, for a table of the
+    /// reference that is taken over.
     ///
     /// # Errors
     ///
@@ -123,12 +139,27 @@ impl SqliteFile {
     ///
     /// # Cancel safety
     ///
-    /// A store whose opening was dropped may have been made.
+    /// A table may have been taken over.
     pub async fn store(&self, store_id: &str, created_at: String, stores_max: u32) -> Result<SqliteLog, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(WriteJob::OpenStore { store_id: store_id.into(), created_at, stores_max, reply })?;
-        let store = answer.await.map_err(unanswered)??;
-        Ok(SqliteLog { file: self.clone(), store: Arc::new(store) })
+        let id = store_id.to_owned();
+        let found = self.readers.read(move |connection| Ok(place::find(connection, &id)?)).await?;
+        let (place, backend_id) = match found {
+            Found::Here(place, backend_id) => (Some(place), backend_id),
+            Found::Empty(backend_id) => (None, backend_id),
+            Found::Left(table, backend_id) => {
+                let (reply, answer) = oneshot::channel();
+                let (store_id, backend_id) = (store_id.to_owned(), backend_id.unwrap_or_else(new_backend_id));
+                self.send(WriteJob::TakeOver { store_id, table, backend_id, created_at, reply })?;
+                let (place, backend_id) = answer.await.map_err(unanswered)??;
+                (Some(place), backend_id)
+            }
+        };
+        if place.is_none() && self.stores.load(Ordering::Relaxed) >= stores_max {
+            return Err(StoreError::TooManyStores(stores_max));
+        }
+        let place = place.map_or_else(OnceLock::new, OnceLock::from);
+        let entry = Entry { store_id: store_id.to_owned(), backend_id: backend_id.into(), stores_max, place };
+        Ok(SqliteLog { file: self.clone(), entry: Arc::new(entry) })
     }
 
     fn send(&self, job: WriteJob) -> Result<(), LogError> {
@@ -143,49 +174,52 @@ fn unanswered<E>(_: E) -> LogError {
     LogError::unknown_outcome(WRITER_ENDED)
 }
 
+/// For each connection: SQLite takes back a job of a group with what it notes in a temporary file, for which a
+/// read-only system has no place.
+fn no_temporary_files(connection: &rusqlite::Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
 /// One store's log in a [`SqliteFile`].
 pub struct SqliteLog {
     file: SqliteFile,
-    store: Arc<table::StoreTable>,
+    entry: Arc<Entry>,
 }
 
 impl SqliteLog {
     async fn read_with<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&rusqlite::Connection, &table::StoreTable) -> rusqlite::Result<T> + Send + 'static,
+        read: impl FnOnce(&rusqlite::Connection, &Entry) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, LogError> {
-        let (readers, store) = (Arc::clone(&self.file.readers), Arc::clone(&self.store));
-        tokio::task::spawn_blocking(move || readers.with(|connection| read(connection, &store)))
-            .await
-            .map_err(LogError::nothing_stored)?
-            .map_err(LogError::nothing_stored)
+        let entry = Arc::clone(&self.entry);
+        self.file.readers.read(move |connection| read(connection, &entry)).await
     }
 }
 
 impl EventLog for SqliteLog {
     async fn backend_id(&self) -> Result<Arc<str>, LogError> {
-        Ok(Arc::clone(&self.store.backend_id))
+        Ok(Arc::clone(&self.entry.backend_id))
     }
 
     async fn head(&self) -> Result<Head, LogError> {
-        self.read_with(table::head).await
+        self.read_with(|connection, entry| Ok(place::head(connection, entry)?)).await
     }
 
     async fn append(&self, expected: Head, batches: Vec<Arc<Batch>>) -> Result<(), AppendError> {
         let (reply, answer) = oneshot::channel();
-        self.file.send(WriteJob::Append { store: Arc::clone(&self.store), expected, batches, reply })?;
+        self.file.send(WriteJob::Append { entry: Arc::clone(&self.entry), expected, batches, reply })?;
         answer.await.map_err(unanswered)?
     }
 
     async fn read(&self, after: SeqNum, format: ItemFormat) -> Result<Page, LogError> {
-        self.read_with(move |connection, store| read::page(connection, store, after, format)).await
+        self.read_with(move |connection, entry| rows::page(connection, entry, after, format)).await
     }
 
     async fn events(&self, after: SeqNum, last: SeqNum, limit: u32) -> Result<Vec<PulledEvent>, LogError> {
-        self.read_with(move |connection, store| read::events(connection, store, after, last, limit)).await
+        self.read_with(move |connection, entry| rows::events(connection, entry, after, last, limit)).await
     }
 
     async fn count(&self, after: SeqNum) -> Result<u64, LogError> {
-        self.read_with(move |connection, store| read::count(connection, store, after)).await
+        self.read_with(move |connection, entry| rows::count(connection, entry, after)).await
     }
 }

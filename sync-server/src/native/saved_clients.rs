@@ -2,15 +2,17 @@
 //! survives a crash.
 
 use std::collections::HashMap;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{Mutex, Notify};
 
+use crate::event_log::folder;
 use crate::host::continuation::SavedClients;
 
-/// Beside the data file.
-const FILE_NAME: &str = "clients-0.3.json";
+/// The largest file that is written or read. It is written whole whenever something changes.
+const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 pub(super) struct ClientsFile {
     path: PathBuf,
@@ -23,12 +25,12 @@ pub(super) struct ClientsFile {
 
 impl ClientsFile {
     pub(super) fn open(folder: &Path) -> Self {
-        let path = folder.join(FILE_NAME);
-        let left = match std::fs::read(&path).map(|json| serde_json::from_slice(&json)) {
-            Ok(Ok(left)) => left,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => HashMap::new(),
-            unreadable => {
-                let error = unreadable.map_or_else(|error| error.to_string(), |json| format!("{:?}", json.err()));
+        let path = folder.join(folder::CLIENTS_FILE_NAME);
+        let left = match read(&path) {
+            Ok(left) => left,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => HashMap::new(),
+            Err(error) => {
+                let error = error.to_string();
                 tracing::warn!(error, "cannot read {}: 0.3 clients that reconnect may miss events", path.display());
                 HashMap::new()
             }
@@ -49,10 +51,11 @@ impl ClientsFile {
         let json = {
             let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
             let left = left.iter().map(|(id, clients)| (id.as_str(), clients));
-            let all: HashMap<_, _> = left.chain(open.iter().map(|(id, clients)| (*id, clients))).collect();
-            serde_json::to_vec(&all).expect("clients have a JSON form")
+            to_json(left.chain(open.iter().map(|(id, clients)| (*id, clients))), FILE_BYTES_MAX)
         };
-        let written = replace(&self.path, json).await;
+        let path = self.path.clone();
+        let written = tokio::task::spawn_blocking(move || replace(&path, &json)).await;
+        let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
         if let Err(error) = &written {
             tracing::warn!(%error, "cannot write {}: 0.3 clients may miss events after a restart", self.path.display());
         }
@@ -60,9 +63,99 @@ impl ClientsFile {
     }
 }
 
-/// Writes a file so that there is always the old one or the new one.
-async fn replace(path: &Path, contents: Vec<u8>) -> std::io::Result<()> {
+fn read(path: &Path) -> io::Result<HashMap<String, SavedClients>> {
+    let mut json = Vec::new();
+    std::fs::File::open(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut json)?;
+    if json.len() > FILE_BYTES_MAX {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(serde_json::from_slice(&json)?)
+}
+
+/// The clients as one JSON value. Stores for which there is no more room are left out, and said to be.
+fn to_json<'a>(stores: impl Iterator<Item = (&'a str, &'a SavedClients)>, bytes_max: usize) -> Vec<u8> {
+    let mut json = b"{".to_vec();
+    let mut left_out = 0;
+    for (id, clients) in stores {
+        let before = json.len();
+        if before > 1 {
+            json.push(b',');
+        }
+        // Writing to memory does not fail, and neither does what has a JSON form.
+        let _ = serde_json::to_writer(&mut json, id);
+        json.push(b':');
+        let _ = serde_json::to_writer(&mut json, clients);
+        if json.len() >= bytes_max {
+            json.truncate(before);
+            left_out += 1;
+        }
+    }
+    json.push(b'}');
+    if left_out > 0 {
+        tracing::warn!(
+            stores = left_out,
+            "too many 0.3 clients to keep: those of some stores may miss events after a restart"
+        );
+    }
+    json
+}
+
+/// Writes a file so that there is always the old one or the new one, also after a loss of power.
+fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     let new = path.with_extension("json.new");
-    tokio::fs::write(&new, contents).await?;
-    tokio::fs::rename(&new, path).await
+    // One that is left from before keeps neither its contents nor its permissions.
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = folder::open_private(&new)?;
+    file.write_all(contents)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    folder::sync_folder(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_has_a_limit() {
+        let clients = SavedClients::default();
+        let stores = ["a", "b\"", "c"].map(|id| (id, &clients));
+        let all = to_json(stores.into_iter(), usize::MAX);
+        let ids = |json: &[u8]| {
+            let read: HashMap<String, SavedClients> = serde_json::from_slice(json).expect("JSON");
+            let mut ids: Vec<_> = read.into_keys().collect();
+            ids.sort();
+            ids
+        };
+        assert_eq!(ids(&all), ["a", "b\"", "c"]);
+        let fits = to_json(stores.into_iter(), all.len());
+        assert_eq!(fits, all);
+        let less = to_json(stores.into_iter(), all.len() - 1);
+        assert_eq!(ids(&less), ["a", "b\""]);
+        assert!(less.len() < all.len());
+        assert_eq!(to_json(stores.into_iter(), 1), b"{}");
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_is_its_owners() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(folder::CLIENTS_FILE_NAME);
+        for contents in [&b"{}"[..], b"{\"a\":{\"lost\":[],\"connected\":[]}}"] {
+            // As a crash may leave it, and somebody else's.
+            std::fs::write(path.with_extension("json.new"), "half of").expect("writes");
+            replace(&path, contents).expect("writes");
+            assert_eq!(std::fs::read(&path).expect("reads"), contents);
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(std::fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(read(&path).expect("reads").len(), 1);
+        std::fs::write(&path, vec![b' '; FILE_BYTES_MAX + 1]).expect("writes");
+        assert_eq!(read(&path).expect_err("too large").kind(), io::ErrorKind::FileTooLarge);
+    }
 }

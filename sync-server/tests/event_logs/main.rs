@@ -3,6 +3,10 @@
 #[cfg(feature = "native")]
 mod commits;
 #[cfg(feature = "native")]
+mod existence;
+#[cfg(feature = "native")]
+mod files;
+#[cfg(feature = "native")]
 mod reference;
 #[cfg(feature = "native")]
 mod sqlite;

@@ -42,6 +42,13 @@ pub(crate) fn batch(client: &str, parent: i64, last: i64) -> Arc<Batch> {
     Arc::new(Batch::new((parent + 1..=last).map(event).collect(), CREATED_AT.into()))
 }
 
+/// One event that leaves out the numbers between.
+pub(crate) fn jump(client: &str, parent: i64, number: i64) -> Arc<Batch> {
+    let mut event = batch(client, parent, parent + 1).events()[0].clone();
+    event.seq_num = seq(number);
+    Arc::new(Batch::new([event].into(), CREATED_AT.into()))
+}
+
 pub(crate) async fn append(log: &SqliteLog, batch: Arc<Batch>) -> Result<(), AppendError> {
     log.append(log.head().await.expect("a head"), vec![batch]).await
 }
@@ -71,7 +78,7 @@ async fn a_file_that_is_opened_again_has_everything() {
     let (backend_id, head) = {
         let log = store(&open(folder.path()).await, "s").await;
         append(&log, batch("a", 0, 3)).await.expect("appends");
-        append(&log, batch("a", 99, 100)).await.expect("appends");
+        append(&log, jump("a", 3, 100)).await.expect("appends");
         (log.backend_id().await.expect("an id"), log.head().await.expect("a head"))
     };
     let file = open(folder.path()).await;
@@ -122,8 +129,8 @@ async fn a_file_holds_so_many_stores_and_no_more() {
     let file = open(folder.path()).await;
     let open = |id: &'static str, max| file.store(id, CREATED_AT.into(), max);
     assert!(matches!(open("a", 0).await, Err(StoreError::TooManyStores(0))));
-    open("a", 2).await.expect("the first of two");
-    open("b", 2).await.expect("the second of two");
+    append(&open("a", 2).await.expect("the first of two"), batch("a", 0, 1)).await.expect("appends");
+    append(&open("b", 2).await.expect("the second of two"), batch("b", 0, 1)).await.expect("appends");
     assert!(matches!(open("c", 2).await, Err(StoreError::TooManyStores(2))));
     open("a", 2).await.expect("it is there already");
     open("c", 3).await.expect("the third of three");

@@ -1,114 +1,133 @@
-//! Reads: a pool of connections that only read, and the three questions that a log answers from rows. Runs on
-//! tokio's threads for blocking work, never on the writer's.
+//! Reads: a pool of connections that only read. Runs on tokio's threads for blocking work, never on the writer's.
+//! What is read is in `rows`.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use livestore_sync_protocol::{Args, ChunkBuilder, Event, EventRow, ItemFormat, PulledEvent, SeqNum};
-use rusqlite::types::Type;
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
 
-use super::super::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX, Page, sql};
-use super::table::{Column, StoreTable};
+use super::super::LogError;
+use super::rows::ReadError;
 
 /// Connections that only read. With a write-ahead log they see the last commit and neither wait for the writer
-/// nor delay it. As many are open as there were reads at one time; each keeps its prepared statements.
+/// nor delay it. There is a fixed number of them, open from the start, so that a burst of pulls neither fails for
+/// want of file descriptors nor leaves anything behind; who finds all in use waits for its turn.
 pub(super) struct Readers {
     path: PathBuf,
+    /// As many permits as there are connections. First come, first served.
+    turns: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
+    /// Shared while a connection reads; alone while all have to wait.
+    gate: RwLock<()>,
 }
 
-/// Statements that a connection keeps prepared: a few for each of the stores that are read most.
-const STATEMENTS_MAX: usize = 256;
+/// More would not help: SQLite renders as fast as a core can, and a page is short work.
+const READERS_MAX: usize = 4;
+const READERS_MIN: usize = 2;
+
+/// Statements that a connection keeps prepared: a few for each of the tables that are read most.
+const STATEMENTS_MAX: usize = 64;
+
+/// What a connection keeps of the file, in KiB.
+const CACHE_KIB: i64 = 2_000;
 
 impl Readers {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::default() }
+    pub(super) fn open(path: PathBuf) -> rusqlite::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(READERS_MIN, std::num::NonZero::get);
+        let count = cores.clamp(READERS_MIN, READERS_MAX);
+        let readers =
+            Self { path, turns: Arc::new(Semaphore::new(count)), idle: Mutex::default(), gate: RwLock::default() };
+        let idle = (0..count).map(|_| readers.connect()).collect::<rusqlite::Result<_>>()?;
+        Ok(Self { idle: Mutex::new(idle), ..readers })
     }
 
-    /// Reads with a connection of the pool, or with a new one if all are in use.
-    pub(super) fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    fn connect(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        super::no_temporary_files(&connection)?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        // Opens all of its files.
+        connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
+        Ok(connection)
+    }
+
+    /// Reads with one of the connections.
+    pub(super) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, LogError> {
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(LogError::nothing_stored)?;
+        let readers = Arc::clone(self);
+        let reading = tokio::task::spawn_blocking(move || {
+            // Its caller may be gone before it is.
+            let _turn = turn;
+            readers.with(read)
+        });
+        reading.await.map_err(LogError::nothing_stored)?.map_err(LogError::from)
+    }
+
+    fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        let _shared = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let pooled = idle().pop();
-        let connection = match pooled {
-            Some(connection) => connection,
-            None => {
-                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                let connection = Connection::open_with_flags(&self.path, flags)?;
-                connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-                connection
-            }
-        };
+        // There is one for each turn, unless a read has panicked.
+        let connection = pooled.map_or_else(|| self.connect(), Ok)?;
         let result = read(&connection);
         idle().push(connection);
         result
     }
-}
 
-/// A row of the columns of [`sql::rows_above`] and [`sql::rows_between`].
-fn event_row<'a>(row: &'a Row<'_>) -> rusqlite::Result<EventRow<'a>> {
-    let text = |index: usize| -> rusqlite::Result<&'a str> { Ok(row.get_ref(index)?.as_str()?) };
-    Ok(EventRow {
-        seq_num: row.get::<_, Column>(0)?.0,
-        parent_seq_num: row.get::<_, Column>(1)?.0,
-        name: text(2)?,
-        args: row.get_ref(3)?.as_str_or_null()?,
-        created_at: text(4)?,
-        client_id: text(5)?,
-        session_id: text(6)?,
-    })
-}
-
-/// Renders straight from SQLite's rows: no event is built, no text is copied on the way.
-pub(super) fn page(
-    connection: &Connection,
-    store: &StoreTable,
-    after: SeqNum,
-    format: ItemFormat,
-) -> rusqlite::Result<Page> {
-    let mut statement = connection.prepare_cached(&sql::rows_above(&store.table))?;
-    let mut rows = statement.query((Column(after), PAGE_EVENTS_MAX))?;
-    let mut builder = ChunkBuilder::new(format);
-    let mut read = 0;
-    while builder.bytes() < PAGE_BYTES_MAX {
-        let Some(row) = rows.next()? else {
-            return Ok(Page::new(builder.finish(), read == PAGE_EVENTS_MAX));
-        };
-        builder.push(&event_row(row)?);
-        read += 1;
+    /// Runs something while nothing is read. Reads that begin meanwhile wait.
+    pub(super) fn paused<T>(&self, run: impl FnOnce() -> T) -> T {
+        let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        run()
     }
-    Ok(Page::new(builder.finish(), true))
 }
 
-pub(super) fn events(
-    connection: &Connection,
-    store: &StoreTable,
-    after: SeqNum,
-    last: SeqNum,
-    limit: u32,
-) -> rusqlite::Result<Vec<PulledEvent>> {
-    let mut statement = connection.prepare_cached(&sql::rows_between(&store.table))?;
-    let events = statement.query_map((Column(after), Column(last), limit), |row| {
-        let row = event_row(row)?;
-        let args = row.args.map(|args| Args::from_json(args.to_owned())).transpose();
-        let args = args.map_err(|error| rusqlite::Error::FromSqlConversionFailure(3, Type::Text, error.into()))?;
-        Ok(PulledEvent {
-            created_at: Some(row.created_at.to_owned()),
-            event: Event {
-                name: row.name.to_owned(),
-                args: args.unwrap_or_default(),
-                seq_num: row.seq_num,
-                parent_seq_num: row.parent_seq_num,
-                client_id: row.client_id.to_owned(),
-                session_id: row.session_id.to_owned(),
-            },
-        })
-    })?;
-    events.collect()
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub(super) fn count(connection: &Connection, store: &StoreTable, after: SeqNum) -> rusqlite::Result<u64> {
-    let count: i64 =
-        connection.prepare_cached(&sql::count(&store.table))?.query_row([Column(after)], |row| row.get(0))?;
-    Ok(count.unsigned_abs())
+    use super::*;
+
+    #[tokio::test]
+    async fn a_burst_of_reads_shares_a_few_connections() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.db");
+        Connection::open(&path).expect("opens").pragma_update(None, "journal_mode", "WAL").expect("a file");
+        let readers = Arc::new(Readers::open(path).expect("opens"));
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let reads = (0..200).map(|_| {
+            let (readers, running, most) = (Arc::clone(&readers), Arc::clone(&running), Arc::clone(&most));
+            tokio::spawn(async move {
+                let read = move |connection: &Connection| {
+                    most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    let one = connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))?;
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    Ok(one)
+                };
+                readers.read(read).await
+            })
+        });
+        for read in reads.collect::<Vec<_>>() {
+            assert_eq!(read.await.expect("ends").expect("reads"), 1);
+        }
+        assert!((1..=READERS_MAX).contains(&most.load(Ordering::SeqCst)), "{most:?} at once");
+        let idle = readers.idle.lock().expect("idle").len();
+        assert!((READERS_MIN..=READERS_MAX).contains(&idle), "{idle} connections");
+    }
+
+    #[tokio::test]
+    async fn a_read_that_panics_costs_nobody_its_turn() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.db");
+        Connection::open(&path).expect("opens").pragma_update(None, "journal_mode", "WAL").expect("a file");
+        let readers = Arc::new(Readers::open(path).expect("opens"));
+        for _ in 0..2 * READERS_MAX {
+            readers.read::<()>(|_| panic!("as planned")).await.expect_err("it panicked");
+        }
+        readers.read(|_| Ok(())).await.expect("reads");
+    }
 }

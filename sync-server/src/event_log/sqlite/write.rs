@@ -13,34 +13,44 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use livestore_sync_protocol::EventRow;
+use rusqlite::{CachedStatement, Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use super::super::chain::Chain;
 use super::super::{AppendError, Head, LogError, sql};
-use super::table::{self, Column, StoreTable};
-use super::{OpenError, StoreError, Synchronous};
+use super::folder::{OpenFiles, beside};
+use super::place::{self, Column, Entry, Found, Part, Place};
+use super::read::Readers;
+use super::{OpenError, StoreError, Synchronous, schema};
 use crate::Batch;
-
-/// Applied in order; a file's `user_version` counts those that it has.
-const MIGRATIONS: [&str; 1] = [sql::CREATE_REGISTRY];
+use crate::table_name::Identifier;
 
 /// Jobs that share a commit; further ones wait for the next. It bounds how long the first of them waits.
 const GROUP_MAX: usize = 512;
 
-/// Statements that the writer keeps prepared: a few for each of the stores that are written most.
-const STATEMENTS_MAX: usize = 256;
+/// Bytes that the write-ahead log may have before readers have to wait for a moment. SQLite begins it anew when
+/// all of it is in the data file and nobody reads it, which never happens by itself while somebody always reads.
+const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// How long SQLite waits where another program has the file locked.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the writer is asked to do, and where its answer goes.
 pub(super) enum WriteJob {
-    OpenStore {
+    /// Registers a table that the reference left; where the store is then, and its backend id.
+    TakeOver {
         store_id: String,
+        table: Identifier,
+        backend_id: String,
         created_at: String,
-        stores_max: u32,
-        reply: oneshot::Sender<Result<StoreTable, StoreError>>,
+        reply: oneshot::Sender<Result<(Place, String), StoreError>>,
     },
     Append {
-        store: Arc<StoreTable>,
+        entry: Arc<Entry>,
         expected: Head,
         batches: Vec<Arc<Batch>>,
         reply: oneshot::Sender<Result<(), AppendError>>,
@@ -49,87 +59,132 @@ pub(super) enum WriteJob {
 
 /// A job whose savepoint is done: what to answer if the transaction is committed.
 enum AppliedJob {
-    OpenStore(oneshot::Sender<Result<StoreTable, StoreError>>, Result<StoreTable, StoreError>),
-    Append(oneshot::Sender<Result<(), AppendError>>, Result<(), AppendError>),
+    TakeOver(oneshot::Sender<Result<(Place, String), StoreError>>, Result<(Place, String), StoreError>),
+    Append(Arc<Entry>, oneshot::Sender<Result<(), AppendError>>, Result<Place, AppendError>),
 }
 
-/// Opens the file for writing and brings its schema up to date.
-pub(super) fn open(path: &Path, synchronous: Synchronous) -> Result<Connection, OpenError> {
-    let failed = |source| OpenError::Database { path: path.display().to_string(), source };
-    let mut connection = Connection::open(path).map_err(failed)?;
-    let found = configure(&mut connection, synchronous).map_err(failed)?;
-    let known = MIGRATIONS.len() as i64;
-    if found > known {
-        return Err(OpenError::NewerSchema { path: path.display().to_string(), found, known });
+pub(super) struct Writer {
+    connection: Connection,
+    files: OpenFiles,
+    readers: Arc<Readers>,
+    /// How many stores have events. Readers look at it.
+    stores: Arc<AtomicU32>,
+    wal: Wal,
+}
+
+/// The write-ahead log's size.
+struct Wal {
+    path: std::path::PathBuf,
+    /// At which size to act. More than the limit after another program, which one cannot let wait, was in the way.
+    act_at: u64,
+    max: u64,
+}
+
+impl Writer {
+    pub(super) fn open(path: &Path, synchronous: Synchronous) -> Result<Self, OpenError> {
+        let connection = schema::open(path, synchronous)?;
+        let failed = |source| OpenError::Database { path: path.display().to_string(), source };
+        let set_up = || {
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.pragma_update(None, "journal_size_limit", WAL_BYTES_MAX as i64)?;
+            let stores = place::count_stores(&connection)?;
+            Ok((stores, Readers::open(path.to_owned())?))
+        };
+        let (stores, readers) = set_up().map_err(failed)?;
+        // By now SQLite has all of its files open.
+        let files =
+            OpenFiles::of(path).map_err(|source| OpenError::Folder { path: path.display().to_string(), source })?;
+        let wal = Wal { path: beside(path, "-wal"), act_at: WAL_BYTES_MAX, max: WAL_BYTES_MAX };
+        Ok(Self { connection, files, readers: Arc::new(readers), stores: Arc::new(AtomicU32::new(stores)), wal })
     }
-    Ok(connection)
-}
 
-fn configure(connection: &mut Connection, synchronous: Synchronous) -> rusqlite::Result<i64> {
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    let level = match synchronous {
-        Synchronous::Full => "FULL",
-        Synchronous::Normal => "NORMAL",
-        Synchronous::Off => "OFF",
-    };
-    connection.pragma_update(None, "synchronous", level)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    for (version, migration) in (1..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
-        transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "user_version", version)?;
+    pub(super) fn readers(&self) -> Arc<Readers> {
+        Arc::clone(&self.readers)
     }
-    transaction.commit()?;
-    Ok(found)
-}
 
-/// Runs until the last [`SqliteFile`](super::SqliteFile) and the last of its logs are dropped.
-pub(super) fn run(mut connection: Connection, mut jobs: mpsc::UnboundedReceiver<WriteJob>) {
-    while let Some(first) = jobs.blocking_recv() {
-        let mut group = vec![first];
-        // What waits by now, and no more: to wait for further jobs would delay the first one for nothing when
-        // there is little to do.
-        while group.len() < GROUP_MAX
-            && let Ok(job) = jobs.try_recv()
-        {
-            group.push(job);
+    pub(super) fn stores(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.stores)
+    }
+
+    /// Runs until the last [`SqliteFile`](super::SqliteFile) and the last of its logs are dropped.
+    pub(super) fn run(mut self, mut jobs: mpsc::UnboundedReceiver<WriteJob>) {
+        while let Some(first) = jobs.blocking_recv() {
+            let mut group = vec![first];
+            // What waits by now, and no more: to wait for further jobs would delay the first one for nothing when
+            // there is little to do.
+            while group.len() < GROUP_MAX
+                && let Ok(job) = jobs.try_recv()
+            {
+                group.push(job);
+            }
+            self.commit(group);
+            self.limit_wal();
         }
-        commit(&mut connection, group);
     }
-}
 
-fn commit(connection: &mut Connection, group: Vec<WriteJob>) {
-    let mut transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
-        Ok(transaction) => transaction,
-        Err(error) => {
-            let error = LogError::nothing_stored(error);
-            return group.into_iter().for_each(|job| job.refuse(&error));
+    fn commit(&mut self, group: Vec<WriteJob>) {
+        let refuse = |group: Vec<WriteJob>, error| group.into_iter().for_each(|job| job.refuse(&error));
+        // Before anything is written: what is in a file that is gone is as good as not stored.
+        if let Err(gone) = self.files.check() {
+            return refuse(group, LogError::nothing_stored(gone));
         }
-    };
-    let applied: Vec<_> = group.into_iter().map(|job| job.apply(&mut transaction)).collect();
-    // A commit that fails may have reached the disk all the same (an error of the last sync, say). The engine
-    // then reads the log instead of telling clients that nothing was stored.
-    let committed = transaction.commit().map_err(LogError::unknown_outcome);
-    applied.into_iter().for_each(|job| job.answer(&committed));
+        let mut transaction = match self.connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+            Ok(transaction) => transaction,
+            Err(error) => return refuse(group, LogError::nothing_stored(error)),
+        };
+        let mut stores = self.stores.load(Ordering::Relaxed);
+        let applied: Vec<_> = group.into_iter().map(|job| job.apply(&mut transaction, &mut stores)).collect();
+        // A commit that fails may have reached the disk all the same (an error of the last sync, say). The engine
+        // then reads the log instead of telling clients that nothing was stored.
+        let committed = transaction.commit().map_err(LogError::unknown_outcome);
+        if committed.is_err() {
+            stores = place::count_stores(&self.connection).unwrap_or(stores);
+        }
+        self.stores.store(stores, Ordering::Relaxed);
+        applied.into_iter().for_each(|job| job.answer(&committed));
+    }
+
+    /// Begins the write-ahead log anew where it has grown too long, with the readers waiting for that moment.
+    fn limit_wal(&mut self) {
+        let bytes = std::fs::metadata(&self.wal.path).map_or(0, |found| found.len());
+        if bytes < self.wal.act_at {
+            return;
+        }
+        let connection = &self.connection;
+        let restarted = self.readers.paused(|| {
+            // Whoever else has it open is not waited for.
+            connection.busy_timeout(Duration::ZERO)?;
+            let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            busy.map(|busy| !busy)
+        });
+        let restarted = restarted.unwrap_or_else(|error: rusqlite::Error| {
+            tracing::warn!(%error, "cannot begin the write-ahead log anew");
+            false
+        });
+        self.wal.act_at = if restarted { self.wal.max } else { bytes + self.wal.max };
+    }
 }
 
 impl WriteJob {
     /// Applies the job in a savepoint of its own: one that fails leaves nothing behind, and the others of its
-    /// transaction are not touched.
-    fn apply(self, transaction: &mut rusqlite::Transaction<'_>) -> AppliedJob {
+    /// transaction are not touched. `stores` is how many have events.
+    fn apply(self, transaction: &mut rusqlite::Transaction<'_>, stores: &mut u32) -> AppliedJob {
+        let before = *stores;
         match self {
-            Self::OpenStore { store_id, created_at, stores_max, reply } => {
-                let opened = in_savepoint(transaction, |connection| {
-                    table::open(connection, &store_id, &created_at, stores_max)
-                        .map_err(|error| StoreError::Log(LogError::nothing_stored(error)))?
-                        .ok_or(StoreError::TooManyStores(stores_max))
+            Self::TakeOver { store_id, table, backend_id, created_at, reply } => {
+                let taken = in_savepoint(transaction, |connection| {
+                    take_over(connection, &store_id, table, backend_id, &created_at, stores)
+                        .map_err(|error| StoreError::Log(LogError::nothing_stored(error)))
                 });
-                AppliedJob::OpenStore(reply, opened)
+                *stores = if taken.is_ok() { *stores } else { before };
+                AppliedJob::TakeOver(reply, taken)
             }
-            Self::Append { store, expected, batches, reply } => {
-                let appended = in_savepoint(transaction, |connection| append(connection, &store, expected, &batches));
-                AppliedJob::Append(reply, appended)
+            Self::Append { entry, expected, batches, reply } => {
+                let appended =
+                    in_savepoint(transaction, |connection| append(connection, &entry, expected, &batches, stores));
+                *stores = if appended.is_ok() { *stores } else { before };
+                AppliedJob::Append(entry, reply, appended)
             }
         }
     }
@@ -137,7 +192,7 @@ impl WriteJob {
     fn refuse(self, error: &LogError) {
         // An asker that is gone needs no answer.
         match self {
-            Self::OpenStore { reply, .. } => drop(reply.send(Err(error.clone().into()))),
+            Self::TakeOver { reply, .. } => drop(reply.send(Err(error.clone().into()))),
             Self::Append { reply, .. } => drop(reply.send(Err(error.clone().into()))),
         }
     }
@@ -148,8 +203,13 @@ impl AppliedJob {
         let outcome = committed.clone();
         // The asker may be gone; what was committed stays.
         match self {
-            Self::OpenStore(reply, result) => drop(reply.send(result.and_then(|store| Ok(outcome.map(|()| store)?)))),
-            Self::Append(reply, result) => drop(reply.send(result.and_then(|()| Ok(outcome?)))),
+            Self::TakeOver(reply, result) => drop(reply.send(result.and_then(|found| Ok(outcome.map(|()| found)?)))),
+            Self::Append(entry, reply, result) => drop(reply.send(result.and_then(|place| {
+                outcome?;
+                // Only now: what is not committed is not there.
+                entry.place.get_or_init(|| place);
+                Ok(())
+            }))),
         }
     }
 }
@@ -165,43 +225,111 @@ fn in_savepoint<T, E: From<LogError>>(
     Ok(value)
 }
 
-/// Compares the head and appends. Two statements are one step here, as they are not in D1: the transaction has
-/// been the file's only writer since it began.
+fn take_over(
+    connection: &Connection,
+    store_id: &str,
+    table: Identifier,
+    backend_id: String,
+    created_at: &str,
+    stores: &mut u32,
+) -> rusqlite::Result<(Place, String)> {
+    // Another one may have been faster.
+    if let Found::Here(place, backend_id) = place::find(connection, store_id)? {
+        return Ok((place, backend_id));
+    }
+    place::take_over(connection, store_id, &table, &backend_id, created_at)?;
+    *stores += 1;
+    Ok((Place::Table(table), backend_id))
+}
+
+/// Compares the head and appends; where to. Two statements are one step here, as they are not in D1: the
+/// transaction has been the file's only writer since it began.
 fn append(
     connection: &Connection,
-    store: &StoreTable,
+    entry: &Entry,
     expected: Head,
     batches: &[Arc<Batch>],
-) -> Result<(), AppendError> {
+    stores: &mut u32,
+) -> Result<Place, AppendError> {
     let failed = |error: rusqlite::Error| AppendError::Log(LogError::nothing_stored(error));
-    let head = table::head(connection, store).map_err(failed)?;
+    let head = place::head(connection, entry).map_err(failed)?;
     if head.seq_num != expected.seq_num {
         return Err(AppendError::HeadMoved);
     }
-    insert(connection, store, batches).map_err(failed)?;
+    let place = match (entry.place(connection).map_err(failed)?, batches.first()) {
+        (Some(place), _) => place.clone(),
+        (None, _) if *stores >= entry.stores_max => {
+            return Err(LogError::nothing_stored(StoreError::TooManyStores(entry.stores_max)).into());
+        }
+        (None, first) => {
+            *stores += 1;
+            place::make(connection, entry, first.map_or("", |batch| batch.created_at())).map_err(failed)?
+        }
+    };
+    insert(connection, entry, &place, head, batches)?;
+    Ok(place)
+}
+
+fn insert(
+    connection: &Connection,
+    entry: &Entry,
+    place: &Place,
+    head: Head,
+    batches: &[Arc<Batch>],
+) -> Result<(), LogError> {
+    let failed = |error: rusqlite::Error| LogError::nothing_stored(error);
+    let mut into = Rows::of(connection, place).map_err(failed)?;
+    let mut chain = Chain::after(head.seq_num);
+    for row in batches.iter().flat_map(|batch| batch.rows()) {
+        into.insert(&row).map_err(failed)?;
+        chain.next(row.seq_num, row.parent_seq_num).map_err(LogError::nothing_stored)?;
+    }
     let next = head.after(batches);
-    if next.gaps != head.gaps {
+    if matches!(place, Place::Table(_)) && next.gaps != head.gaps {
         let gaps = i64::try_from(next.gaps).map_err(LogError::nothing_stored)?;
-        connection
-            .prepare_cached(sql::UPDATE_GAPS)
-            .and_then(|mut update| update.execute((gaps, &store.store_id)))
-            .map_err(failed)?;
+        let mut update = connection.prepare_cached(sql::UPDATE_GAPS).map_err(failed)?;
+        update.execute((gaps, &entry.store_id)).map_err(failed)?;
     }
     Ok(())
 }
 
-fn insert(connection: &Connection, store: &StoreTable, batches: &[Arc<Batch>]) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare_cached(&sql::insert_row(&store.table))?;
-    for row in batches.iter().flat_map(|batch| batch.rows()) {
-        insert.execute((
-            Column(row.seq_num),
-            Column(row.parent_seq_num),
-            row.name,
-            row.args,
-            row.created_at,
-            row.client_id,
-            row.session_id,
-        ))?;
+/// The end of a log.
+struct Rows<'a> {
+    statement: CachedStatement<'a>,
+    /// Where a row is known by its position: the ids that are left.
+    ids: Option<std::ops::Range<i64>>,
+}
+
+impl<'a> Rows<'a> {
+    fn of(connection: &'a Connection, place: &Place) -> rusqlite::Result<Self> {
+        match place {
+            Place::Table(table) => {
+                Ok(Self { statement: connection.prepare_cached(&sql::insert_row(table))?, ids: None })
+            }
+            Place::Part(number) => {
+                let part = Part(*number);
+                let first = part.id(part.last(connection)?.position) + 1;
+                let statement = connection.prepare_cached(
+                    r#"INSERT INTO events ("seqNum", "parentSeqNum", "name", "args", "createdAt", "clientId", "sessionId", id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"#,
+                )?;
+                Ok(Self { statement, ids: Some(first..part.end()) })
+            }
+        }
     }
-    Ok(())
+
+    fn insert(&mut self, row: &EventRow<'_>) -> rusqlite::Result<()> {
+        let numbers = (Column(row.seq_num), Column(row.parent_seq_num));
+        let columns = [Some(row.name), row.args, Some(row.created_at), Some(row.client_id), Some(row.session_id)];
+        let statement = &mut self.statement;
+        statement.raw_bind_parameter(1, numbers.0)?;
+        statement.raw_bind_parameter(2, numbers.1)?;
+        for (index, column) in (3..).zip(columns) {
+            statement.raw_bind_parameter(index, column)?;
+        }
+        if let Some(ids) = &mut self.ids {
+            let id = ids.next().ok_or(rusqlite::Error::IntegralValueOutOfRange(7, ids.end))?;
+            statement.raw_bind_parameter(8, id)?;
+        }
+        statement.raw_execute().map(drop)
+    }
 }

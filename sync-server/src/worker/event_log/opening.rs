@@ -54,9 +54,7 @@ pub(super) async fn find(database: &dyn Database, sought: &Sought) -> Result<Fou
     let left = sought.remains.as_ref().and_then(|remains| remains.backend_id.as_deref());
     let backend_id = left.map_or_else(|| hash::backend_id(&secret, &sought.store_id), str::to_owned);
     for table in table_name::candidates(&sought.store_id).take(1) {
-        // A table with events that is not registered is the reference's, and belongs to one of the ids that ask
-        // for this name: to this one if its object has remains, or if no other id asks for it. Else it is left
-        // to the store whose object will come with remains.
+        // A table with events that is not registered is the reference's.
         if sought.takes_any() && has_events(database, &table).await? && !is_taken(database, &table).await? {
             database.transaction(registration(sought, &table, &backend_id, &sought.opened_at)).await?;
             // Another object may have been faster.
@@ -95,7 +93,7 @@ pub(super) async fn begin(
 impl Sought {
     /// Whether a table of the store's name with events, which nobody has registered, is this store's.
     fn takes_any(&self) -> bool {
-        self.remains.is_some() || table_name::is_certain(&self.store_id)
+        table_name::takes_over(&self.store_id, self.remains.is_some())
     }
 }
 
