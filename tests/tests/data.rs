@@ -15,7 +15,9 @@ fn binary() -> PathBuf {
 
 fn run(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Output {
     let mut command = Command::new(binary());
-    arguments.iter().for_each(|argument| drop(command.arg(argument)));
+    for argument in arguments {
+        command.arg(argument);
+    }
     command.output().expect("it runs")
 }
 
@@ -72,7 +74,7 @@ async fn a_backup_ends_while_clients_push_and_what_is_restored_is_another_log() 
     let (store, busy, empty) =
         (server.store_named(store.id()), server.store_named(busy.id()), server.store_named(empty.id()));
     let kept = busy.log().await;
-    assert_chain(kept.len() as i64, &kept);
+    assert_chain(0, &kept);
     assert!(kept.len() as i64 <= pushed, "{} of {pushed}", kept.len());
     let mut client = store.rpc().await;
     let pull = client.pull_all().await;
