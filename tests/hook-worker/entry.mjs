@@ -4,7 +4,8 @@
 //   GET  /probe/look?store=S              how often the object was made, and the calls of it that are under way
 //   POST /probe/clock?ms=N                lets the clock go forward
 //   POST /probe/alarm?store=S             rings the object's alarm now
-//   *    /probe/direct/HEADER/…?storeId=S a request to the object past the Worker, with this internal header (may be empty)
+//   *    /probe/direct/HEADER/…?storeId=S a request to the object past the Worker, with this internal header (may be empty);
+//                                         with `object=O` to the object of another store
 //
 // Looking does not wake an object: the Worker and its objects are in one isolate here.
 
@@ -74,7 +75,7 @@ export default class extends worker {
     const { pathname, searchParams } = new URL(request.url)
     const [, probe, what, header] = pathname.split('/')
     if (probe !== 'probe') return super.fetch(request)
-    const store = searchParams.get('store') ?? searchParams.get('storeId')
+    const store = searchParams.get('object') ?? searchParams.get('store') ?? searchParams.get('storeId')
     const objects = this.env.WEBSOCKET_SERVER
     const object = () => objects.get(objects.idFromName(store))
     switch (what) {

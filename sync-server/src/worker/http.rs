@@ -4,6 +4,7 @@ use futures_util::StreamExt;
 use worker::{Headers, Request, Response, Result};
 
 use super::WorkerOptions;
+use crate::budget::Budget;
 use crate::request::{Asking, Refused, RequestParts, body_text, path_and_query};
 
 /// The parts of a request that decide what it asks for. The platform gives them as copies.
@@ -60,13 +61,23 @@ pub(super) fn refuse(refused: Refused) -> Result<Response> {
     text(refused.status, refused.text)
 }
 
-/// The body, or what is wrong with it.
-pub(super) async fn read_body(request: &mut Request, bytes_max: usize) -> Result<std::result::Result<String, Refused>> {
+/// The body, or what is wrong with it. As long as it is not whole, which may take its client any time, it counts as held
+/// for that.
+pub(super) async fn read_body(
+    request: &mut Request,
+    bytes_max: usize,
+    budget: &Budget,
+) -> Result<std::result::Result<String, Refused>> {
     let mut body = Vec::new();
+    let mut held = budget.take_anyway(0);
     // GET and HEAD requests have none.
     if let Ok(mut stream) = request.stream() {
         while let Some(bytes) = stream.next().await {
-            body.extend(bytes?);
+            let bytes = bytes?;
+            if held.grow(bytes.len() as u64).is_err() {
+                return Ok(Err(Refused::out_of_memory()));
+            }
+            body.extend(bytes);
             if body.len() > bytes_max {
                 return Ok(Err(Refused::body_too_large(bytes_max)));
             }
