@@ -249,8 +249,9 @@ fn render_chunk(
     push_id(&mut frame);
     frame.push_str(r#","values":[{"#);
     if id_in_value {
+        // Text in every generation: under it, the client looks for what comes in calls.
         frame.push_str(r#""rpcRequestId":"#);
-        push_id(&mut frame);
+        push_json_string(&mut frame, &request_id.to_string());
         frame.push(',');
     }
     frame.push_str(r#""batch":["#);

@@ -23,7 +23,6 @@ use crate::hooks::{Connection, Hooks, Transport};
 use crate::host::exchange::{Framing, exchange};
 use crate::host::{fingerprint, guarded};
 use crate::platform::{Platform, connection_id};
-use crate::protocol::Generation;
 use crate::request::{self, Refused, RequestParts, Route, SyncRequest, route};
 
 /// How long the body of an HTTP request may take.
@@ -88,6 +87,7 @@ impl<H: Hooks> Server<H> {
     }
 
     async fn open_store(&self, connection: &Connection) -> Result<Arc<NativeHost<H>>, Refused> {
+        self.keep_clients();
         self.0.stores.get(&connection.store_id).await.map_err(|error| match error {
             StoreError::TooManyStores(_) => Refused { status: 503, text: format!("New stores are refused: {error}.") },
             StoreError::Log(error) => {
@@ -105,9 +105,6 @@ impl<H: Hooks> Server<H> {
             Err(rejection) => return Ok(rejection.into_response()),
         };
         let host = self.open_store(&connection).await?;
-        if connection.generation == Generation::V03 {
-            self.keep_clients();
-        }
         // An app that does not tell gets all clients alike, which is safe but less exact.
         let address =
             parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.0.ip());

@@ -81,11 +81,13 @@ impl<H: Hooks> Stores<H> {
                 let created_at = iso_timestamp(Tokio.now_ms());
                 let log = self.file.store(id, created_at, self.stores_max).await?;
                 let hub = Hub::new(Continuation::new(self.changed()), None);
-                hub.restore(self.clients.take(id), log.head().await?.seq_num, Tokio.now_ms());
+                let head = log.head().await?.seq_num;
+                hub.restore(self.clients.left(id), head, Tokio.now_ms());
                 let store = Store::new(log, Arc::clone(&self.hooks), hub);
                 Ok::<_, StoreError>(Arc::new(Host { store, platform: Tokio }))
             })
             .await?;
+        self.clients.taken_over(id);
         Ok(Arc::clone(host))
     }
 }

@@ -21,6 +21,8 @@ const YIELD_BYTES: usize = 512 * 1024;
 pub(super) struct Socket {
     socket: WebSocket,
     closed: CancellationToken,
+    /// Told once that it has closed.
+    ended: Box<dyn Fn()>,
     /// The part of the attachment that stays the same.
     prefix: String,
     /// The attachment as the platform has it.
@@ -35,10 +37,18 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(socket: WebSocket, prefix: String, heard_ms: u64, unheard_bytes_max: usize) -> Self {
+    /// `ended` is called in the middle of things: it may only see to it that something happens later.
+    pub(super) fn new(
+        socket: WebSocket,
+        prefix: String,
+        heard_ms: u64,
+        unheard_bytes_max: usize,
+        ended: Box<dyn Fn()>,
+    ) -> Self {
         Self {
             socket,
             closed: CancellationToken::new(),
+            ended,
             prefix,
             attached: RefCell::default(),
             heard_ms: Cell::new(heard_ms),
@@ -68,8 +78,22 @@ impl Socket {
         }
         // It throws when the socket is closing, which its client will notice without us.
         if self.socket.send_with_str(frame).is_err() {
-            self.closed.cancel();
+            self.end();
         }
+    }
+
+    fn end(&self) {
+        if !self.is_closed() {
+            self.closed.cancel();
+            (self.ended)();
+        }
+    }
+
+    /// Its conversation is over: an object that wakes later has nothing to take up here, even if the platform still
+    /// has the socket.
+    pub(super) fn forget(&self) {
+        let nothing: Option<&str> = None;
+        drop(self.socket.serialize_attachment(nothing));
     }
 }
 
@@ -97,7 +121,7 @@ impl Link for Socket {
         if !self.is_closed() {
             // It throws when the socket is closed already.
             let _ = self.socket.close(Some(code.number()), Some(code.reason()));
-            self.closed.cancel();
+            self.end();
         }
     }
 
