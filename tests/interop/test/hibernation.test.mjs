@@ -11,15 +11,15 @@ import { skipUnlessWorker } from '../lib/server.mjs'
 import { REPORT, reportOf, TestWorker } from '../lib/test-worker.mjs'
 import { freshStoreId, until } from '../lib/wait.mjs'
 
-/** workerd gives up an object that had nothing to do for 10 s; a new 0.4 connection is looked after for 11 s before that. */
-const IDLE_MS = 24_000
-/** The same, with some more for a loaded machine, where no timer of the object's own is running. */
+/** workerd gives up an object that had nothing to do for 10 s, and no timer; with some more for a loaded machine. */
 const ASLEEP_MS = 12_500
+/** So long a new 0.4 connection is looked after (sweep.rs). */
+const LOOK_MS = 11_000
+/** The same for one that does not pull. */
+const LOOKS_MS = 2 * LOOK_MS
+/** Long enough for an object that sleeps whenever it may. */
+const IDLE_MS = LOOK_MS + ASLEEP_MS
 const BACK = 120_000
-/** The same for a connection that does not pull: it is looked after for 22 s. */
-const IDLE_WITHOUT_PULL_MS = 36_000
-/** The same without a new connection. */
-const IDLE_AGAIN_MS = 13_000
 /** A client that has pinged and was silent for so long is gone (sweep.rs). */
 const SILENCE_MS = 80_000
 /** A 0.3 client that was heard so lately counts as having had everything (arrivals.rs). */
@@ -27,7 +27,7 @@ const HEARD_MS = 31_000
 /** What an attachment has room for (attachment.rs). */
 const ROOM_BYTES = 16_384 - 64 - 2_048
 
-const idle = (ms = IDLE_MS) => new Promise((resolve) => setTimeout(resolve, ms))
+const idle = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 /** The chunks that come without an Ack. */
 const WINDOW_EVENTS = 800
 
@@ -37,9 +37,9 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
   after(() => server?.stop())
 
   const made = async (storeId) => (await server.look(storeId)).made
-  /** Waits until the object has had nothing to do for so long that it is out of memory. */
-  const asleep = (storeId) =>
-    until('the object is left alone', async () => (await server.look(storeId)).quietMs > ASLEEP_MS, 60_000)
+  /** Waits until the object is out of memory, by its own account: `timerMs` is how long a timer of its own may run. */
+  const asleep = (storeId, timerMs = 0, of = server) =>
+    until('the object is left alone', async () => (await of.look(storeId)).quietMs > timerMs + ASLEEP_MS, BACK)
   async function push(storeId, parent, count = 1) {
     const { exit, text } = await httpPush(server.url, storeId, chain(parent, count))
     assert.equal(exit?._tag, 'Success', text)
@@ -57,12 +57,12 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     for (const id of [1, 2]) await raw.reaches(id, 1)
     assert.equal(await made(storeId), 1)
 
-    await idle()
+    await asleep(storeId, LOOK_MS)
     await push(storeId, 1)
     for (const id of [1, 2]) await raw.reaches(id, 2)
     assert.equal(await made(storeId), 2)
 
-    await idle(IDLE_AGAIN_MS)
+    await asleep(storeId)
     const after = raw.frames.length
     raw.interrupt(1)
     const { exit } = await raw.frame('the exit', (f) => f._tag === 'Exit' && f.requestId === '1', { after })
@@ -82,7 +82,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     const before = reportOf(await raw.push(1, REPORT))
     assert.deepEqual(before.payload, options.payload)
     assert.deepEqual(before.headers, [['cookie', 'a=b'], ['x-test', 'one']])
-    await idle(IDLE_WITHOUT_PULL_MS)
+    await asleep(storeId, LOOKS_MS)
     assert.deepEqual(reportOf(await raw.push(2, REPORT)), before)
     assert.equal(await made(storeId), 2)
     assert.equal((await raw.push(3, chain(0, 2)))._tag, 'Success')
@@ -92,7 +92,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     const storeId = freshStoreId()
     const raw = await Raw.open(t, server.url, storeId)
     await raw.push(1, chain(0, 1))
-    await idle(IDLE_WITHOUT_PULL_MS)
+    await asleep(storeId, LOOKS_MS)
     await raw.ping()
     await raw.ping()
     assert.equal(await made(storeId), 1)
@@ -105,12 +105,12 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     const raw = await Raw.open(t, server.url, storeId, { v03: true })
     raw.send({ _tag: 'WSMessage.PullReq', requestId: 'p' })
     await until('the backlog', () => raw.frames.some((f) => f._tag === 'WSMessage.PullRes'))
-    await idle()
+    await asleep(storeId)
     await push(storeId, 0, 2)
     const { batch } = await until('the broadcast', () => raw.frames.find((f) => f.batch?.length > 0))
     assert.deepEqual(batch.map(({ eventEncoded }) => eventEncoded.seqNum), [1, 2])
     assert.equal(await made(storeId), 2)
-    await idle(IDLE_AGAIN_MS)
+    await asleep(storeId)
     const after = raw.frames.length
     raw.send({ _tag: 'WSMessage.Ping', requestId: 'ping' })
     await raw.frame('the pong', (f) => f._tag === 'WSMessage.Pong', { after })
@@ -119,7 +119,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
 
   // 0.3 clients ping every 25 s, which the object answers, and until the first of these it looks whether the second of two that
   // are alike is the first one, come back.
-  for (const [generation, ms] of [['v04', IDLE_MS], ['v03', 38_000]]) {
+  for (const [generation, timerMs] of [['v04', IDLE_MS], ['v03', HEARD_MS]]) {
     test(`whole ${generation} stores go on`, async (t) => {
       const storeId = freshStoreId()
       const open = (clientId) => Store.open(t, generation, { url: server.url, storeId, clientId })
@@ -128,7 +128,8 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
       await converged([a, b], 1)
       for (const round of [1, 2]) {
         const before = await made(storeId)
-        await idle(ms)
+        if (round === 1) await idle(timerMs)
+        await asleep(storeId)
         await a.commit(created(`a${round}`))
         await converged([a, b], round * 2)
         await b.commit(done('1'))
@@ -202,7 +203,6 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
       const { exit, text } = await httpPush(server.url, storeId, chain(parent, 1))
       assert.equal(exit?._tag, 'Success', text)
     }
-    const asleep = () => until('the object is left alone', async () => (await server.look(storeId)).quietMs > ASLEEP_MS, 60_000)
     const open = () => Raw.open(t, proxy.url, storeId, { v03: true, payload: 'a' })
     const ping = (raw) => raw.send({ _tag: 'WSMessage.Ping', requestId: 'ping' })
     const raw = await open()
@@ -214,12 +214,12 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     await raw.frame('the pong', (f) => f._tag === 'WSMessage.Pong', { after })
     proxy.lose({ toClient: true, toServer: true })
     await commit(1)
-    await asleep()
+    await asleep(storeId, 0, server)
     await server.clock(HEARD_MS)
     proxy.cut({ refuse: true })
     await until('the break is noticed', () => server.ended(storeId))
     await commit(2)
-    await asleep()
+    await asleep(storeId, 0, server)
     proxy.open()
     const again = await open()
     ping(again)
@@ -235,7 +235,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     raw.holdAcks()
     raw.pull(1)
     await raw.reaches(1, WINDOW_EVENTS)
-    await idle()
+    await idle(IDLE_MS)
     const { made, running } = await server.look(storeId)
     assert.equal(made, 1)
     assert.equal(running.webSocketMessage, 1)
@@ -244,7 +244,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     assert.deepEqual(raw.seqNums(1), range(1, WINDOW_EVENTS))
     raw.interrupt(1)
     await until('the pull ends', async () => (await server.look(storeId)).running.webSocketMessage === 0)
-    await idle(IDLE_AGAIN_MS)
+    await asleep(storeId)
     assert.equal((await raw.push(3, chain(2_001, 1)))._tag, 'Success')
     assert.equal((await server.look(storeId)).made, 2)
   })
@@ -256,7 +256,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     raw.holdAcks()
     raw.pull(1)
     await raw.reaches(1, WINDOW_EVENTS)
-    await idle()
+    await idle(IDLE_MS)
     for (const _ of range(1, 30)) raw.send({ _tag: 'Ack', requestId: '1' })
     await raw.reaches(1, 2_000)
     assert.deepEqual(raw.seqNums(1), range(1, 2_000))
@@ -277,7 +277,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
       assert.match(refused.text, new RegExp(`take \\d+ bytes; a WebSocket has room for ${ROOM_BYTES}`))
     }
     const raw = await Raw.open(t, server.url, storeId, { payload, headers: { cookie: 'y'.repeat(ROOM_BYTES - 8_600), 'x-other': 'y'.repeat(5_000) } })
-    await idle(IDLE_WITHOUT_PULL_MS)
+    await asleep(storeId, LOOKS_MS)
     assert.equal(reportOf(await raw.push(1, REPORT)).payload, payload)
     assert.equal(await made(storeId), 2)
   })
@@ -299,7 +299,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     }
     t.diagnostic(`${live} pulls had room`)
     assert.ok(live > 100 && live < 200, `${live}`)
-    await idle()
+    await asleep(storeId, LOOK_MS)
     await push(storeId, 0)
     for (const n of [0, live - 1]) await raw.reaches(id(n), 1)
     assert.equal(await made(storeId), 2)
@@ -323,13 +323,13 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     for (const raw of [pinged, acking, never]) raw.pull(1)
     for (const raw of [v03, v03Alive]) raw.send(ping)
     await server.ring(storeId)
-    await idle()
+    await asleep(storeId, LOOKS_MS, server)
     assert.equal((await server.look(storeId)).made, 1)
     await server.ring(storeId)
     assert.equal((await server.look(storeId)).made, 2)
     assert.ok([pinged, acking, never, v03, v03Alive].every(({ closed }) => closed === undefined))
 
-    await idle(IDLE_AGAIN_MS)
+    await asleep(storeId, 0, server)
     await server.clock(SILENCE_MS)
     const after = v03Alive.frames.length
     acking.send({ _tag: 'Ack', requestId: '1' })
