@@ -1,7 +1,8 @@
 // The Worker under test behind a little JavaScript, through which tests look at what cannot be seen from outside and
 // shorten what would take too long. The object does not notice: all its events go to it as they come.
 //
-//   GET  /probe/look?store=S              how often the object was made, and the calls of it that are under way
+//   GET  /probe/look?store=S              how often the object was made, the calls of it that are under way, and for how long
+//                                         (ms) there have been none
 //   POST /probe/clock?ms=N                lets the clock go forward
 //   POST /probe/alarm?store=S             rings the object's alarm now
 //   *    /probe/direct/HEADER/…?storeId=S a request to the object past the Worker, with this internal header (may be empty);
@@ -17,9 +18,11 @@ const INTERNAL = 'x-livestore-sync'
 /** By store id. */
 const seen = new Map()
 const look = (store) => {
-  if (!seen.has(store)) seen.set(store, { made: 0, running: {}, most: {} })
+  if (!seen.has(store)) seen.set(store, { made: 0, running: {}, most: {}, calledMs: 0 })
   return seen.get(store)
 }
+/** The clock that nobody lets go forward. */
+const nowMs = Date.now
 
 let ahead = 0
 // Dates that workerd makes are still of this class.
@@ -37,16 +40,19 @@ export class WebSocketServer extends DurableObject {
     this.#inner = new Inner(ctx, env)
     this.#seen = look(ctx.id.name)
     this.#seen.made++
+    this.#seen.calledMs = nowMs()
   }
 
   async #call(method, ...args) {
     const { running, most } = this.#seen
     running[method] = (running[method] ?? 0) + 1
     most[method] = Math.max(most[method] ?? 0, running[method])
+    this.#seen.calledMs = nowMs()
     try {
       return await this.#inner[method](...args)
     } finally {
       running[method]--
+      this.#seen.calledMs = nowMs()
     }
   }
 
@@ -79,8 +85,11 @@ export default class extends worker {
     const objects = this.env.WEBSOCKET_SERVER
     const object = () => objects.get(objects.idFromName(store))
     switch (what) {
-      case 'look':
-        return Response.json(look(store))
+      case 'look': {
+        const { calledMs, ...rest } = look(store)
+        const busy = Object.values(rest.running).some((calls) => calls > 0)
+        return Response.json({ ...rest, quietMs: busy ? 0 : nowMs() - calledMs })
+      }
       case 'clock':
         ahead += Number(searchParams.get('ms'))
         return new Response()

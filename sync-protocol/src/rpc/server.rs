@@ -255,8 +255,9 @@ fn envelope(request_id: &RequestId, id_in_value: bool, page_info: PageInfo, back
     push_id(&mut frame);
     frame.push_str(r#","values":[{"#);
     if id_in_value {
+        // Text in every generation: under it, the client looks for what comes in calls.
         frame.push_str(r#""rpcRequestId":"#);
-        push_id(&mut frame);
+        push_json_string(&mut frame, &request_id.to_string());
         frame.push(',');
     }
     frame.push_str(r#""batch":["#);

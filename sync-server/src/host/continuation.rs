@@ -131,7 +131,8 @@ impl Continuation {
     }
 
     /// Takes over from the last host, whose log ended at `head`. Clients that are still connected have lost
-    /// nothing; the others count as having had everything.
+    /// nothing; the others count as having had everything up to there, and to no later event: so it is written down
+    /// before anything else is, or the next host would put them where the log ends then.
     pub(super) fn restore(
         &self,
         clients: SavedClients,
@@ -139,6 +140,9 @@ impl Continuation {
         head: SeqNum,
         now_ms: u64,
     ) {
+        if clients.is_empty() {
+            return;
+        }
         let mut lost = self.lost();
         lost.restore(clients.lost);
         for Connected { connection, fingerprint, pulls } in clients.connected {
@@ -147,5 +151,6 @@ impl Continuation {
                 lost.lose(Uuid::nil(), &fingerprint, Lost { pulls, acknowledged: Vec::new() }, now_ms);
             }
         }
+        self.changed.notify_one();
     }
 }

@@ -25,7 +25,6 @@ use crate::hooks::{Connection, Hooks, Transport};
 use crate::host::exchange::{Framing, exchange};
 use crate::host::{fingerprint, guarded};
 use crate::platform::{Platform, connection_id};
-use crate::protocol::Generation;
 use crate::request::{self, Asking, HEADERS_BYTES_MAX, Refused, RequestParts, Route, SyncRequest, route};
 
 impl<H: Hooks> Server<H> {
@@ -97,6 +96,7 @@ impl<H: Hooks> Server<H> {
     }
 
     async fn open_store(&self, connection: &Connection) -> Result<Arc<NativeHost<H>>, Refused> {
+        self.keep_clients();
         self.0.stores.get(&connection.store_id).await.map_err(|error| match error {
             StoreError::TooManyStores(_) => Refused { status: 503, text: format!("New stores are refused: {error}.") },
             StoreError::Log(error) => {
@@ -118,9 +118,6 @@ impl<H: Hooks> Server<H> {
             (Ok(_), None) => return Err(Refused { status: 426, text: "This connection cannot be upgraded.".into() }),
         };
         let host = self.open_store(&connection).await?;
-        if connection.generation == Generation::V03 {
-            self.keep_clients();
-        }
         // An app that does not tell gets all clients alike, which is safe but less exact.
         let address = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
         let (agent, forwarded) = (connection.header("user-agent"), connection.header("x-forwarded-for"));

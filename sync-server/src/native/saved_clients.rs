@@ -38,9 +38,18 @@ impl ClientsFile {
         Self { path, left: std::sync::Mutex::new(left), writing: Mutex::default(), changed: Arc::default() }
     }
 
-    /// What the last server left of a store.
-    pub(super) fn take(&self, store_id: &str) -> SavedClients {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(store_id).unwrap_or_default()
+    /// What the last server left of a store. It stays here, and in the file, until [`taken_over`](Self::taken_over):
+    /// the store may fail to open.
+    pub(super) fn left(&self, store_id: &str) -> SavedClients {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).get(store_id).cloned().unwrap_or_default()
+    }
+
+    /// The store is open, and says from here on what is known of its clients.
+    pub(super) fn taken_over(&self, store_id: &str) {
+        let taken = self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(store_id);
+        if taken.is_some() {
+            self.changed.notify_one();
+        }
     }
 
     /// Writes what is known: of the open stores, and what the last server left of the others.

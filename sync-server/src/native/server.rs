@@ -148,7 +148,7 @@ impl<H: Hooks> Server<H> {
         stores.save().await;
     }
 
-    /// Keeps what is known of 0.3 clients up to date on disk, from their first connection on.
+    /// Keeps what is known of 0.3 clients up to date on disk, from the first store on that is opened.
     pub(super) fn keep_clients(&self) {
         self.0.saving.call_once(|| {
             let (inner, changed) = (Arc::downgrade(&self.0), self.0.stores.changed());

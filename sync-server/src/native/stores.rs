@@ -85,12 +85,14 @@ impl<H: Hooks> Stores<H> {
                 let log = self.file.store(id, created_at, self.limits.stores_max).await?;
                 let budget = self.budget.child(Holder::Store, self.limits.store_bytes_max as u64);
                 let hub = Hub::new(Continuation::new(self.changed()), None, budget.clone());
-                hub.restore(self.clients.take(id), log.head().await?.seq_num, Tokio.now_ms());
+                let head = log.head().await?.seq_num;
+                hub.restore(self.clients.left(id), head, Tokio.now_ms());
                 let store = Store::new(log, Arc::clone(&self.hooks), hub);
                 let connection_bytes_max = self.limits.connection_bytes_max as u64;
                 Ok::<_, StoreError>(Arc::new(Host { store, platform: Tokio, budget, connection_bytes_max }))
             })
             .await?;
+        self.clients.taken_over(id);
         Ok(Arc::clone(host))
     }
 }

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use worker::{Env, Request, Response, Result, State, WebSocket, WebSocketPair};
 
 use super::ObjectOptions;
 use super::attachment::{Attachment, Fixed};
+use super::end::End;
 use super::event_log::{ReferenceRemains, WorkerLog};
 use super::http::{failure, refuse, text};
 use super::isolate_budget;
@@ -97,13 +98,21 @@ impl OpenStore {
         subscribers.start(&host, head);
         let open =
             Rc::new(Self { state, host, conversations: RefCell::default(), subscribers, limits: options.limits });
+        let mut ended = Vec::new();
         for (socket, attachment) in sockets {
-            open.rejoin(socket, attachment, head);
+            let is_open = socket.as_ref().ready_state() == OPEN;
+            let conversation = open.rejoin(socket, attachment, head);
+            ended.extend(conversation.filter(|_| !is_open));
         }
-        // Last, because a 0.3 client whose socket is still there has lost nothing: counted as lost, its pull would
-        // stand at two places, and could not be continued from either.
+        // After that, because a 0.3 client whose socket is still there has lost nothing: counted as lost, its pull
+        // would stand at two places, and could not be continued from either.
         let clients = saved_clients::load(&open.state).await.map_err(failed)?;
         open.host.hub().restore(clients, head, Isolate.now_ms());
+        // Those that broke off while the object was out of memory leave as others do: what they were sent, when they
+        // were heard and what they wait for is in their attachments only.
+        for conversation in ended {
+            open.close(&conversation, CloseCode::Ended);
+        }
         Isolate.spawn(saved_clients::keep(Rc::clone(&open.state), &open.host));
         Ok(open)
     }
@@ -112,29 +121,48 @@ impl OpenStore {
         self.subscribers.store_id()
     }
 
-    fn insert(&self, conversation: Conversation) {
-        let id = conversation.peer().connection.id;
-        self.conversations.borrow_mut().insert(id, Rc::new(conversation));
+    fn insert(&self, conversation: Conversation) -> Rc<Conversation> {
+        let (id, conversation) = (conversation.peer().connection.id, Rc::new(conversation));
+        self.conversations.borrow_mut().insert(id, Rc::clone(&conversation));
+        conversation
+    }
+
+    /// The link of a connection. Where it closes on our side, the conversation ends: the platform tells of the end
+    /// when the client has answered, or never, and an object that lost its memory until then would take the client
+    /// for one that was sent everything.
+    fn link(self: &Rc<Self>, socket: WebSocket, id: Uuid, prefix: String, heard_ms: u64) -> Socket {
+        let open = Rc::downgrade(self);
+        let ended = move || {
+            let open = Weak::clone(&open);
+            Isolate.spawn(async move {
+                let Some(open) = open.upgrade() else { return };
+                let conversation = open.conversations.borrow().get(&id).cloned();
+                conversation.iter().for_each(|conversation| open.close(conversation, CloseCode::Ended));
+            });
+        };
+        Socket::new(socket, prefix, heard_ms, self.host.connection_budget(), End::new(ended))
     }
 
     /// Takes up a socket that outlived the object's memory.
-    fn rejoin(&self, socket: WebSocket, attachment: Attachment, head: SeqNum) {
+    fn rejoin(self: &Rc<Self>, socket: WebSocket, attachment: Attachment, head: SeqNum) -> Option<Rc<Conversation>> {
         let Attachment { fixed, session } = attachment;
         let Some(session) = Session::restore(fixed.connection, session, head) else {
             // It was sending a backlog, which only memory knew: its client pulls again.
-            return close(&socket, CloseCode::PullLost);
+            close(&socket, CloseCode::PullLost);
+            return None;
         };
         // It fitted when the connection was made.
-        let Ok(prefix) = fixed.prefix() else { return };
+        let prefix = fixed.prefix().ok()?;
         // What a 0.4 client sent before is not known; when it pinged, the platform knows.
-        let link = Socket::new(socket, prefix, session.heard_ms().unwrap_or(0), self.host.connection_budget());
+        let link = self.link(socket, fixed.connection, prefix, session.heard_ms().unwrap_or(0));
         let fingerprint = fixed.fingerprint.clone();
         let connection = Arc::new(fixed.into_connection());
-        self.insert(Conversation::rejoin(&self.host, session, link, connection, fingerprint, PUSHES_WAITING_MAX));
+        let conversation = Conversation::rejoin(&self.host, session, link, connection, fingerprint, PUSHES_WAITING_MAX);
+        Some(self.insert(conversation))
     }
 
     /// Makes the WebSocket that a request asks for.
-    pub(super) async fn accept(&self, request: &Request, connection: Connection) -> Result<Response> {
+    pub(super) async fn accept(self: &Rc<Self>, request: &Request, connection: Connection) -> Result<Response> {
         if self.conversations.borrow().len() >= self.limits.connections_max {
             return refuse(Refused::too_many_connections("This store"));
         }
@@ -158,7 +186,7 @@ impl OpenStore {
         let WebSocketPair { client, server } = WebSocketPair::new()?;
         let tag = JsValue::from(connection.id.to_string());
         self.state.as_raw().accept_websocket_with_tags(server.as_ref(), vec![tag])?;
-        let link = Socket::new(server, prefix, Isolate.now_ms(), self.host.connection_budget());
+        let link = self.link(server, connection.id, prefix, Isolate.now_ms());
         let v03 = connection.generation == Generation::V03;
         let opening = Opening {
             connection: Arc::new(connection),
@@ -205,6 +233,7 @@ impl OpenStore {
     pub(super) fn close(&self, conversation: &Conversation, code: CloseCode) {
         self.conversations.borrow_mut().remove(&conversation.peer().connection.id);
         drop(conversation.close(code));
+        conversation.peer().link.forget();
     }
 
     /// Gives up sockets whose clients are gone, and sends back those who wait for what cannot come.
@@ -248,18 +277,15 @@ async fn open_log(
     WorkerLog::open_object(state, store_id, &opened_at).await
 }
 
-/// The open sockets with what they carry.
+/// The sockets with what they carry: those that are open, and those whose end the platform is about to tell.
 fn sockets(state: &State) -> Result<Vec<(WebSocket, Attachment)>> {
     let mut sockets = Vec::new();
     for socket in state.as_raw().get_websockets()? {
-        if socket.ready_state() != OPEN {
-            continue;
-        }
         let socket = WebSocket::from(socket);
         let attachment: Option<String> = socket.deserialize_attachment()?;
         match attachment.as_deref().map(Attachment::decode) {
             Some(Ok(attachment)) => sockets.push((socket, attachment)),
-            // Of another release, or not yet complete: its client comes back.
+            // Of another release, or not yet complete: its client comes back. Or its conversation is over.
             _ => close(&socket, CloseCode::SessionLost),
         }
     }

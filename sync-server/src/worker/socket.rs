@@ -5,7 +5,6 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use tokio::sync::Mutex as FairMutex;
-use tokio_util::sync::CancellationToken;
 use worker::WebSocket;
 
 use super::attachment::Attachment;
@@ -25,7 +24,7 @@ const YIELD_BYTES: usize = 512 * 1024;
 /// A hibernatable WebSocket. The platform has the queue.
 pub(super) struct Socket {
     socket: WebSocket,
-    closed: CancellationToken,
+    end: End,
     /// The part of the attachment that stays the same.
     prefix: String,
     /// What the attachment holds; most frames change nothing of it.
@@ -42,11 +41,11 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(socket: WebSocket, prefix: String, heard_ms: u64, budget: Budget) -> Self {
+    pub(super) fn new(socket: WebSocket, prefix: String, heard_ms: u64, budget: Budget, end: End) -> Self {
         let unheard = RefCell::new(budget.take_anyway(0));
         Self {
             socket,
-            closed: CancellationToken::new(),
+            end,
             prefix,
             attached: RefCell::default(),
             heard_ms: Cell::new(heard_ms),
@@ -79,12 +78,19 @@ impl Socket {
             return;
         }
         if frame.is_shared() || fan_out::is_waiting() {
-            return fan_out::add(&self.socket, &self.closed, &frame);
+            return fan_out::add(&self.socket, &self.end, &frame);
         }
         // It throws when the socket is closing, which its client will notice without us.
         if self.socket.send_with_str(frame.into_text()).is_err() {
-            self.closed.cancel();
+            self.end.end();
         }
+    }
+
+    /// Its conversation is over: an object that wakes later has nothing to take up here, even if the platform still
+    /// has the socket.
+    pub(super) fn forget(&self) {
+        let nothing: Option<&str> = None;
+        drop(self.socket.serialize_attachment(nothing));
     }
 
     /// Takes room for so many bytes. `false` when the client is not heard while it waits for that.
@@ -138,7 +144,7 @@ impl Link for Socket {
             }
         };
         tokio::select! {
-            () = self.closed.cancelled() => {}
+            () = self.end.come() => {}
             () = sent => {}
         }
         if self.is_closed() { Err(Closed) } else { Ok(()) }
@@ -150,7 +156,7 @@ impl Link for Socket {
             fan_out::send();
             // It throws when the socket is closed already.
             let _ = self.socket.close(Some(code.number()), Some(code.reason()));
-            self.closed.cancel();
+            self.end.end();
         }
     }
 
@@ -160,11 +166,11 @@ impl Link for Socket {
     }
 
     fn is_closed(&self) -> bool {
-        self.closed.is_cancelled()
+        self.end.has_come()
     }
 
     async fn closed(&self) {
-        self.closed.cancelled().await;
+        self.end.come().await;
     }
 
     /// Never asked for: sessions here go by what is heard, as the platform has no pings to send.

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use livestore_sync_client::protocol::Args;
 use livestore_sync_client::{Protocol, SyncClient, Timing};
 use livestore_sync_client_tests::proxy::SlowLink;

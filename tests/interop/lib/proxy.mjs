@@ -9,6 +9,8 @@ export class Proxy {
   #losing = { toServer: false, toClient: false }
   /** Connections made so far, up to the server; tells a test that a client has come back. */
   connected = 0
+  /** Connections that the server has answered on: a WebSocket is open then, as the server sees it. */
+  answered = 0
   /** Connections that came to nothing; tells a test that a client has noticed that it is offline. */
   failed = 0
 
@@ -40,6 +42,7 @@ export class Proxy {
       this.connected++
     })
     server.on('close', () => reached || this.failed++)
+    server.once('data', () => this.answered++)
     const link = { client, server, lost: { ...this.#losing } }
     this.#links.add(link)
     this.#forward(link, client, server, 'toServer')

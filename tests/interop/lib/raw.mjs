@@ -71,6 +71,14 @@ export class Raw {
     const chunks = this.frames.filter((f) => f._tag === 'Chunk' && f.requestId === String(id))
     return chunks.flatMap(({ values }) => values.flatMap(({ batch }) => batch.map(({ eventEncoded }) => eventEncoded.seqNum)))
   }
+  /** The events that came to a 0.3 client, page by page, each with the pull that it is for. */
+  batches() {
+    const pages = this.frames.filter((f) => f._tag === 'WSMessage.PullRes' && f.batch.length > 0)
+    return pages.map(({ requestId, batch }) => ({
+      pull: requestId.context === 'pull' ? requestId.requestId : undefined,
+      seqNums: batch.map(({ eventEncoded }) => eventEncoded.seqNum),
+    }))
+  }
   /** Waits until events up to `seqNum` have come. */
   reaches = (id, seqNum) => until(() => `pull ${id} reaches ${seqNum}, has ${this.seqNums(id)}`, () => this.seqNums(id).at(-1) >= seqNum)
 }

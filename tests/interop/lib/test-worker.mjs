@@ -16,8 +16,16 @@ export class TestWorker extends OwnServer {
     if (!response.ok) throw new Error(`${what}: ${response.status} ${await response.text()}`)
     return response
   }
-  /** How often the store's object was made (`made`), the calls under way (`running`), and the most of each at once (`most`). */
+  /**
+   * How often the store's object was made (`made`), the calls under way (`running`), the most of each at once (`most`), and for
+   * how long there have been none (`quietMs`).
+   */
   look = async (store) => (await this.#probe('look', { store }, 'GET')).json()
+  /** Whether the object has dealt with the end of a connection. */
+  async ended(store) {
+    const { running, most } = await this.look(store)
+    return ['webSocketClose', 'webSocketError'].some((end) => most[end] > 0 && running[end] === 0)
+  }
   /** Lets the clock of the Worker go forward. */
   clock = (ms) => this.#probe('clock', { ms })
   /** Rings the alarm of the store's object. */

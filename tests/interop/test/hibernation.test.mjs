@@ -11,18 +11,23 @@ import { skipUnlessWorker } from '../lib/server.mjs'
 import { REPORT, reportOf, TestWorker } from '../lib/test-worker.mjs'
 import { freshStoreId, until } from '../lib/wait.mjs'
 
-/** workerd gives up an object that had nothing to do for 10 s; a new 0.4 connection is looked after for 11 s before that. */
-const IDLE_MS = 24_000
-/** The same for a connection that does not pull: it is looked after for 22 s. */
-const IDLE_WITHOUT_PULL_MS = 36_000
-/** The same without a new connection. */
-const IDLE_AGAIN_MS = 13_000
+/** workerd gives up an object that had nothing to do for 10 s, and no timer; with some more for a loaded machine. */
+const ASLEEP_MS = 12_500
+/** So long a new 0.4 connection is looked after (sweep.rs). */
+const LOOK_MS = 11_000
+/** The same for one that does not pull. */
+const LOOKS_MS = 2 * LOOK_MS
+/** Long enough for an object that sleeps whenever it may. */
+const IDLE_MS = LOOK_MS + ASLEEP_MS
+const BACK = 120_000
 /** A client that has pinged and was silent for so long is gone (sweep.rs). */
 const SILENCE_MS = 80_000
+/** A 0.3 client that was heard so lately counts as having had everything (arrivals.rs). */
+const HEARD_MS = 31_000
 /** What an attachment has room for (attachment.rs). */
 const ROOM_BYTES = 16_384 - 64 - 2_048
 
-const idle = (ms = IDLE_MS) => new Promise((resolve) => setTimeout(resolve, ms))
+const idle = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 /** The chunks that come without an Ack. */
 const WINDOW_EVENTS = 800
 
@@ -32,6 +37,9 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
   after(() => server?.stop())
 
   const made = async (storeId) => (await server.look(storeId)).made
+  /** Waits until the object is out of memory, by its own account: `timerMs` is how long a timer of its own may run. */
+  const asleep = (storeId, timerMs = 0, of = server) =>
+    until('the object is left alone', async () => (await of.look(storeId)).quietMs > timerMs + ASLEEP_MS, BACK)
   async function push(storeId, parent, count = 1) {
     const { exit, text } = await httpPush(server.url, storeId, chain(parent, count))
     assert.equal(exit?._tag, 'Success', text)
@@ -49,12 +57,12 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     for (const id of [1, 2]) await raw.reaches(id, 1)
     assert.equal(await made(storeId), 1)
 
-    await idle()
+    await asleep(storeId, LOOK_MS)
     await push(storeId, 1)
     for (const id of [1, 2]) await raw.reaches(id, 2)
     assert.equal(await made(storeId), 2)
 
-    await idle(IDLE_AGAIN_MS)
+    await asleep(storeId)
     const after = raw.frames.length
     raw.interrupt(1)
     const { exit } = await raw.frame('the exit', (f) => f._tag === 'Exit' && f.requestId === '1', { after })
@@ -74,7 +82,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     const before = reportOf(await raw.push(1, REPORT))
     assert.deepEqual(before.payload, options.payload)
     assert.deepEqual(before.headers, [['cookie', 'a=b'], ['x-test', 'one']])
-    await idle(IDLE_WITHOUT_PULL_MS)
+    await asleep(storeId, LOOKS_MS)
     assert.deepEqual(reportOf(await raw.push(2, REPORT)), before)
     assert.equal(await made(storeId), 2)
     assert.equal((await raw.push(3, chain(0, 2)))._tag, 'Success')
@@ -84,7 +92,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     const storeId = freshStoreId()
     const raw = await Raw.open(t, server.url, storeId)
     await raw.push(1, chain(0, 1))
-    await idle(IDLE_WITHOUT_PULL_MS)
+    await asleep(storeId, LOOKS_MS)
     await raw.ping()
     await raw.ping()
     assert.equal(await made(storeId), 1)
@@ -97,12 +105,12 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     const raw = await Raw.open(t, server.url, storeId, { v03: true })
     raw.send({ _tag: 'WSMessage.PullReq', requestId: 'p' })
     await until('the backlog', () => raw.frames.some((f) => f._tag === 'WSMessage.PullRes'))
-    await idle()
+    await asleep(storeId)
     await push(storeId, 0, 2)
     const { batch } = await until('the broadcast', () => raw.frames.find((f) => f.batch?.length > 0))
     assert.deepEqual(batch.map(({ eventEncoded }) => eventEncoded.seqNum), [1, 2])
     assert.equal(await made(storeId), 2)
-    await idle(IDLE_AGAIN_MS)
+    await asleep(storeId)
     const after = raw.frames.length
     raw.send({ _tag: 'WSMessage.Ping', requestId: 'ping' })
     await raw.frame('the pong', (f) => f._tag === 'WSMessage.Pong', { after })
@@ -111,7 +119,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
 
   // 0.3 clients ping every 25 s, which the object answers, and until the first of these it looks whether the second of two that
   // are alike is the first one, come back.
-  for (const [generation, ms] of [['v04', IDLE_MS], ['v03', 38_000]]) {
+  for (const [generation, timerMs] of [['v04', IDLE_MS], ['v03', HEARD_MS]]) {
     test(`whole ${generation} stores go on`, async (t) => {
       const storeId = freshStoreId()
       const open = (clientId) => Store.open(t, generation, { url: server.url, storeId, clientId })
@@ -120,7 +128,8 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
       await converged([a, b], 1)
       for (const round of [1, 2]) {
         const before = await made(storeId)
-        await idle(ms)
+        if (round === 1) await idle(timerMs)
+        await asleep(storeId)
         await a.commit(created(`a${round}`))
         await converged([a, b], round * 2)
         await b.commit(done('1'))
@@ -130,27 +139,93 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     })
   }
 
-  // Their close wakes the object, which has to know where they were.
+  // Their close wakes the object, which has to know where they were. With payloads of their own none of them looks like another, so
+  // that the object waits for nobody, and is out of memory for certain whenever it is left alone.
   test('a 0.3 store that breaks off while the object is out of memory misses nothing', async (t) => {
     const storeId = freshStoreId()
     const proxy = await Proxy.to(t, server.url)
-    const a = await Store.open(t, 'v03', { url: proxy.url, storeId, clientId: 'a' })
-    const b = await Store.open(t, 'v03', { url: server.url, storeId, clientId: 'b' })
+    const open = (url, clientId) => Store.open(t, 'v03', { url, storeId, clientId, payload: { of: clientId } })
+    const a = await open(proxy.url, 'a')
+    const b = await open(server.url, 'b')
     await b.commit(created('1'))
     await converged([a, b], 1)
-    await idle()
-    const closes = async () => (await server.look(storeId)).most.webSocketClose ?? (await server.look(storeId)).most.webSocketError ?? 0
-    assert.equal(await closes(), 0)
+    await asleep(storeId)
+    assert.equal(await server.ended(storeId), false)
+    const before = await made(storeId)
     proxy.cut({ refuse: true })
     // What was sent to it before the break is noticed, counts as arrived (HEARD_MS_MAX): nothing can ask a 0.3 client.
-    await until('the break is noticed', closes)
+    await until('the break is noticed', () => server.ended(storeId))
     await b.commit(created('2'))
     await converged([b], 2)
-    await idle(IDLE_AGAIN_MS)
+    assert.ok((await made(storeId)) > before)
+    await asleep(storeId)
     proxy.open()
-    await converged([a, b], 2, 60_000)
+    // It waits longer after each attempt that fails, up to twice as long as it was cut off.
+    const back = () => `${proxy.connected} connections through the proxy, ${proxy.failed} refused; the object: ${JSON.stringify(looked)}`
+    let looked
+    await until(back, async () => (looked = await server.look(storeId)) && proxy.connected > 1, BACK)
+    await converged([a, b], 2)
     await a.commit(created('3'))
     await converged([a, b], 3)
+  })
+
+  // What only its memory knew of that client must not go with it the next time: the log has grown meanwhile.
+  test('where a 0.3 client stood whose connection broke off in its sleep, the object knows after the next one', async (t) => {
+    const storeId = freshStoreId()
+    const proxy = await Proxy.to(t, server.url)
+    const open = () => Raw.open(t, proxy.url, storeId, { v03: true, payload: 'a' })
+    const raw = await open()
+    raw.send({ _tag: 'WSMessage.PullReq', requestId: 'p' })
+    await push(storeId, 0)
+    await until('the broadcast', () => raw.batches().length > 0)
+    await asleep(storeId)
+    proxy.cut({ refuse: true })
+    await until('the break is noticed', () => server.ended(storeId))
+    await push(storeId, 1)
+    await asleep(storeId)
+    const { made } = await server.look(storeId)
+    assert.equal(made, 2)
+    proxy.open()
+    const again = await open()
+    again.send({ _tag: 'WSMessage.Ping', requestId: 'ping' })
+    await until(() => `it is continued; got ${JSON.stringify(again.frames)}`, () => again.batches().length > 0)
+    assert.deepEqual(again.batches(), [{ pull: 'p', seqNums: [2] }])
+    assert.equal((await server.look(storeId)).made, 3)
+  })
+
+  test('a 0.3 client that was silent for long before its connection broke off is continued from what it had', async (t) => {
+    // Of its own: it turns the clock.
+    const server = await TestWorker.start()
+    t.after(() => server.stop())
+    const storeId = freshStoreId()
+    const proxy = await Proxy.to(t, server.url)
+    const commit = async (parent) => {
+      const { exit, text } = await httpPush(server.url, storeId, chain(parent, 1))
+      assert.equal(exit?._tag, 'Success', text)
+    }
+    const open = () => Raw.open(t, proxy.url, storeId, { v03: true, payload: 'a' })
+    const ping = (raw) => raw.send({ _tag: 'WSMessage.Ping', requestId: 'ping' })
+    const raw = await open()
+    raw.send({ _tag: 'WSMessage.PullReq', requestId: 'p' })
+    await commit(0)
+    await until('the broadcast', () => raw.batches().length > 0)
+    const after = raw.frames.length
+    ping(raw)
+    await raw.frame('the pong', (f) => f._tag === 'WSMessage.Pong', { after })
+    proxy.lose({ toClient: true, toServer: true })
+    await commit(1)
+    await asleep(storeId, 0, server)
+    await server.clock(HEARD_MS)
+    proxy.cut({ refuse: true })
+    await until('the break is noticed', () => server.ended(storeId))
+    await commit(2)
+    await asleep(storeId, 0, server)
+    proxy.open()
+    const again = await open()
+    ping(again)
+    await until(() => `it is continued; got ${JSON.stringify(again.frames)}`, () => again.batches().length > 0)
+    assert.deepEqual(again.batches(), [{ pull: 'p', seqNums: [2, 3] }])
+    assert.equal((await server.look(storeId)).made, 3)
   })
 
   test('a pull that waits for acknowledgements keeps the object, and does not hold up other frames', async (t) => {
@@ -160,7 +235,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     raw.holdAcks()
     raw.pull(1)
     await raw.reaches(1, WINDOW_EVENTS)
-    await idle()
+    await idle(IDLE_MS)
     const { made, running } = await server.look(storeId)
     assert.equal(made, 1)
     assert.equal(running.webSocketMessage, 1)
@@ -169,7 +244,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     assert.deepEqual(raw.seqNums(1), range(1, WINDOW_EVENTS))
     raw.interrupt(1)
     await until('the pull ends', async () => (await server.look(storeId)).running.webSocketMessage === 0)
-    await idle(IDLE_AGAIN_MS)
+    await asleep(storeId)
     assert.equal((await raw.push(3, chain(2_001, 1)))._tag, 'Success')
     assert.equal((await server.look(storeId)).made, 2)
   })
@@ -181,7 +256,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     raw.holdAcks()
     raw.pull(1)
     await raw.reaches(1, WINDOW_EVENTS)
-    await idle()
+    await idle(IDLE_MS)
     for (const _ of range(1, 30)) raw.send({ _tag: 'Ack', requestId: '1' })
     await raw.reaches(1, 2_000)
     assert.deepEqual(raw.seqNums(1), range(1, 2_000))
@@ -202,7 +277,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
       assert.match(refused.text, new RegExp(`take \\d+ bytes; a WebSocket has room for ${ROOM_BYTES}`))
     }
     const raw = await Raw.open(t, server.url, storeId, { payload, headers: { cookie: 'y'.repeat(ROOM_BYTES - 8_600), 'x-other': 'y'.repeat(5_000) } })
-    await idle(IDLE_WITHOUT_PULL_MS)
+    await asleep(storeId, LOOKS_MS)
     assert.equal(reportOf(await raw.push(1, REPORT)).payload, payload)
     assert.equal(await made(storeId), 2)
   })
@@ -224,7 +299,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     }
     t.diagnostic(`${live} pulls had room`)
     assert.ok(live > 100 && live < 200, `${live}`)
-    await idle()
+    await asleep(storeId, LOOK_MS)
     await push(storeId, 0)
     for (const n of [0, live - 1]) await raw.reaches(id(n), 1)
     assert.equal(await made(storeId), 2)
@@ -248,13 +323,13 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     for (const raw of [pinged, acking, never]) raw.pull(1)
     for (const raw of [v03, v03Alive]) raw.send(ping)
     await server.ring(storeId)
-    await idle()
+    await asleep(storeId, LOOKS_MS, server)
     assert.equal((await server.look(storeId)).made, 1)
     await server.ring(storeId)
     assert.equal((await server.look(storeId)).made, 2)
     assert.ok([pinged, acking, never, v03, v03Alive].every(({ closed }) => closed === undefined))
 
-    await idle(IDLE_AGAIN_MS)
+    await asleep(storeId, 0, server)
     await server.clock(SILENCE_MS)
     const after = v03Alive.frames.length
     acking.send({ _tag: 'Ack', requestId: '1' })

@@ -18,14 +18,14 @@ const SAVE_DELAY: Duration = Duration::from_millis(10);
 const SAVE_RETRY: Duration = Duration::from_secs(1);
 
 /// The 0.3 clients of one store.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct SavedClients {
     pub(super) lost: Vec<Entry>,
     pub(super) connected: Vec<Connected>,
 }
 
 /// A client that is connected. Where it stands is not kept: with the log.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Connected {
     /// Tells it from those that are still there when a host only lost its memory.
     #[serde(default)]
@@ -70,9 +70,12 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use futures_util::FutureExt;
+    use livestore_sync_protocol::SeqNum;
     use tokio::sync::Notify;
 
     use super::*;
+    use crate::session::Position;
 
     #[derive(Clone)]
     struct Paused;
@@ -104,6 +107,24 @@ mod tests {
         continuation.changed().notify_one();
         tokio::time::sleep(SAVE_RETRY * 10).await;
         assert_eq!(calls.load(Ordering::Relaxed), 3, "and no more once it has worked");
+    }
+
+    #[test]
+    fn where_lost_clients_stood_is_written_down_before_the_log_grows() {
+        let seq = |number| SeqNum::new(number).expect("safe");
+        let connected = Connected { connection: Uuid::from_u128(1), fingerprint: "x".into(), pulls: vec!["p".into()] };
+        let mut saved = SavedClients { lost: Vec::new(), connected: vec![connected] };
+        // Each host takes over, and goes before anything happens to its 0.3 clients; the log grows meanwhile.
+        for head in [3, 5, 9] {
+            let continuation = Continuation::new(Arc::new(Notify::new()));
+            continuation.restore(saved, |_| false, seq(head), 0);
+            assert!(continuation.changed().notified().now_or_never().is_some(), "it must be saved");
+            saved = SavedClients { lost: continuation.lost().unclaimed(), connected: Vec::new() };
+        }
+        let claimed = Continuation::new(Arc::new(Notify::new()));
+        claimed.restore(saved, |_| false, seq(20), 0);
+        let position = Position { pull: "p".into(), after: seq(3) };
+        assert_eq!(claimed.lost().claim(Uuid::from_u128(2), "x", 0).pulls, [position]);
     }
 
     #[test]

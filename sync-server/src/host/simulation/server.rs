@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use livestore_sync_protocol::{Generation, SeqNum};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -115,6 +115,8 @@ pub(crate) struct Server<L: EventLog> {
     number: Owner,
     pub(crate) proof: Proof,
     host: Arc<Host<Simulation<L>>>,
+    /// Rings when what must be written down of 0.3 clients changes.
+    changed: Arc<Notify>,
     /// Frames whose work is not done: a platform keeps the server in memory for them.
     busy: Arc<AtomicUsize>,
     /// Cancelled once it has taken over from the last server; no connection is taken before.
@@ -125,7 +127,8 @@ impl<L: EventLog> Server<L> {
     pub(crate) fn new(log: Arc<L>, faults: Faults, platform: Simulated, proof: Proof) -> Self {
         let log = Yielding::new(Faulty::new(log, faults));
         let budget = Budget::process(HELD_BYTES_MAX);
-        let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), None, budget.clone());
+        let changed = Arc::new(Notify::new());
+        let hub = Hub::new(Continuation::new(Arc::clone(&changed)), None, budget.clone());
         let number = platform.owner;
         let host = Arc::new(Host {
             store: Store::new(log, Arc::new(AppHooks), hub),
@@ -133,7 +136,7 @@ impl<L: EventLog> Server<L> {
             budget,
             connection_bytes_max: HELD_BYTES_MAX,
         });
-        Self { number, proof, host, busy: Arc::default(), awake: CancellationToken::new() }
+        Self { number, proof, host, changed, busy: Arc::default(), awake: CancellationToken::new() }
     }
 
     pub(crate) fn number(&self) -> Owner {
@@ -148,9 +151,11 @@ impl<L: EventLog> Server<L> {
         self.host.store.known_head()
     }
 
-    /// What the server would write down of 0.3 clients now.
-    pub(crate) fn saved(&self) -> String {
-        serde_json::to_string(&self.host.hub().saved_clients()).expect("clients have a JSON form")
+    /// Writes down what is known of 0.3 clients, as a platform does: if it was told of a change.
+    pub(crate) fn save(&self, saved: &mut String) {
+        if self.changed.notified().now_or_never().is_some() {
+            *saved = serde_json::to_string(&self.host.hub().saved_clients()).expect("clients have a JSON form");
+        }
     }
 
     /// Takes over what another server has written down, and the sockets that it has left open.

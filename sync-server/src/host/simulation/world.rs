@@ -89,7 +89,7 @@ impl<L: EventLog> World<L> {
         let proof = if seed.is_multiple_of(2) { Proof::Pongs } else { Proof::Frames };
         let platform = Simulated { owner: 0, spawner: executor.spawner().clone(), clock: clock.clone() };
         let server = Server::new(Arc::clone(&log), faults.clone(), platform, proof);
-        let saved = server.saved();
+        let saved = "{\"lost\":[],\"connected\":[]}".to_owned();
         server.wake(&saved, Vec::new());
         Self {
             log,
@@ -383,7 +383,7 @@ impl<L: EventLog> World<L> {
         match stop {
             Stop::Orderly => {
                 self.settle()?;
-                self.saved = self.server.saved();
+                self.server.save(&mut self.saved);
             }
             Stop::Crash => {
                 self.executor.cancel(self.server.number());
@@ -422,7 +422,7 @@ impl<L: EventLog> World<L> {
         if self.server.known_head() != Some(head) {
             return;
         }
-        self.saved = self.server.saved();
+        self.server.save(&mut self.saved);
         self.executor.cancel(self.server.number());
         self.next_server();
         // An object sleeps after seconds without anything to do: by then a client has its refusals, and builds on

@@ -7,10 +7,10 @@ use ::worker::js_sys::{Array, JsString};
 use ::worker::wasm_bindgen;
 use ::worker::wasm_bindgen::prelude::*;
 use ::worker::worker_sys::web_sys;
-use tokio_util::sync::CancellationToken;
 
 use super::packed::Packed;
 use crate::frame::Frame;
+use crate::worker::end::End;
 
 #[wasm_bindgen(wasm_bindgen = wasm_bindgen, module = "/src/worker/fan_out/sending.js")]
 extern "C" {
@@ -31,17 +31,17 @@ thread_local! {
 #[derive(Default)]
 struct Waiting {
     sockets: Array,
-    /// Of each socket, what is to be cancelled when it is found to be closing.
-    closed: Vec<CancellationToken>,
+    /// Of each socket, what has come when it is found to be closing.
+    ends: Vec<End>,
     packed: Packed,
 }
 
 /// Adds a frame to those that wait for [`send`].
-pub(in crate::worker) fn add(socket: &WebSocket, closed: &CancellationToken, frame: &Frame) {
+pub(in crate::worker) fn add(socket: &WebSocket, end: &End, frame: &Frame) {
     WAITING.with_borrow_mut(|waiting| {
         let socket: &web_sys::WebSocket = socket.as_ref();
         waiting.sockets.push(socket);
-        waiting.closed.push(closed.clone());
+        waiting.ends.push(end.clone());
         let (head, tail) = frame.envelope();
         waiting.packed.push(head, frame.body(), tail);
     });
@@ -54,12 +54,12 @@ pub(in crate::worker) fn is_waiting() -> bool {
 
 /// Sends what waits.
 pub(in crate::worker) fn send() {
-    let Waiting { sockets, closed, packed } = WAITING.take();
+    let Waiting { sockets, ends, packed } = WAITING.take();
     if packed.is_empty() {
         return;
     }
     let bodies: Array = packed.bodies.iter().map(|body| JsString::from(&**body)).collect();
     let closing = FAN_OUT.with(|fan_out| fan_out.send(&sockets, &packed.envelopes, &packed.cuts, &bodies));
     // Their clients will notice without us.
-    closing.into_iter().filter_map(|place| closed.get(place as usize)).for_each(CancellationToken::cancel);
+    closing.into_iter().filter_map(|place| ends.get(place as usize)).for_each(End::end);
 }

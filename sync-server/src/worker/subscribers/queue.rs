@@ -193,7 +193,8 @@ impl Queue {
         let id = Id(self.last_id);
         let subscriber = Subscriber {
             context,
-            request_id,
+            // In calls it is text in every generation: they do not go through the client's RPC, which knows better.
+            request_id: RequestId::Text(request_id.to_string()),
             phase,
             waiting: VecDeque::new(),
             budget: self.budget.child(Holder::Connection, WAITING_BYTES_MAX as u64),
