@@ -63,7 +63,14 @@ test('a storm', async (t) => {
   }
 
   let seen
-  const report = () => `all clients have all ${written.length}; they have ${seen.map(({ head, pending }) => `${head}+${pending.length}`)}`
+  const report = () => {
+    const clients = seen.map(({ head, pending, doing }, i) => {
+      const { connected, answered, failed } = proxies[i]
+      return `${head}+${pending.length}, ${connected} connections, ${answered} answered, ${failed} failed; ${JSON.stringify(doing)}`
+    })
+    const now = new Date().toISOString().slice(11, 23)
+    return [`all clients have all ${written.length}; at ${now} they have`, ...clients, server.log()].join('\n')
+  }
   const settled = async () => {
     seen = await look()
     return seen.some(({ faults }) => faults.length > 0) || seen.every(({ head, pending }) => head === written.length && pending.length === 0)

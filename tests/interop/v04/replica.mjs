@@ -12,6 +12,8 @@ class Replica {
   log = []
   pending = []
   faults = []
+  /** What it does, for reports of tests that wait too long: the last of each kind, with the time. */
+  doing = {}
   #fibers = []
 
   constructor(backend, clientId) {
@@ -28,6 +30,10 @@ class Replica {
     for (const fiber of this.#fibers) await Effect.runPromise(Fiber.interrupt(fiber))
   }
 
+  #note(what, text) {
+    this.doing[what] = `${new Date().toISOString().slice(11, 23)} ${text}`
+  }
+
   #take(event) {
     if (event.seqNum !== this.head + 1 || event.parentSeqNum !== this.head) {
       this.faults.push(`e${event.seqNum} on e${event.parentSeqNum} came at head e${this.head}`)
@@ -42,10 +48,17 @@ class Replica {
     return Effect.gen(function* () {
       for (;;) {
         const cursor = self.head === 0 ? Option.none() : Option.some({ eventSequenceNumber: self.head, metadata: Option.none() })
+        self.#note('pull', `from e${self.head}`)
         const exit = yield* self.backend.pull(cursor, { live: true }).pipe(
-          Stream.runForEach(({ batch }) => Effect.sync(() => batch.forEach(({ eventEncoded }) => self.#take(eventEncoded)))),
+          Stream.runForEach(({ batch }) =>
+            Effect.sync(() => {
+              batch.forEach(({ eventEncoded }) => self.#take(eventEncoded))
+              self.#note('page', `of ${batch.length}, up to e${self.head}`)
+            }),
+          ),
           Effect.exit,
         )
+        self.#note('pullEnd', Exit.isFailure(exit) ? Cause.pretty(exit.cause).slice(0, 200) : 'without an error')
         const error = Exit.isFailure(exit) ? Option.getOrUndefined(Cause.failureOption(exit.cause)) : undefined
         if (error?._tag !== 'IsOfflineError') {
           self.faults.push(`the pull ended: ${Exit.isFailure(exit) ? Cause.pretty(exit.cause) : 'without an error'}`)
@@ -69,7 +82,11 @@ class Replica {
           sessionId: 'session',
         }))
         // A push on a silent socket is never answered; the real leader is then interrupted by its next pull.
-        if (batch.length > 0) yield* self.backend.push(batch).pipe(Effect.timeout(5_000), Effect.ignore)
+        if (batch.length > 0) {
+          self.#note('push', `of ${batch.length} on e${head}`)
+          const exit = yield* self.backend.push(batch).pipe(Effect.timeout(5_000), Effect.exit)
+          self.#note('pushEnd', Exit.isFailure(exit) ? Cause.pretty(exit.cause).slice(0, 200) : 'taken')
+        }
         yield* Effect.sleep(PAUSE_MS)
       }
     })
@@ -92,7 +109,7 @@ export const replicaMethods = {
     replicas.get(handle).pending.push(...ids)
   },
   look(handle) {
-    const { log, pending, faults, head } = replicas.get(handle)
-    return { ids: log.map(({ args }) => args.id), pending, faults, head }
+    const { log, pending, faults, head, doing } = replicas.get(handle)
+    return { ids: log.map(({ args }) => args.id), pending, faults, head, doing }
   },
 }
