@@ -5,6 +5,7 @@
 //! connections read (`read`, `rows`), and a lock keeps other processes out of the folder (`folder`). Nothing here
 //! knows sockets, sessions or hooks.
 
+mod append;
 mod backup;
 pub(crate) mod folder;
 mod place;

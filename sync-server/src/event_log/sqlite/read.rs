@@ -68,7 +68,7 @@ impl Readers {
         reading.await.map_err(LogError::nothing_stored)?.map_err(LogError::from)
     }
 
-    fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
+    pub(super) fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
         let _shared = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let pooled = idle().pop();

@@ -16,14 +16,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use livestore_sync_protocol::EventRow;
-use rusqlite::{CachedStatement, Connection, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::chain::Chain;
-use super::super::{AppendError, Head, LogError, sql};
+use super::super::{AppendError, Head, LogError};
+use super::append::{append, take_over};
 use super::folder::{OpenFiles, beside};
-use super::place::{self, Column, Entry, Found, Part, Place};
+use super::place::{self, Entry, Place};
 use super::read::Readers;
 use super::{OpenError, StoreError, Synchronous, schema};
 use crate::Batch;
@@ -225,111 +224,92 @@ fn in_savepoint<T, E: From<LogError>>(
     Ok(value)
 }
 
-fn take_over(
-    connection: &Connection,
-    store_id: &str,
-    table: Identifier,
-    backend_id: String,
-    created_at: &str,
-    stores: &mut u32,
-) -> rusqlite::Result<(Place, String)> {
-    // Another one may have been faster.
-    if let Found::Here(place, backend_id) = place::find(connection, store_id)? {
-        return Ok((place, backend_id));
-    }
-    place::take_over(connection, store_id, &table, &backend_id, created_at)?;
-    *stores += 1;
-    Ok((Place::Table(table), backend_id))
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
 
-/// Compares the head and appends; where to. Two statements are one step here, as they are not in D1: the
-/// transaction has been the file's only writer since it began.
-fn append(
-    connection: &Connection,
-    entry: &Entry,
-    expected: Head,
-    batches: &[Arc<Batch>],
-    stores: &mut u32,
-) -> Result<Place, AppendError> {
-    let failed = |error: rusqlite::Error| AppendError::Log(LogError::nothing_stored(error));
-    let head = place::head(connection, entry).map_err(failed)?;
-    if head.seq_num != expected.seq_num {
-        return Err(AppendError::HeadMoved);
-    }
-    let place = match (entry.place(connection).map_err(failed)?, batches.first()) {
-        (Some(place), _) => place.clone(),
-        (None, _) if *stores >= entry.stores_max => {
-            return Err(LogError::nothing_stored(StoreError::TooManyStores(entry.stores_max)).into());
-        }
-        (None, first) => {
-            *stores += 1;
-            place::make(connection, entry, first.map_or("", |batch| batch.created_at())).map_err(failed)?
-        }
-    };
-    insert(connection, entry, &place, head, batches)?;
-    Ok(place)
-}
+    use livestore_sync_protocol::{Args, Event, SeqNum};
 
-fn insert(
-    connection: &Connection,
-    entry: &Entry,
-    place: &Place,
-    head: Head,
-    batches: &[Arc<Batch>],
-) -> Result<(), LogError> {
-    let failed = |error: rusqlite::Error| LogError::nothing_stored(error);
-    let mut into = Rows::of(connection, place).map_err(failed)?;
-    let mut chain = Chain::after(head.seq_num);
-    for row in batches.iter().flat_map(|batch| batch.rows()) {
-        into.insert(&row).map_err(failed)?;
-        chain.next(row.seq_num, row.parent_seq_num).map_err(LogError::nothing_stored)?;
-    }
-    let next = head.after(batches);
-    if matches!(place, Place::Table(_)) && next.gaps != head.gaps {
-        let gaps = i64::try_from(next.gaps).map_err(LogError::nothing_stored)?;
-        let mut update = connection.prepare_cached(sql::UPDATE_GAPS).map_err(failed)?;
-        update.execute((gaps, &entry.store_id)).map_err(failed)?;
-    }
-    Ok(())
-}
+    use super::*;
 
-/// The end of a log.
-struct Rows<'a> {
-    statement: CachedStatement<'a>,
-    /// Where a row is known by its position: the ids that are left.
-    ids: Option<std::ops::Range<i64>>,
-}
+    const MIB: u64 = 1024 * 1024;
 
-impl<'a> Rows<'a> {
-    fn of(connection: &'a Connection, place: &Place) -> rusqlite::Result<Self> {
-        match place {
-            Place::Table(table) => {
-                Ok(Self { statement: connection.prepare_cached(&sql::insert_row(table))?, ids: None })
+    fn writer(folder: &Path) -> Writer {
+        let path = folder.join("a.db");
+        let mut writer = Writer::open(&path, Synchronous::Off).expect("opens");
+        (writer.wal.max, writer.wal.act_at) = (MIB, MIB);
+        writer
+    }
+
+    /// One commit of some 100 kB, as `run` makes it; the write-ahead log's size after it.
+    fn commit(writer: &mut Writer, entry: &Arc<Entry>, parent: i64) -> u64 {
+        let seq = |number| SeqNum::new(number).expect("safe");
+        let event = Event {
+            name: "n".into(),
+            args: Args::from_json(format!("\"{}\"", "x".repeat(100_000))).expect("JSON"),
+            seq_num: seq(parent + 1),
+            parent_seq_num: seq(parent),
+            client_id: "c".into(),
+            session_id: "s".into(),
+        };
+        let batches = vec![Arc::new(Batch::new([event].into(), String::new()))];
+        let (reply, mut answer) = oneshot::channel();
+        let expected = Head::new(seq(parent), 0);
+        writer.commit(vec![WriteJob::Append { entry: Arc::clone(entry), expected, batches, reply }]);
+        answer.try_recv().expect("answered").expect("appends");
+        writer.limit_wal();
+        std::fs::metadata(&writer.wal.path).expect("a file").len()
+    }
+
+    fn entry() -> Arc<Entry> {
+        let place = std::sync::OnceLock::new();
+        Arc::new(Entry { store_id: "s".into(), backend_id: "b".into(), stores_max: 1, place })
+    }
+
+    #[test]
+    fn the_write_ahead_log_has_a_limit_while_somebody_always_reads() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut writer, entry, done) = (writer(folder.path()), entry(), AtomicBool::new(false));
+        let readers = writer.readers();
+        commit(&mut writer, &entry, 0);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        let look = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+                            SELECT (SELECT COUNT(*) FROM events) + COUNT(*) FROM n";
+                        let look = |connection: &Connection| Ok(connection.query_row(look, [], |_| Ok(()))?);
+                        readers.with(look).expect("reads");
+                    }
+                });
             }
-            Place::Part(number) => {
-                let part = Part(*number);
-                let first = part.id(part.last(connection)?.position) + 1;
-                let statement = connection.prepare_cached(
-                    r#"INSERT INTO events ("seqNum", "parentSeqNum", "name", "args", "createdAt", "clientId", "sessionId", id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"#,
-                )?;
-                Ok(Self { statement, ids: Some(first..part.end()) })
-            }
-        }
+            let largest = (1..60).map(|parent| commit(&mut writer, &entry, parent)).max();
+            done.store(true, Ordering::Relaxed);
+            assert!(largest.is_some_and(|bytes| bytes < 2 * MIB), "{largest:?}");
+        });
     }
 
-    fn insert(&mut self, row: &EventRow<'_>) -> rusqlite::Result<()> {
-        let numbers = (Column(row.seq_num), Column(row.parent_seq_num));
-        let columns = [Some(row.name), row.args, Some(row.created_at), Some(row.client_id), Some(row.session_id)];
-        let statement = &mut self.statement;
-        statement.raw_bind_parameter(1, numbers.0)?;
-        statement.raw_bind_parameter(2, numbers.1)?;
-        for (index, column) in (3..).zip(columns) {
-            statement.raw_bind_parameter(index, column)?;
-        }
-        if let Some(ids) = &mut self.ids {
-            let id = ids.next().ok_or(rusqlite::Error::IntegralValueOutOfRange(7, ids.end))?;
-            statement.raw_bind_parameter(8, id)?;
-        }
-        statement.raw_execute().map(drop)
+    #[test]
+    fn another_program_that_reads_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut writer, entry) = (writer(folder.path()), entry());
+        commit(&mut writer, &entry, 0);
+        let other = Connection::open(folder.path().join("a.db")).expect("opens");
+        other.execute_batch("BEGIN; SELECT COUNT(*) FROM events").expect("reads");
+        let bytes = (1..25).map(|parent| commit(&mut writer, &entry, parent)).last();
+        assert!(bytes.is_some_and(|bytes| bytes > 2 * MIB), "it grows: {bytes:?}");
+        other.execute_batch("COMMIT").expect("has read");
+        let least = (25..60).map(|parent| commit(&mut writer, &entry, parent)).min();
+        assert!(least.is_some_and(|bytes| bytes < MIB), "it has begun anew: {least:?}");
+    }
+
+    #[test]
+    fn nothing_needs_a_temporary_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let writer = writer(folder.path());
+        let store = |connection: &Connection| connection.pragma_query_value(None, "temp_store", |row| row.get(0));
+        let in_memory = 2;
+        assert_eq!(store(&writer.connection), Ok(in_memory));
+        assert_eq!(writer.readers.with(|connection| Ok(store(connection)?)).expect("reads"), in_memory);
     }
 }
