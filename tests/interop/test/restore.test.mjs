@@ -60,9 +60,9 @@ describe('0.4.0: the store is told that its log is gone, ends, and starts from w
     await started(scene)
   })
 
-  test('ws: when others have gone on meanwhile', async (t) => {
+  test('ws: when it has something to push', async (t) => {
     const scene = await putBack(t, 'v04', 'ws')
-    // It commits while the server is down, so that it pushes at once.
+    // Committed while the server is down: its push may come before its pull.
     await scene.a.commit(created('pending'))
     await scene.server.restart()
     await started(scene)
