@@ -249,7 +249,11 @@ impl Connection {
     fn handle_message(&mut self, now: Duration, message: ServerMessage) {
         // The server works. That a socket opened says less: one that is refused or closed at once, each time, has to be
         // tried more and more rarely.
-        if !matches!(message, ServerMessage::Defect { .. }) {
+        let is_failing = matches!(
+            message,
+            ServerMessage::Defect { .. } | ServerMessage::Failed { failure: Failure::Failed { .. }, .. }
+        );
+        if !is_failing {
             self.backoff.reset();
         }
         match message {
@@ -273,7 +277,7 @@ impl Connection {
                     let message = "the server interrupted a request".to_owned();
                     self.handle_lost(now, OfflineReason::Lost { message });
                 }
-                Some(Owner::Pull(key)) => self.pull_failed(key, failure),
+                Some(Owner::Pull(key)) => self.pull_failed(now, key, failure),
                 Some(Owner::Push(key)) => self.push_failed(now, key, failure),
                 Some(Owner::Check(key)) => self.check_failed(key, failure),
                 Some(Owner::Ping) => {

@@ -27,8 +27,7 @@ pub enum PushError {
         /// The id that the client gave.
         received: String,
     },
-    /// The server does not want it: a hook or a limit. Of the reference and of 0.3, which do not tell, also a failure
-    /// of its own.
+    /// The server does not want it: a hook or a limit. Of the reference, which does not tell, also a failure of its own.
     #[error("the server refused: {message}")]
     Rejected {
         /// The server's words.
@@ -69,7 +68,7 @@ pub enum PullError {
         /// The id that the client gave.
         received: String,
     },
-    /// The server does not want it: a hook, or a failure of its own.
+    /// The server does not want it: a hook, or a failure of its own that did not pass.
     #[error("the server refused: {message}")]
     Rejected {
         /// The server's words.

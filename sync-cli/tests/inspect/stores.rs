@@ -100,3 +100,13 @@ fn large_stores_are_summed_up() {
     assert_eq!((&line["head"], &line["events"]), (&json!(20_001), &json!(20_001)));
     assert_eq!(line["bytes"], json!(20_001 * 32));
 }
+
+/// The server's settings are not its business, and what a flag is said to be in many ways is none of its mistakes.
+#[test]
+fn flags_in_variables_do_not_matter() {
+    let project = Project::with_all_layouts();
+    for value in ["1", "0", "yes", "off", "TRUE", ""] {
+        let output = project.command(&["stores"]).env("LIVESTORE_SYNC_CORS", value).output().expect("runs");
+        assert!(output.status.success(), "{value:?}: {output:?}");
+    }
+}

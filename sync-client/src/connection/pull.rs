@@ -44,6 +44,8 @@ pub(super) struct PullState {
     /// kept: the pull has to be sent again to get it.
     beyond: SeqNum,
     gaps: u32,
+    /// How often in a row the server has failed at it.
+    pub(super) failures: u32,
     /// What the last page that the app got said of the rest; `None` before the first.
     last_remaining: Option<u64>,
 }
@@ -92,6 +94,7 @@ impl PullState {
             unacked: 0,
             beyond: SeqNum::ROOT,
             gaps: 0,
+            failures: 0,
             last_remaining: None,
         }
     }
@@ -132,6 +135,7 @@ impl PullState {
         if unlocated {
             self.backend_id.clone_from(&page.backend_id);
         }
+        self.failures = 0;
         let was_caught_up = self.caught_up();
         if !broadcast && page.remaining == 0 {
             self.set_caught_up();

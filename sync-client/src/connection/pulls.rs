@@ -12,6 +12,9 @@ use crate::error::PullError;
 use crate::page::Page;
 use crate::state::OfflineReason;
 
+/// So often in a row a server may fail at a pull that is not live.
+const FAILURES_MAX: u32 = 3;
+
 impl Connection {
     /// Sends a pull from where it is, if there is a connection.
     pub(super) fn send_pull(&mut self, key: Key) {
@@ -109,7 +112,15 @@ impl Connection {
         }
     }
 
-    pub(super) fn pull_failed(&mut self, key: Key, failure: Failure) {
+    /// A failure of the server's own passes, so the pull is asked for again, on another connection. For ever only where
+    /// it is to follow the log.
+    pub(super) fn pull_failed(&mut self, now: Duration, key: Key, failure: Failure) {
+        if let (Failure::Failed { message }, Some(pull)) = (&failure, self.pulls.get_mut(&key))
+            && (pull.live || pull.failures < FAILURES_MAX)
+        {
+            pull.failures += 1;
+            return self.handle_lost(now, OfflineReason::Lost { message: message.clone() });
+        }
         self.pull_done(key, Err(pull_error(failure)));
     }
 

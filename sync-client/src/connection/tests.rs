@@ -2,7 +2,7 @@
 
 mod case;
 
-use livestore_sync_protocol::rpc::{ClientMessage, ServerMessage};
+use livestore_sync_protocol::rpc::{Cause, ClientMessage, ServerMessage, SyncError};
 use livestore_sync_protocol::{Cursor, PulledEvent, v03};
 
 use self::case::{Case, ahead, at, events, id, page, pulled_from, push, secs, sent};
@@ -254,5 +254,31 @@ fn pings_that_are_answered_do_not_hide_that_a_push_is_not() {
         }
         case.connection.handle_moved(Moved { any: case.now, progress: secs(0) });
         case.connection.handle_socket_pong(case.now);
+    }
+}
+
+#[test]
+fn a_server_that_fails_is_asked_again() {
+    for live in [true, false] {
+        let mut case = Case::open();
+        case.command(AppCommand::Pull { key: 1, cursor: None, live });
+        let (mut attempts, mut ended) = (1, None);
+        while ended.is_none() && attempts < 20 {
+            let error = SyncError::unknown("EventLogError", "the database is away");
+            let actions = case.server(&ServerMessage::failure(id(attempts), Cause::Fail { error }));
+            ended = actions.iter().find_map(|action| match action {
+                Action::Pulled { result, .. } => Some(result.clone()),
+                _ => None,
+            });
+            if ended.is_none() {
+                assert!(actions.contains(&Action::Close), "{actions:?}");
+                assert_eq!(sent(&case.reopen()).len(), 1, "the pull");
+                attempts += 1;
+            }
+        }
+        match ended {
+            None => assert!(live && case.now > secs(60), "it is tried more and more rarely: {:?}", case.now),
+            Some(result) => assert!(!live && attempts == 4 && matches!(result, Err(PullError::Rejected { .. }))),
+        }
     }
 }
