@@ -9,6 +9,7 @@ use livestore_sync_server::event_log::Synchronous;
 
 use crate::backup::{Backup, Restore};
 use crate::inspect::Inspect;
+use crate::log::Log;
 use crate::remote::{Pull, Push};
 
 /// The variable that names the data folder, and the folder without it.
@@ -137,9 +138,11 @@ impl Serve {
     }
 }
 
-pub(crate) fn start_logging(serve: &Serve) {
+pub(crate) fn start_logging(serve: &Serve, log: &Log) {
     let logging = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(log.clone())
+        // It would say so on stderr itself, and panic if it cannot.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(serve.log_level);
     match serve.log_format {

@@ -19,6 +19,8 @@ pub(crate) enum CloseCode {
     FrameTooLarge,
     /// The database failed in a place where no call can be answered with that.
     LogUnreachable,
+    /// A part of the server panicked, or a hook did not return.
+    Failed,
     /// The server stops; another one will be there.
     Restart,
     /// The client does not read what it is sent.
@@ -48,7 +50,7 @@ impl CloseCode {
             Self::InvalidUtf8 => 1007,
             Self::TooManyPushes => 1008,
             Self::FrameTooLarge => 1009,
-            Self::LogUnreachable => 1011,
+            Self::LogUnreachable | Self::Failed => 1011,
             Self::Restart => 1012,
             Self::SlowReader => 1013,
             Self::NoPull | Self::UnknownPull | Self::PullLost | Self::SessionLost | Self::Crashed | Self::Silent => {
@@ -67,6 +69,7 @@ impl CloseCode {
             Self::TooManyPushes => "too many pushes without waiting for their answers",
             Self::FrameTooLarge => "the frame is larger than this server takes",
             Self::LogUnreachable => "the server could not reach its event log",
+            Self::Failed => "the server failed: connect again",
             Self::Restart => "the server restarts",
             Self::SlowReader => "not reading fast enough",
             Self::NoPull => "no pull on this connection: reconnect and pull",
@@ -84,13 +87,14 @@ impl CloseCode {
 mod tests {
     use super::CloseCode::{self, *};
 
-    const ALL: [CloseCode; 15] = [
+    const ALL: [CloseCode; 16] = [
         Ended,
         ProtocolError,
         InvalidUtf8,
         TooManyPushes,
         FrameTooLarge,
         LogUnreachable,
+        Failed,
         Restart,
         SlowReader,
         NoPull,

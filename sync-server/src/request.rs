@@ -6,6 +6,7 @@ use livestore_sync_protocol::rpc::Transport as Parameter;
 use livestore_sync_protocol::target::{self, Target, TargetError};
 use uuid::Uuid;
 
+use crate::failure::Failure;
 use crate::hooks::{Connection, Transport};
 
 /// What a request asks for.
@@ -100,6 +101,11 @@ impl Refused {
     /// For as many connections as there may be, of `what`.
     pub(crate) fn too_many_connections(what: &str) -> Self {
         Self::new(503, format!("{what} has as many connections as it may. Try again later."))
+    }
+
+    /// For a hook that panics or does not return.
+    pub(crate) fn failed(failure: Failure) -> Self {
+        Self::new(503, format!("{failure}. Try again later."))
     }
 
     /// For a database that does not answer.

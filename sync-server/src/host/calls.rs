@@ -8,16 +8,17 @@ use livestore_sync_protocol::v03::Context;
 use livestore_sync_protocol::{Chunk, Event, Generation, RequestId, SeqNum};
 use tokio::sync::mpsc;
 
-use super::{Closed, Host, Link, Peer, Shell, guarded};
+use super::{Closed, Host, Link, Peer, Shell, patience};
 use crate::budget::Held;
 use crate::close::CloseCode;
 use crate::error::{LogError, PullError, PushError};
 use crate::event::Origin;
+use crate::failure::{Failure, guarded, note};
 use crate::frame::Frame;
 use crate::hooks::{Connection, HookContext, Pull, Push};
 use crate::platform::{MaybeSend, MaybeSync, Platform};
-use crate::session::{Delivery, Session};
-use crate::store::{Admitted, PullSink, Pushed, Refusals};
+use crate::session::{Delivery, Position, Session};
+use crate::store::{Admitted, Completed, PullSink, Pushed, Refusals};
 
 /// How long a push, or its refusal, waits for the pusher's own live pull to have caught up.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,6 +61,16 @@ pub(super) trait Replies: MaybeSend + MaybeSync {
     /// What was refused of this client's pushes.
     fn refusals(&self) -> &Arc<Refusals>;
 
+    /// A pull has met a failure of ours, so many times in a row. Waits until it may be tried again; an error ends it.
+    fn pull_failing(&self, error: PullError, failures: u32) -> impl Future<Output = Result<(), PullError>> + MaybeSend;
+
+    /// A push has met a failure of ours, so many times in a row. Waits and returns `true` if it is to be made again
+    /// here; otherwise the client gets the error, and makes it again.
+    fn push_failing(&self, error: &PushError, failures: u32) -> impl Future<Output = bool> + MaybeSend {
+        let _ = (error, failures);
+        std::future::ready(false)
+    }
+
     /// Called before a push is refused whose client lacks what the log has above `after`.
     fn before_refusal(&self, request_id: &RequestId, after: SeqNum) -> impl Future<Output = ()> + MaybeSend {
         let _ = (request_id, after);
@@ -91,7 +102,7 @@ pub(super) async fn run_pull<S: Shell>(host: &Host<S>, replies: &impl Replies, c
     let context = HookContext::new(Arc::clone(replies.connection()), generation);
     let sink = Sink { replies, delivery: &delivery, live: pull.live };
     let result = guarded(host.store.pull(pull, delivery.format(), context, &sink)).await;
-    match result.unwrap_or_else(|panic| Err(PullError::Rejected(panic))) {
+    match result.unwrap_or_else(|failure| Err(failure.into())) {
         Ok(_) | Err(PullError::Gone) => {}
         Err(error) => refuse_pull(replies, &delivery, &error).await,
     }
@@ -105,26 +116,37 @@ pub(super) async fn refuse_pull(replies: &impl Replies, delivery: &Delivery, err
     }
 }
 
-/// The first half of a push: asks the hook and queues it. `None` when it was refused, and answered.
-pub(super) async fn admit_push<S: Shell>(
-    host: &Host<S>,
-    replies: &impl Replies,
-    call: PushCall,
-) -> Option<AdmittedCall> {
+/// The first half of a push: asks the hook and queues it.
+pub(super) async fn admit_push<S: Shell>(host: &Host<S>, replies: &impl Replies, call: PushCall) -> Admission {
     let PushCall { held, in_progress, request_id, batch, backend_id, generation } = call;
     let context = HookContext::new(Arc::clone(replies.connection()), generation);
-    let origin = replies.origin(&request_id);
+    let (origin, refusals) = (replies.origin(&request_id), replies.refusals());
     let push = Push::new(batch);
-    let (batch, refusals) = (Arc::clone(&push.batch), replies.refusals());
-    let admitted = host.store.admit(push, backend_id.as_deref(), origin, refusals, context, host.platform.now_ms());
-    match guarded(admitted).await.unwrap_or_else(|panic| Err(PushError::Rejected(panic))) {
-        Ok(admitted) => Some(AdmittedCall { held, in_progress, request_id, admitted }),
-        Err(error) => {
-            refusals.note(&batch);
-            answer_push(replies, &request_id, &Err(error)).await;
-            None
+    let mut failures = 0;
+    let error = loop {
+        let (push, origin, context) = (push.clone(), origin.clone(), context.clone());
+        let admitted = host.store.admit(push, backend_id.as_deref(), origin, refusals, context, host.platform.now_ms());
+        match guarded(admitted).await.unwrap_or_else(|failure| Err(failure.into())) {
+            Ok(admitted) => return Admission::Admitted(AdmittedCall { held, in_progress, request_id, admitted }),
+            Err(error) if !again(replies, &error, &mut failures).await => break error,
+            Err(_) => {}
         }
-    }
+    };
+    refusals.note(&push.batch);
+    let timed_out = matches!(error, PushError::Failed(Failure::TimedOut));
+    let completed = Completed::new(push, context, Err(error));
+    answer_push(replies, &request_id, &completed.result).await;
+    host.store.ended(completed).await;
+    if timed_out { Admission::TimedOut } else { Admission::Refused }
+}
+
+/// How the first half of a push went.
+pub(super) enum Admission {
+    Admitted(AdmittedCall),
+    /// And answered.
+    Refused,
+    /// Likewise, because a hook did not return.
+    TimedOut,
 }
 
 /// A push that waits for its commit and for its answer.
@@ -143,17 +165,33 @@ pub(super) async fn complete_push<S: Shell>(
     call: AdmittedCall,
     answered: impl FnOnce() + MaybeSend,
 ) {
-    let AdmittedCall { held, in_progress, request_id, admitted } = call;
-    let completed = host.store.complete(admitted).await;
-    if let Err(PushError::Log(LogError::UnknownOutcome(_))) = &completed.result {
-        let host = Arc::clone(host);
-        host.platform.clone().spawn(async move { host.store.settle(&host.platform).await });
-    }
+    let AdmittedCall { held, in_progress, request_id, mut admitted } = call;
+    let mut failures = 0;
+    let completed = loop {
+        let (push, context) = admitted.call();
+        let completed = guarded(host.store.complete(admitted)).await;
+        let completed = completed.unwrap_or_else(|failure| Completed::new(push, context, Err(failure.into())));
+        if let Err(PushError::Log(LogError::UnknownOutcome(_))) = &completed.result {
+            let host = Arc::clone(host);
+            host.platform.clone().spawn(async move { host.store.settle(&host.platform).await });
+        }
+        match &completed.result {
+            Err(error) if again(replies, error, &mut failures).await => {}
+            _ => break completed,
+        }
+        let Completed { push, context, .. } = completed;
+        let (origin, refusals) = (replies.origin(&request_id), replies.refusals());
+        admitted = host.store.enqueue(push, context, origin, refusals, host.platform.now_ms());
+    };
     answer_push(replies, &request_id, &completed.result).await;
     answered();
-    // A hook that panics is in the server's log; the push has its answer.
-    let _ = guarded(host.store.ended(completed)).await;
+    host.store.ended(completed).await;
     drop((held, in_progress));
+}
+
+async fn again(replies: &impl Replies, error: &PushError, failures: &mut u32) -> bool {
+    *failures += 1;
+    error.is_ours() && replies.push_failing(error, *failures).await
 }
 
 async fn answer_push(replies: &impl Replies, request_id: &RequestId, result: &Result<Pushed, PushError>) {
@@ -198,6 +236,10 @@ impl<R: Replies> PullSink for Sink<'_, R> {
         Ok(())
     }
 
+    async fn failed(&self, error: PullError, failures: u32) -> Result<(), PullError> {
+        self.replies.pull_failing(error, failures).await
+    }
+
     fn caught_up(&self) {
         self.replies.caught_up(self.delivery, self.live);
     }
@@ -220,6 +262,24 @@ impl<S: Shell> SocketCalls<S> {
     pub(super) async fn caught_up_or_late(&self) {
         let caught_up = self.peer.until(|session| !session.is_catching_up());
         let _ = self.host.platform.timeout(CATCH_UP_TIMEOUT, caught_up).await;
+    }
+}
+
+impl<S: Shell> SocketCalls<S> {
+    /// The app does not let a client go on with the pulls of an earlier connection.
+    pub(super) async fn refuse_continuation(&self, pulls: &[Position], error: &PullError) {
+        let frames = {
+            let mut session = self.peer.session();
+            let frames = session.handle_continuation_refused(pulls, error);
+            // Less than before has room.
+            let _ = self.peer.link.remember(&session);
+            frames
+        };
+        self.peer.progress.notify_waiters();
+        for frame in frames {
+            // A closed connection needs no answer.
+            let _ = self.peer.link.send(frame.into()).await;
+        }
     }
 }
 
@@ -282,8 +342,8 @@ impl<S: Shell> Replies for SocketCalls<S> {
     /// A failure of our own ends the connection and not the pull: published clients come back and pull from their
     /// cursor, and never ask again for a pull that was answered with an error.
     fn pull_failed(&self, delivery: &Delivery, error: &PullError) -> Option<String> {
-        if let PullError::Log(_) = error {
-            self.peer.link.close(CloseCode::LogUnreachable);
+        if error.is_ours() {
+            self.peer.link.close(close_code(error));
             return None;
         }
         let mut session = self.peer.session();
@@ -291,6 +351,19 @@ impl<S: Shell> Replies for SocketCalls<S> {
         // Less than before has room.
         let _ = self.peer.link.remember(&session);
         frame
+    }
+
+    async fn pull_failing(&self, error: PullError, failures: u32) -> Result<(), PullError> {
+        let Some(pause) = patience::before_socket_pull(&error, failures) else { return Err(error) };
+        let gone = self.host.platform.timeout(pause, self.peer.link.closed()).await;
+        if gone.is_some() { Err(PullError::Gone) } else { Ok(()) }
+    }
+
+    async fn push_failing(&self, error: &PushError, failures: u32) -> bool {
+        let (generation, is_lost) = (self.peer.connection.generation, self.peer.link.is_closed());
+        let Some(pause) = patience::before_socket_push(error, generation, failures, is_lost) else { return false };
+        self.host.platform.sleep(pause).await;
+        true
     }
 
     /// The client waits for the events that it lacks, and takes the error for their announcement.
@@ -319,9 +392,14 @@ pub(super) async fn catch_up<S: Shell>(calls: &SocketCalls<S>, pulls: Vec<(Deliv
             }
         }
         Err(error) => {
-            tracing::error!(%error, "could not continue a pull");
+            note(|| tracing::error!(%error, "could not continue a pull"));
             // With a hole it must not go on; the client comes back.
-            calls.peer.link.close(CloseCode::LogUnreachable);
+            calls.peer.link.close(close_code(&error));
         }
     }
+}
+
+/// What a client is told whose connection is closed because of this failure of ours.
+pub(super) fn close_code(error: &PullError) -> CloseCode {
+    if let PullError::Log(_) = error { CloseCode::LogUnreachable } else { CloseCode::Failed }
 }

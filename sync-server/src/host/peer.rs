@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 
 use super::Link;
 use crate::close::CloseCode;
+use crate::failure::{guarded, guarded_now};
 use crate::hash::fnv1a;
 use crate::hooks::Connection;
 use crate::session::Session;
@@ -68,6 +69,23 @@ impl<K: Link> Peer<K> {
     pub(super) fn abort(&self, code: CloseCode) {
         self.link.abort(code);
         self.progress.notify_waiters();
+    }
+
+    /// Ends the connection because a part of the server that worked for it panicked.
+    pub(super) fn fail(&self) {
+        // Nothing is left to do where that panics as well.
+        let _ = guarded_now(|| self.abort(CloseCode::Failed));
+    }
+
+    /// Runs what answers this client: if that panics, nothing else will, so the connection ends.
+    pub(super) async fn answer_for<T>(&self, answering: impl Future<Output = T>) -> Option<T> {
+        match guarded(answering).await {
+            Ok(output) => Some(output),
+            Err(_) => {
+                self.fail();
+                None
+            }
+        }
     }
 
     /// Waits until this is true of the session, or the connection ends.

@@ -21,7 +21,7 @@ use super::stores::Stores;
 use super::tokio::Tokio;
 use crate::budget::Budget;
 use crate::event_log::{OpenError, SqliteFile};
-use crate::hooks::Hooks;
+use crate::hooks::{Asked, Hooks};
 use crate::host::continuation::Continuation;
 use crate::limits::Limits;
 
@@ -39,7 +39,7 @@ impl<H: Hooks> Clone for Server<H> {
 
 pub(super) struct Inner<H: Hooks> {
     pub(super) stores: Stores<H>,
-    pub(super) hooks: Arc<H>,
+    pub(super) hooks: Asked<H, Tokio>,
     pub(super) limits: Limits,
     pub(super) enable_cors: bool,
     pub(super) response_headers: HeaderMap,
@@ -62,7 +62,7 @@ impl<H: Hooks> Server<H> {
         let budget = Budget::process(limits.memory_bytes_max.map_or_else(memory::share, |bytes| bytes as u64));
         Ok(Self(Arc::new(Inner {
             stores: Stores::new(file, ClientsFile::open(&data), Arc::clone(&hooks), limits, budget),
-            hooks,
+            hooks: Asked::new(hooks, Tokio, limits.hook_timeout),
             limits,
             enable_cors,
             response_headers,

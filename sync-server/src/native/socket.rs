@@ -13,9 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::outbox::{Outbox, close_frame};
 use super::stores::{NativeHost, NativeShell};
+use super::tokio::Tokio;
 use crate::close::CloseCode;
+use crate::event_log::{Head, LogError};
+use crate::failure::{guarded, note};
 use crate::hooks::{Connection, Hooks};
+use crate::host::patience::{SOCKET_TRIES_MAX, pause};
 use crate::host::{self, Link, Opening};
+use crate::platform::Platform;
 use crate::session::Proof;
 
 /// A silent peer is asked whether it is there ...
@@ -43,10 +48,10 @@ pub(super) struct Accepted<H: Hooks> {
 /// Serves a socket until it ends and what was pushed on it is stored or refused.
 pub(super) async fn serve<H: Hooks>(mut socket: WebSocket, accepted: Accepted<H>) {
     let Accepted { host, connection, fingerprint, stopping } = accepted;
-    let head = match host.store.current_head().await {
+    let head = match current_head(&host).await {
         Ok(head) => head.seq_num,
         Err(error) => {
-            tracing::error!(%error, "cannot read where a log stands");
+            note(|| tracing::error!(%error, "cannot read where a log stands"));
             let frame = Message::Close(Some(close_frame(CloseCode::LogUnreachable)));
             // The client comes back either way.
             let _ = timeout(CLOSE_TIMEOUT, socket.send(frame)).await;
@@ -60,20 +65,38 @@ pub(super) async fn serve<H: Hooks>(mut socket: WebSocket, accepted: Accepted<H>
         Opening { connection, fingerprint, proof: Proof::Pongs, head, pushes_waiting_max: PUSHES_WAITING_MAX };
     let conversation = Conversation::open(&host, opening, outbox);
 
-    let code = tokio::select! {
-        biased;
-        () = stopping.cancelled() => {
-            conversation.finish_pushes().await;
-            conversation.peer().link.close(CloseCode::Restart);
-            drain(&conversation, &mut stream).await;
-            CloseCode::Restart
+    let serving = guarded(async {
+        tokio::select! {
+            biased;
+            () = stopping.cancelled() => {
+                conversation.finish_pushes().await;
+                conversation.peer().link.close(CloseCode::Restart);
+                drain(&conversation, &mut stream).await;
+                CloseCode::Restart
+            }
+            code = read(&conversation, &mut stream) => code,
         }
-        code = read(&conversation, &mut stream) => code,
-    };
+    });
+    // Whatever happens, it has to be closed: what its client missed is known only then.
+    let code = serving.await.unwrap_or(CloseCode::Failed);
     let pushes = conversation.close(code);
     // It has nothing to say any more, also if it panicked.
     let _ = writer.await;
     pushes.await;
+}
+
+/// Where the log stands. A 0.3 client that is refused comes back at once, so this is tried some times before.
+async fn current_head<H: Hooks>(host: &NativeHost<H>) -> Result<Head, LogError> {
+    let mut failures = 0;
+    loop {
+        match host.store.current_head().await {
+            Err(_) if failures + 1 < SOCKET_TRIES_MAX => {
+                failures += 1;
+                Tokio.sleep(pause(failures)).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Reads until the connection ends; returns why.

@@ -29,7 +29,7 @@ use super::sweep::{self, PARKED_LOOK_MS, PARKED_LOOKS, Verdict};
 use crate::budget::{Budget, Holder};
 use crate::close::CloseCode;
 use crate::error::LogError;
-use crate::hooks::{Connection, HookFns};
+use crate::hooks::{Asked, Connection, HookFns};
 use crate::host::continuation::Continuation;
 use crate::host::{self, Host, Hub, Link, Opening, Peer, Shell, fingerprint};
 use crate::limits::Limits;
@@ -99,6 +99,7 @@ impl OpenStore {
         let subscribed = Some(subscribers.clone().into());
         let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), subscribed, budget.clone());
         let connection_bytes_max = options.limits.connection_bytes_max as u64;
+        let hooks = Asked::new(hooks, Isolate, options.limits.hook_timeout);
         let store = Store::new(log, hooks, hub);
         let host = Arc::new(Host { store, platform: Isolate, budget, connection_bytes_max });
         // Asked before any session is rebuilt. Sockets that outlived the memory were sent everything up to here, and
