@@ -59,6 +59,10 @@ pub(crate) struct Serve {
     #[arg(long, env = "LIVESTORE_SYNC_CORS")]
     pub(crate) cors: bool,
 
+    /// Proxies in front of this server, whose X-Forwarded-For is believed; what clients put before it is not
+    #[arg(long, env = "LIVESTORE_SYNC_TRUSTED_PROXIES", default_value_t = 0)]
+    pub(crate) trusted_proxies: usize,
+
     /// Largest WebSocket frame or HTTP body, in bytes
     #[arg(long, env = "LIVESTORE_SYNC_MAX_FRAME_BYTES", default_value_t = Limits::native().frame_bytes_max)]
     max_frame_bytes: usize,

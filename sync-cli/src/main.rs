@@ -72,6 +72,7 @@ async fn run(serve: Serve) -> Result<(), String> {
         .synchronous(serve.synchronous.into())
         .limits(serve.limits())
         .enable_cors(serve.cors)
+        .trusted_proxies(serve.trusted_proxies)
         .build()
         .map_err(|error| error.to_string())?;
     let listener = TcpListener::bind(&serve.listen)

@@ -27,7 +27,7 @@ mod tests;
 pub(crate) use self::conversation::{Conversation, Opening};
 pub(crate) use self::hub::Hub;
 pub(crate) use self::link::{Closed, Link};
-pub(crate) use self::peer::{Peer, fingerprint};
+pub(crate) use self::peer::{Peer, client_address, fingerprint};
 use crate::budget::{Budget, Holder};
 use crate::event_log::EventLog;
 use crate::hooks::Hooks;

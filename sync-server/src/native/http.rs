@@ -21,7 +21,7 @@ use super::tokio::Tokio;
 use crate::event_log::StoreError;
 use crate::hooks::{Connection, Hooks, Transport};
 use crate::host::exchange::{Framing, exchange};
-use crate::host::{fingerprint, patience};
+use crate::host::{client_address, fingerprint, patience};
 use crate::platform::{Platform, connection_id};
 use crate::protocol::Generation;
 use crate::request::{self, Refused, RequestParts, Route, SyncRequest, route};
@@ -121,8 +121,10 @@ impl<H: Hooks> Server<H> {
         // An app that does not tell gets all clients alike, which is safe but less exact.
         let address =
             parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.0.ip());
-        let (agent, forwarded) = (connection.header("user-agent"), connection.header("x-forwarded-for"));
-        let fingerprint = fingerprint(&connection, &address.to_string(), agent, forwarded);
+        let forwarded = connection.headers.iter().filter(|(name, _)| name == "x-forwarded-for");
+        let forwarded = forwarded.map(|(_, value)| value.as_str());
+        let address = client_address(&address.to_string(), forwarded, self.0.trusted_proxies);
+        let fingerprint = fingerprint(&connection, &address, connection.header("user-agent"));
         let accepted = Accepted { host, connection, fingerprint, stopping: self.0.stopping.clone() };
         let (token, frame_bytes_max) = (self.0.sockets.token(), self.0.limits.frame_bytes_max);
         Ok(upgrade

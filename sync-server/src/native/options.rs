@@ -17,6 +17,7 @@ pub struct Builder<H> {
     pub(super) hooks: H,
     pub(super) limits: Limits,
     pub(super) enable_cors: bool,
+    pub(super) trusted_proxies: usize,
     pub(super) response_headers: HeaderMap,
 }
 
@@ -30,6 +31,7 @@ impl Server<()> {
             hooks: (),
             limits: Limits::native(),
             enable_cors: false,
+            trusted_proxies: 0,
             response_headers: HeaderMap::new(),
         }
     }
@@ -39,8 +41,8 @@ impl<H: Hooks> Builder<H> {
     /// The app's hooks, in place of any earlier ones: a type that implements [`Hooks`], or closures as
     /// [`HookFns`](crate::HookFns).
     pub fn hooks<N: Hooks>(self, hooks: N) -> Builder<N> {
-        let Self { data, synchronous, hooks: _, limits, enable_cors, response_headers } = self;
-        Builder { data, synchronous, hooks, limits, enable_cors, response_headers }
+        let Self { data, synchronous, hooks: _, limits, enable_cors, trusted_proxies, response_headers } = self;
+        Builder { data, synchronous, hooks, limits, enable_cors, trusted_proxies, response_headers }
     }
 
     /// When a push counts as durable; the disk must have it, unless this says otherwise.
@@ -57,6 +59,12 @@ impl<H: Hooks> Builder<H> {
     #[doc(alias = "enableCORS")]
     pub fn enable_cors(self, enable: bool) -> Self {
         Self { enable_cors: enable, ..self }
+    }
+
+    /// How many proxies stand between the server and its clients, each of which adds to `X-Forwarded-For` the address that
+    /// it was asked from; without this, none. 0.3 clients that come back are known by their address.
+    pub fn trusted_proxies(self, proxies: usize) -> Self {
+        Self { trusted_proxies: proxies, ..self }
     }
 
     /// Adds a header to each response, except those that open a WebSocket. It replaces one of that name.

@@ -42,6 +42,7 @@ pub(super) struct Inner<H: Hooks> {
     pub(super) hooks: Asked<H, Tokio>,
     pub(super) limits: Limits,
     pub(super) enable_cors: bool,
+    pub(super) trusted_proxies: usize,
     pub(super) response_headers: HeaderMap,
     /// A place for each WebSocket and each HTTP request.
     pub(super) connections: Arc<Semaphore>,
@@ -56,7 +57,7 @@ pub(super) struct Inner<H: Hooks> {
 impl<H: Hooks> Server<H> {
     /// A server with these settings. Opens the data file.
     pub(super) fn open(settings: Builder<H>) -> Result<Self, OpenError> {
-        let Builder { data, synchronous, hooks, limits, enable_cors, response_headers } = settings;
+        let Builder { data, synchronous, hooks, limits, enable_cors, trusted_proxies, response_headers } = settings;
         let file = SqliteFile::open(&data, synchronous)?;
         let hooks = Arc::new(hooks);
         let budget = Budget::process(limits.memory_bytes_max.map_or_else(memory::share, |bytes| bytes as u64));
@@ -65,6 +66,7 @@ impl<H: Hooks> Server<H> {
             hooks: Asked::new(hooks, Tokio, limits.hook_timeout),
             limits,
             enable_cors,
+            trusted_proxies,
             response_headers,
             connections: Arc::new(Semaphore::new(limits.connections_max)),
             sockets: TaskTracker::new(),

@@ -20,6 +20,7 @@ use super::super::platform::Isolate;
 use super::queue::{Action, Id, Next, Queue, Refused};
 use crate::error::PullError;
 use crate::event::{Committed, Publish};
+use crate::host::patience::pause;
 use crate::platform::{BoxFuture, Platform};
 use crate::store::PullSink;
 
@@ -249,6 +250,12 @@ impl PullSink for Resumed<'_> {
             true => Ok(()),
             false => Err(PullError::Gone),
         }
+    }
+
+    /// Whoever is given up gets nothing any more, and does not notice.
+    async fn failed(&self, _error: PullError, failures: u32) -> Result<(), PullError> {
+        Isolate.sleep(pause(failures)).await;
+        Ok(())
     }
 
     fn caught_up(&self) {
