@@ -19,6 +19,7 @@ mod hub;
 mod link;
 pub(crate) mod patience;
 mod peer;
+mod pushes;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

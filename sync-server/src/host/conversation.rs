@@ -8,9 +8,8 @@ use livestore_sync_protocol::{Generation, SeqNum};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::calls::{
-    Admission, InProgress, PullCall, PushCall, SocketCalls, admit_push, complete_push, refuse_pull, run_pull,
-};
+use super::calls::{InProgress, PullCall, SocketCalls, refuse_pull, run_pull};
+use super::pushes::{Admission, PushCall, admit_push, complete_push};
 use super::{Host, Link, Peer, Shell};
 use crate::close::CloseCode;
 use crate::error::{HookError, PullError};

@@ -10,7 +10,8 @@ use livestore_sync_protocol::RequestId;
 use livestore_sync_protocol::rpc::msgpack;
 use tokio::sync::mpsc;
 
-use super::calls::{Admission, PullCall, PushCall, Replies, admit_push, complete_push, run_pull};
+use super::calls::{PullCall, Replies, run_pull};
+use super::pushes::{Admission, PushCall, admit_push, complete_push};
 use super::{Closed, Host, Shell, patience};
 use crate::budget::Budget;
 use crate::error::PullError;

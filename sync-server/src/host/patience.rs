@@ -1,6 +1,6 @@
 //! When a call that failed because of us is made once more. Published clients take an error for the last word on a
 //! pull, and those of 0.3 on a push as well; so the server waits and tries again, for as long as that is the better
-//! answer. Pure; `calls`, `exchange` and the platforms' ways in ask it and do the waiting.
+//! answer. `calls`, `exchange` and the platforms' ways in ask it.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use livestore_sync_protocol::Generation;
 
 use crate::error::{PullError, PushError};
 use crate::failure::Failure;
+use crate::platform::Platform;
 
 /// The first pause; each further one is twice as long ...
 const PAUSE: Duration = Duration::from_millis(100);
@@ -25,6 +26,24 @@ const LOST_TRIES_MAX: u32 = 18;
 pub(crate) fn pause(failures: u32) -> Duration {
     let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     PAUSE.saturating_mul(doubled).min(PAUSE_MAX)
+}
+
+/// What a call gives once it works, or its failure after so many tries.
+pub(crate) async fn tried<T, E, F: Future<Output = Result<T, E>>>(
+    platform: &impl Platform,
+    tries_max: u32,
+    mut call: impl FnMut() -> F,
+) -> Result<T, E> {
+    let mut failures = 0;
+    loop {
+        match call().await {
+            Err(_) if failures + 1 < tries_max => {
+                failures += 1;
+                platform.sleep(pause(failures)).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// The pause before a pull on a socket is tried again; without one, the socket is closed.

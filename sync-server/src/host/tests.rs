@@ -16,15 +16,20 @@ use super::continuation::Continuation;
 use super::exchange::{Framing, exchange};
 use super::simulation::link::{Mail, MailLink, Mailbox};
 use super::{Closed, Conversation, Host, Hub, Link, Opening, Shell, patience};
+use crate::budget::Budget;
 use crate::close::CloseCode;
 use crate::error::HookError;
 use crate::event_log::{EventLog, Fault, Faults, Faulty, MemoryLog, Operation};
+use crate::frame::Frame;
 use crate::hooks::{Asked, Connection, HookFns, Transport};
 use crate::platform::Platform;
 use crate::session::{Proof, Session};
 use crate::store::Store;
 
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// No test is about it.
+const HELD_BYTES_MAX: u64 = 1 << 30;
 
 #[derive(Clone)]
 struct Paused;
@@ -50,12 +55,16 @@ struct TestLink {
 }
 
 impl Link for TestLink {
-    fn send_now(&self, frame: String) {
+    fn budget(&self) -> &Budget {
+        self.mail.budget()
+    }
+
+    fn send_now(&self, frame: Frame) {
         assert!(!self.panics.load(Ordering::Relaxed), "a bug");
         self.mail.send_now(frame);
     }
 
-    async fn send(&self, frame: String) -> Result<(), Closed> {
+    async fn send(&self, frame: Frame) -> Result<(), Closed> {
         self.mail.send(frame).await
     }
 
@@ -113,9 +122,11 @@ impl World {
     fn new(hooks: HookFns) -> Self {
         let (log, faults) = (Arc::new(MemoryLog::new("backend")), Faults::none());
         let hooks = Asked::new(Arc::new(hooks), Paused, HOOK_TIMEOUT);
-        let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), None);
+        let budget = Budget::process(HELD_BYTES_MAX);
+        let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), None, budget.clone());
         let store = Store::new(Faulty::new(Arc::clone(&log), faults.clone()), hooks, hub);
-        Self { host: Arc::new(Host { store, platform: Paused }), log, faults }
+        let host = Host { store, platform: Paused, budget, connection_bytes_max: HELD_BYTES_MAX };
+        Self { host: Arc::new(host), log, faults }
     }
 
     async fn connect(&self, number: u128, generation: Generation) -> Client {
@@ -454,7 +465,7 @@ fn over_http(
     body: String,
 ) -> (impl Future<Output = ()> + use<>, impl futures_util::Stream<Item = bytes::Bytes> + use<>) {
     let connection = Connection::new(Uuid::nil(), "store".into(), Transport::Http, Generation::V04, 0);
-    exchange(Arc::clone(&world.host), Arc::new(connection), body, Framing::Json, || ())
+    exchange(Arc::clone(&world.host), Arc::new(connection), world.host.connection_budget(), body, Framing::Json, || ())
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,12 +15,10 @@ use super::outbox::{Outbox, close_frame};
 use super::stores::{NativeHost, NativeShell};
 use super::tokio::Tokio;
 use crate::close::CloseCode;
-use crate::event_log::{Head, LogError};
 use crate::failure::{guarded, note};
 use crate::hooks::{Connection, Hooks};
-use crate::host::patience::{SOCKET_TRIES_MAX, pause};
+use crate::host::patience::{SOCKET_TRIES_MAX, tried};
 use crate::host::{self, Link, Opening};
-use crate::platform::Platform;
 use crate::session::Proof;
 
 /// A silent peer is asked whether it is there ...
@@ -48,7 +46,8 @@ pub(super) struct Accepted<H: Hooks> {
 /// Serves a socket until it ends and what was pushed on it is stored or refused.
 pub(super) async fn serve<H: Hooks>(mut socket: WebSocket, accepted: Accepted<H>) {
     let Accepted { host, connection, fingerprint, stopping } = accepted;
-    let head = match current_head(&host).await {
+    // A 0.3 client that is refused comes back at once.
+    let head = match tried(&Tokio, SOCKET_TRIES_MAX, || host.store.current_head()).await {
         Ok(head) => head.seq_num,
         Err(error) => {
             note(|| tracing::error!(%error, "cannot read where a log stands"));
@@ -83,20 +82,6 @@ pub(super) async fn serve<H: Hooks>(mut socket: WebSocket, accepted: Accepted<H>
     // It has nothing to say any more, also if it panicked.
     let _ = writer.await;
     pushes.await;
-}
-
-/// Where the log stands. A 0.3 client that is refused comes back at once, so this is tried some times before.
-async fn current_head<H: Hooks>(host: &NativeHost<H>) -> Result<Head, LogError> {
-    let mut failures = 0;
-    loop {
-        match host.store.current_head().await {
-            Err(_) if failures + 1 < SOCKET_TRIES_MAX => {
-                failures += 1;
-                Tokio.sleep(pause(failures)).await;
-            }
-            result => return result,
-        }
-    }
 }
 
 /// Reads until the connection ends; returns why.

@@ -32,11 +32,12 @@ use crate::hooks::{Connection, HookFns, Transport};
 use crate::host::Link;
 use crate::host::conversation::Taken;
 use crate::host::exchange::{Framing, exchange};
-use crate::host::patience::pause;
+use crate::host::patience::tried;
 use crate::platform::{Platform, connection_id, js_text};
 use crate::request::SyncRequest;
 
-/// How often a store is tried to be opened for a request that is not a WebSocket's: a minute.
+/// How often a store is tried to be opened for clients that do not ask again after an error: a minute. Nothing tells
+/// whether they are still there.
 const OPEN_TRIES_MAX: u32 = 18;
 
 /// The body of the Durable Object that [`make_durable_object!`](crate::make_durable_object) makes. Its
@@ -131,21 +132,6 @@ impl Body {
         })
     }
 
-    /// As [`store`](Self::store), for clients that do not ask again after an error. Nothing tells here whether they are
-    /// still there.
-    async fn store_in_time(&self, store_id: &str) -> std::result::Result<Rc<OpenStore>, LogError> {
-        let mut failures = 0;
-        loop {
-            match self.store(Some(store_id)).await {
-                Err(_) if failures + 1 < OPEN_TRIES_MAX => {
-                    failures += 1;
-                    Isolate.sleep(pause(failures)).await;
-                }
-                opened => return opened,
-            }
-        }
-    }
-
     async fn fetch(&self, request: Request) -> Result<Response> {
         let parts = OwnedParts::new(&request)?;
         #[cfg(debug_assertions)]
@@ -164,7 +150,9 @@ impl Body {
         let opened = match transport {
             // Such a client comes back by itself.
             Transport::Ws => self.store(Some(sync.store_id())).await,
-            Transport::Http | Transport::DurableObject => self.store_in_time(sync.store_id()).await,
+            Transport::Http | Transport::DurableObject => {
+                tried(&Isolate, OPEN_TRIES_MAX, || self.store(Some(sync.store_id()))).await
+            }
         };
         let store = match opened {
             Ok(store) => store,
@@ -227,7 +215,7 @@ impl Body {
         let failed = |error: &dyn std::fmt::Display| worker::Error::RustError(error.to_string());
         let json = msgpack::to_json(message).map_err(|error| failed(&error))?;
         let call = Call::read(&json).map_err(|error| failed(&error))?;
-        let store = match self.store_in_time(&call.store_id).await {
+        let store = match tried(&Isolate, OPEN_TRIES_MAX, || self.store(Some(&call.store_id))).await {
             Ok(store) => store,
             Err(error) => {
                 tracing::error!(%error, "cannot open the store");
