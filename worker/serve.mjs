@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Runs the built Worker with a command line like the native binary's, for tests and measurements:
-//   node worker/serve.mjs --storage d1|do-sqlite --data FOLDER [--listen 127.0.0.1:0] [--cors] [--worker FOLDER-OF-wrangler.toml]
+//   node worker/serve.mjs --storage d1|do-sqlite --data FOLDER [--listen 127.0.0.1:0] [--cors] [--allow-origin ORIGIN,…] [--worker FOLDER-OF-wrangler.toml]
 // `cargo xtask worker` makes the bundle. What is in wrangler.toml holds here, too, and the data is where
 // `wrangler dev --persist-to FOLDER` has it; but there is no proxy in between and no watcher.
 // Prints `listening on http://…`. SIGTERM ends it; so does the end of its input, so that none outlives who started it.
@@ -20,6 +20,7 @@ const { values: options } = parseArgs({
     data: { type: 'string' },
     listen: { type: 'string', default: '127.0.0.1:0' },
     cors: { type: 'boolean', default: false },
+    'allow-origin': { type: 'string', default: '' },
     worker: { type: 'string', default: fileURLToPath(new URL('..', import.meta.url)) },
   },
 })
@@ -41,7 +42,7 @@ const miniflare = new Miniflare({
   workers: [
     {
       ...worker.options,
-      bindings: { ...worker.options.bindings, LIVESTORE_SYNC_STORAGE: options.storage, LIVESTORE_SYNC_CORS: String(options.cors) },
+      bindings: { ...worker.options.bindings, LIVESTORE_SYNC_STORAGE: options.storage, LIVESTORE_SYNC_CORS: String(options.cors), LIVESTORE_SYNC_ALLOW_ORIGIN: options['allow-origin'] },
       modulesRoot: bundle,
       modules: [
         { type: 'ESModule', path: join(bundle, worker.entry) },

@@ -55,8 +55,14 @@ pub(crate) struct Serve {
     #[arg(long, env = "LIVESTORE_SYNC_SYNCHRONOUS", default_value = "full")]
     pub(crate) synchronous: SynchronousArg,
 
-    /// Let browsers on other origins use the http transport
-    #[arg(long, env = "LIVESTORE_SYNC_CORS")]
+    /// Web pages that may use the server, by their origin: `https://app.example`, `http://localhost:*`, `*` for all.
+    /// May be given several times, or with commas. Without it: pages of the server's own host and, on a loopback
+    /// address, all pages from one
+    #[arg(long, env = "LIVESTORE_SYNC_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
+    pub(crate) allow_origin: Vec<String>,
+
+    /// All web pages may use the server: the same as `--allow-origin '*'`
+    #[arg(long, env = "LIVESTORE_SYNC_CORS", value_parser = boolean)]
     pub(crate) cors: bool,
 
     /// Proxies in front of this server, whose X-Forwarded-For is believed; what clients put before it is not
@@ -70,6 +76,14 @@ pub(crate) struct Serve {
     /// Most connections at once
     #[arg(long, env = "LIVESTORE_SYNC_MAX_CONNECTIONS", default_value_t = Limits::native().connections_max)]
     max_connections: usize,
+
+    /// Most connections at once from one address
+    #[arg(
+        long,
+        env = "LIVESTORE_SYNC_MAX_CONNECTIONS_PER_ADDRESS",
+        default_value_t = Limits::native().connections_per_address_max
+    )]
+    max_connections_per_address: usize,
 
     /// Most stores in the data file
     #[arg(long, env = "LIVESTORE_SYNC_MAX_STORES", default_value_t = Limits::native().stores_max)]
@@ -110,6 +124,15 @@ enum LogFormat {
     Json,
 }
 
+/// A flag as a variable says it. Empty is what a variable is that was meant to be unset.
+fn boolean(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" | "" => Ok(false),
+        _ => Err("expected 1, 0, true, false, yes, no, on or off".to_owned()),
+    }
+}
+
 impl From<SynchronousArg> for Synchronous {
     fn from(arg: SynchronousArg) -> Self {
         match arg {
@@ -132,6 +155,7 @@ impl Serve {
         let limits = Limits::native()
             .with_frame_bytes_max(self.max_frame_bytes)
             .with_connections_max(self.max_connections)
+            .with_connections_per_address_max(self.max_connections_per_address)
             .with_stores_max(self.max_stores)
             .with_connection_bytes_max(self.max_connection_bytes)
             .with_store_bytes_max(self.max_store_bytes);
@@ -139,6 +163,16 @@ impl Serve {
             Some(bytes) => limits.with_memory_bytes_max(bytes),
             None => limits,
         }
+    }
+}
+
+/// What browsers call an origin, or a pattern of such.
+fn origin(text: &str) -> Result<String, &'static str> {
+    let is_origin = text.split_once("://").is_some_and(|(_, host)| !host.trim_end_matches('/').contains('/'));
+    if is_origin || matches!(text, "*" | "null") {
+        Ok(text.to_owned())
+    } else {
+        Err("an origin is a scheme and a host, such as https://app.example or http://localhost:5173")
     }
 }
 
@@ -152,5 +186,23 @@ pub(crate) fn start_logging(serve: &Serve, log: &Log) {
     match serve.log_format {
         LogFormat::Pretty => logging.init(),
         LogFormat::Json => logging.json().init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::boolean;
+
+    #[test]
+    fn flags_in_variables_are_said_in_many_ways() {
+        for text in ["1", "true", "TRUE", "yes", "Yes", "on", " 1 "] {
+            assert_eq!(boolean(text), Ok(true), "{text:?}");
+        }
+        for text in ["0", "false", "False", "no", "off", "OFF", "", " "] {
+            assert_eq!(boolean(text), Ok(false), "{text:?}");
+        }
+        for text in ["2", "ja", "tru", "-"] {
+            assert!(boolean(text).is_err(), "{text:?}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
-use livestore_sync_server::native::Server;
+use livestore_sync_server::native::{self, Server};
 use tokio::net::TcpListener;
 
 use cli::{Cli, Command, Serve};
@@ -41,8 +41,15 @@ fn serve_logged(serve: Serve, log: &Log) -> ExitCode {
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a panic")));
     // Each connection is a file; the usual soft limit would stop at a thousand.
     #[cfg(unix)]
-    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        tracing::warn!(%error, "cannot raise the limit of open files");
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) if files < needed_files(serve.limits().connections_max) => tracing::warn!(
+            files,
+            connections = serve.limits().connections_max,
+            "the limit of open files is lower than the connections that may be: raise it (ulimit -n, LimitNOFILE) or \
+             lower --max-connections"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
     }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -52,6 +59,13 @@ fn serve_logged(serve: Serve, log: &Log) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(log, &error),
     }
+}
+
+/// Files that may be open at once with so many connections: these, and those of the database and the runtime.
+#[cfg(unix)]
+fn needed_files(connections: usize) -> u64 {
+    const OTHER_FILES: u64 = 100;
+    OTHER_FILES.saturating_add(connections as u64)
 }
 
 fn fail(log: &Log, text: &str) -> ExitCode {
@@ -72,9 +86,9 @@ async fn run(serve: Serve) -> Result<(), String> {
         .synchronous(serve.synchronous.into())
         .limits(serve.limits())
         .enable_cors(serve.cors)
-        .trusted_proxies(serve.trusted_proxies)
-        .build()
-        .map_err(|error| error.to_string())?;
+        .trusted_proxies(serve.trusted_proxies);
+    let server = serve.allow_origin.iter().fold(server, native::Builder::allow_origin);
+    let server = server.build().map_err(|error| error.to_string())?;
     let listener = TcpListener::bind(&serve.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", serve.listen))?;

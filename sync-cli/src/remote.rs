@@ -86,7 +86,7 @@ async fn report_connection(client: &SyncClient) -> Failure {
                 }
                 was_connected = true;
             }
-            ConnectionState::Offline { reason: reason @ OfflineReason::Refused { status: 400..500, .. } }
+            ConnectionState::Offline { reason: reason @ OfflineReason::Refused { status: 200..500, .. } }
                 if !was_connected =>
             {
                 return Failure::Refused(reason);

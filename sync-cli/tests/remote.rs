@@ -156,3 +156,45 @@ async fn what_the_server_says_is_told() {
     let pulled = server.run("pull", &["--payload", r#"{"token":"y"}"#], "").await;
     assert!(!pulled.ok && pulled.errors.contains("unknown token"), "{}", pulled.errors);
 }
+
+#[tokio::test]
+async fn a_mark_of_the_encoding_is_no_mistake() {
+    let server = serve(HookFns::new()).await;
+    let pushed = server.run("push", &[], &format!("\u{feff}{}", given(1..=2))).await;
+    assert!(pushed.ok, "{}", pushed.errors);
+    assert_eq!(args_of(&server.run("pull", &[], "").await.lines), [1, 2]);
+    // It stands at the beginning or nowhere.
+    let pushed = server.run("push", &[], &format!("{}\u{feff}{}", given(3..=3), given(4..=4))).await;
+    assert!(!pushed.ok && pushed.errors.contains("line 2"), "{}", pushed.errors);
+}
+
+/// What the portal of a wireless network does.
+#[tokio::test]
+async fn what_answers_in_the_place_of_a_server_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                let mut line = String::new();
+                while stream.read_line(&mut line).await.is_ok_and(|bytes| bytes > 2) {
+                    line.clear();
+                }
+                let page = "<!DOCTYPE html><title>Welcome to the hotel</title>";
+                let head =
+                    format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n", page.len());
+                drop(stream.write_all((head + page).as_bytes()).await);
+            });
+        }
+    });
+    let portal = Running { address, _data: tempfile::tempdir().expect("a folder") };
+    for way in [&["--transport", "http"][..], &["--transport", "http", "--live"], &[], &["--generation", "0.3"]] {
+        let pulled = portal.run("pull", way, "").await;
+        assert!(
+            !pulled.ok && pulled.errors.contains("(200): <!DOCTYPE html><title>Welcome"),
+            "{way:?}: {}",
+            pulled.errors
+        );
+    }
+}

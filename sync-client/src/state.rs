@@ -33,7 +33,8 @@ pub enum OfflineReason {
         /// What the network says.
         message: String,
     },
-    /// The server answered, but did not open a connection: the payload may be refused or out of date.
+    /// The server answered, but did not open a connection: the payload may be refused or out of date. With the status
+    /// 200, something else answers in its place, as the portal of a wireless network does.
     Refused {
         /// The HTTP status.
         status: u16,

@@ -42,6 +42,9 @@ pub enum TargetError {
     /// More than one of a parameter that may occur once.
     #[error("the query parameter {0} occurs more than once")]
     Repeated(&'static str),
+    /// A parameter whose bytes are no text.
+    #[error("the query parameter {0} is not UTF-8")]
+    NotUtf8(&'static str),
     /// See [`STORE_ID_BYTES_MAX`].
     #[error("the query parameter storeId is longer than {STORE_ID_BYTES_MAX} bytes")]
     StoreIdTooLong,
@@ -58,9 +61,14 @@ pub enum TargetError {
 
 /// The value of a query parameter that may occur once.
 fn single<'a>(query: &'a str, name: &'static str) -> Result<Option<Cow<'a, str>>, TargetError> {
-    let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name).map(|(_, value)| value);
-    let value = values.next();
-    if values.next().is_some() { Err(TargetError::Repeated(name)) } else { Ok(value) }
+    let mut values = query.split('&').filter_map(|pair| {
+        let (key, value) = form_urlencoded::parse(pair.as_bytes()).next()?;
+        // What is not UTF-8 was replaced, so that many values would become one.
+        let is_utf8 = percent_decode_str(pair).decode_utf8().is_ok();
+        (key == name).then(|| if is_utf8 { Ok(value) } else { Err(TargetError::NotUtf8(name)) })
+    });
+    let value = values.next().transpose();
+    if values.next().is_some() { Err(TargetError::Repeated(name)) } else { value }
 }
 
 /// The `transport` parameter. 0.3 clients send none.
@@ -160,6 +168,9 @@ mod tests {
             ("storeid=a", TargetError::MissingStoreId),
             ("storeId=a&storeId=b", TargetError::Repeated("storeId")),
             ("storeId=a&payload=1&payload=2", TargetError::Repeated("payload")),
+            ("storeId=%ff", TargetError::NotUtf8("storeId")),
+            ("storeId=a&payload=%22%fe%22", TargetError::NotUtf8("payload")),
+            ("storeId=%ff&storeId=%fe", TargetError::Repeated("storeId")),
             ("storeId=a&payload=nope", TargetError::InvalidPayload),
             ("storeId=a&payload=", TargetError::InvalidPayload),
             ("storeId=a&payload=%25ZZ%7B", TargetError::InvalidPayload),

@@ -7,7 +7,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -53,6 +53,8 @@ struct Level {
     parent: Option<Budget>,
     /// Rings for one of those who wait, when something is given back.
     freed: Notify,
+    /// See [`Budget::retire`].
+    retired: AtomicBool,
 }
 
 impl Budget {
@@ -67,7 +69,30 @@ impl Budget {
     }
 
     fn new(holder: Holder, max: u64, parent: Option<Self>) -> Self {
-        Self(Arc::new(Level { holder, max, held: AtomicU64::new(0), parent, freed: Notify::new() }))
+        Self(Arc::new(Level {
+            holder,
+            max,
+            held: AtomicU64::new(0),
+            parent,
+            freed: Notify::new(),
+            retired: AtomicBool::new(false),
+        }))
+    }
+
+    /// Gives back to those above it all that is held of it, once, whoever still has it: for a platform that lets go of
+    /// the holders without a word. Nothing more can be taken.
+    pub(crate) fn retire(&self) {
+        let Level { held, parent, retired, .. } = &*self.0;
+        if !retired.swap(true, Ordering::Relaxed)
+            && let Some(parent) = parent
+        {
+            parent.give_back(held.load(Ordering::Relaxed), Depth::All);
+        }
+    }
+
+    /// Whether anybody has this budget, or holds anything of it, beside the one who asks.
+    pub(crate) fn is_used(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
     }
 
     /// What is held now, in bytes.
@@ -167,8 +192,13 @@ impl Budget {
         }
     }
 
+    /// What is to grow.
+    pub(crate) fn nothing(&self) -> Held {
+        self.take_anyway(0)
+    }
+
     fn charge(&self, bytes: u64, modest: bool) -> Result<(), Exceeded> {
-        let Level { holder, max, held, parent, .. } = &*self.0;
+        let Level { holder, max, held, parent, retired, .. } = &*self.0;
         let own = held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         // The one who asks is the innermost.
         let (modest, kept) = match holder {
@@ -176,7 +206,7 @@ impl Budget {
             Holder::Store | Holder::Process => (modest, max / RESERVE_PART),
         };
         let room = if modest { *max } else { max - kept };
-        let result = if own > room {
+        let result = if own > room || retired.load(Ordering::Relaxed) {
             Err(Exceeded { holder: *holder, max: *max })
         } else {
             parent.as_ref().map_or(Ok(()), |parent| parent.charge(bytes, modest))
@@ -193,7 +223,7 @@ impl Budget {
         }
         self.0.held.fetch_sub(bytes, Ordering::Relaxed);
         self.0.freed.notify_one();
-        if let (Depth::All, Some(parent)) = (depth, &self.0.parent) {
+        if let (Depth::All, Some(parent), false) = (depth, &self.0.parent, self.0.retired.load(Ordering::Relaxed)) {
             parent.give_back(bytes, depth);
         }
     }

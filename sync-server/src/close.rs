@@ -25,6 +25,8 @@ pub(crate) enum CloseCode {
     Restart,
     /// The client does not read what it is sent.
     SlowReader,
+    /// The budget of the connection, of its store or of the process has no room for a message.
+    NoRoom,
     /// A 0.4 client waits for a pull of an earlier connection, which it would do for ever.
     NoPull,
     /// A 0.4 client acknowledges a pull of an earlier connection: likewise.
@@ -37,6 +39,8 @@ pub(crate) enum CloseCode {
     Crashed,
     /// The client neither sent anything nor answered pings.
     Silent,
+    /// The client has begun a message and does not go on with it.
+    Unfinished,
     /// A connection that looks the same was opened, and this one does not answer.
     Superseded,
 }
@@ -52,10 +56,14 @@ impl CloseCode {
             Self::FrameTooLarge => 1009,
             Self::LogUnreachable | Self::Failed => 1011,
             Self::Restart => 1012,
-            Self::SlowReader => 1013,
-            Self::NoPull | Self::UnknownPull | Self::PullLost | Self::SessionLost | Self::Crashed | Self::Silent => {
-                4408
-            }
+            Self::SlowReader | Self::NoRoom => 1013,
+            Self::NoPull
+            | Self::UnknownPull
+            | Self::PullLost
+            | Self::SessionLost
+            | Self::Crashed
+            | Self::Silent
+            | Self::Unfinished => 4408,
             Self::Superseded => 4409,
         }
     }
@@ -72,12 +80,14 @@ impl CloseCode {
             Self::Failed => "the server failed: connect again",
             Self::Restart => "the server restarts",
             Self::SlowReader => "not reading fast enough",
+            Self::NoRoom => "no room for this message now",
             Self::NoPull => "no pull on this connection: reconnect and pull",
             Self::UnknownPull => "that pull belongs to an earlier connection: pull again",
             Self::PullLost => "the pull was lost: pull again",
             Self::SessionLost => "the connection is not known any more: reconnect",
             Self::Crashed => "the sync server failed and starts again: connect again",
             Self::Silent => "nothing was heard for too long: reconnect",
+            Self::Unfinished => "a message was begun and not finished: reconnect",
             Self::Superseded => "a newer connection of this client has taken over",
         }
     }
@@ -87,7 +97,7 @@ impl CloseCode {
 mod tests {
     use super::CloseCode::{self, *};
 
-    const ALL: [CloseCode; 16] = [
+    const ALL: [CloseCode; 18] = [
         Ended,
         ProtocolError,
         InvalidUtf8,
@@ -97,12 +107,14 @@ mod tests {
         Failed,
         Restart,
         SlowReader,
+        NoRoom,
         NoPull,
         UnknownPull,
         PullLost,
         SessionLost,
         Crashed,
         Silent,
+        Unfinished,
         Superseded,
     ];
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use livestore_sync_protocol::{Chunk, Envelope};
 
 use crate::budget::{Budget, Exceeded, Held};
@@ -65,6 +66,13 @@ impl Frame {
         self.body.as_ref()
     }
 
+    /// Its parts, whose body is not copied, and what that takes while it is shared.
+    pub(crate) fn into_parts(self) -> ([Bytes; 3], Option<Arc<Held>>) {
+        let Self { head, body, tail, shared } = self;
+        let body = body.map_or_else(Bytes::new, |text| Bytes::from_owner(SharedText(text)));
+        ([head.into(), body, tail.into()], shared)
+    }
+
     /// The whole text. Copies the body.
     pub(crate) fn into_text(self) -> String {
         let Self { head, body, tail, shared: _ } = self;
@@ -73,6 +81,15 @@ impl Frame {
         text.extend(body.as_deref());
         text.push_str(&tail);
         text
+    }
+}
+
+/// A body as bytes.
+struct SharedText(Arc<str>);
+
+impl AsRef<[u8]> for SharedText {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
     }
 }
 

@@ -20,9 +20,12 @@ pub struct Limits {
     /// Bytes of one WebSocket frame or HTTP body. A larger frame closes its connection with code 1009, a
     /// larger body gets status 413.
     pub frame_bytes_max: usize,
-    /// Connections at once; a further one gets status 503. Natively all WebSockets and HTTP requests of the
-    /// server, on Workers the WebSockets of one store.
+    /// Connections at once; a further one gets status 503. Natively all of the server, from their first byte on,
+    /// on Workers the WebSockets of one store.
     pub connections_max: usize,
+    /// Connections at once from one address (of IPv6, one network of 64 bits); a further one gets status 503.
+    /// Natively only. Where all clients come through one proxy, this is what they may have together.
+    pub connections_per_address_max: usize,
     /// Bytes that one connection may make the server hold: frames that wait for it, pages that it reads,
     /// pushes that wait for their commit. What it sends beyond is not read yet; a client for which more waits
     /// does not read fast enough: its connection is closed with code 1013, and it comes back with its cursor. On
@@ -44,13 +47,14 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What the native server takes: frames of 8 MiB, 10,000 connections, 16 MiB held for one of them, 128 MiB
-    /// for one store, 100,000 stores, hooks of 30 s.
+    /// What the native server takes: frames of 8 MiB, 10,000 connections, 5,000 of one address, 16 MiB held for
+    /// one connection, 128 MiB for one store, 100,000 stores, hooks of 30 s.
     #[must_use]
     pub const fn native() -> Self {
         Self {
             frame_bytes_max: 8 * 1024 * 1024,
             connections_max: 10_000,
+            connections_per_address_max: 5_000,
             connection_bytes_max: 16 * MIB,
             store_bytes_max: 128 * MIB,
             memory_bytes_max: None,
@@ -82,6 +86,12 @@ impl Limits {
     #[must_use]
     pub const fn with_connections_max(self, connections: usize) -> Self {
         Self { connections_max: connections, ..self }
+    }
+
+    /// With another [`connections_per_address_max`](Self::connections_per_address_max).
+    #[must_use]
+    pub const fn with_connections_per_address_max(self, connections: usize) -> Self {
+        Self { connections_per_address_max: connections, ..self }
     }
 
     /// With another [`connection_bytes_max`](Self::connection_bytes_max).

@@ -28,15 +28,23 @@
 //! # }
 //! ```
 
+mod accept;
+mod connection;
+mod frames;
 mod http;
 mod memory;
 mod options;
 mod outbox;
+mod places;
 mod saved_clients;
 mod server;
 mod socket;
 mod stores;
+#[cfg(test)]
+mod testing;
 mod tokio;
+mod watched;
+mod writer;
 
 pub use self::options::Builder;
 pub use self::server::Server;

@@ -1,11 +1,14 @@
-//! From an HTTP request to what it asks for. The one place that reads URLs: the native server, the Worker and
-//! the object ask it and answer alike. Pure; it knows nothing of sockets or of the database.
+//! From an HTTP request to what it asks for, and whether it may. The one place that reads URLs: the native server,
+//! the Worker and the object ask it and answer alike. Pure; it knows nothing of sockets or of the database.
 
 use livestore_sync_protocol::Generation;
 use livestore_sync_protocol::rpc::Transport as Parameter;
 use livestore_sync_protocol::target::{self, Target, TargetError};
 use uuid::Uuid;
 
+mod origin;
+
+pub(crate) use self::origin::{Asking, Origins};
 use crate::failure::Failure;
 use crate::hooks::{Connection, Transport};
 
@@ -66,6 +69,21 @@ impl SyncRequest {
         Ok(())
     }
 
+    /// Whether the page that asks may, where it is one, and whether a body is what it has to be: browsers ask
+    /// before they send JSON to another origin, and do not before they send a form.
+    pub(crate) fn check_page(
+        &self,
+        origins: &Origins,
+        asking: Asking<'_>,
+        content_type: Option<&str>,
+    ) -> Result<(), Refused> {
+        origins.check(asking)?;
+        if self.transport == Transport::Http && !is_json(content_type) {
+            return Err(Refused::new(415, CONTENT_TYPE_REQUIRED));
+        }
+        Ok(())
+    }
+
     /// The connection that it opens.
     pub(crate) fn into_connection(self, id: Uuid, connected_ms: u64, headers: Vec<(String, String)>) -> Connection {
         let Self { target, generation, transport, upgrade: _ } = self;
@@ -98,6 +116,11 @@ impl Refused {
         Self::new(413, format!("The body is cut short, or larger than {bytes_max} bytes."))
     }
 
+    /// For a body that there is no memory for.
+    pub(crate) fn out_of_memory() -> Self {
+        Self::new(503, "The server has as many bodies to read as it may. Try again later.")
+    }
+
     /// For as many connections as there may be, of `what`.
     pub(crate) fn too_many_connections(what: &str) -> Self {
         Self::new(503, format!("{what} has as many connections as it may. Try again later."))
@@ -108,10 +131,30 @@ impl Refused {
         Self::new(503, format!("{failure}. Try again later."))
     }
 
+    /// For headers of more than [`HEADERS_BYTES_MAX`].
+    pub(crate) fn headers_too_large() -> Self {
+        Self::new(431, format!("The headers are larger than {HEADERS_BYTES_MAX} bytes."))
+    }
+
+    /// For a body that the budgets have no room for.
+    pub(crate) fn no_room() -> Self {
+        Self::new(503, "The server has no room for this request now. Try again later.")
+    }
+
     /// For a database that does not answer.
     pub(crate) fn log_unreachable() -> Self {
         Self::new(500, "The server cannot reach its event log.")
     }
+}
+
+/// Bytes of the names and values of a request's headers. They are kept with each connection, for hooks.
+pub(crate) const HEADERS_BYTES_MAX: usize = 32 * 1024;
+
+/// Whether this is the media type of JSON, or of lines of it.
+fn is_json(content_type: Option<&str>) -> bool {
+    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let (kind, subtype) = media_type.split_once('/').unwrap_or_default();
+    kind.eq_ignore_ascii_case("application") && subtype.to_ascii_lowercase().ends_with("json")
 }
 
 /// The text of a body.
@@ -147,6 +190,9 @@ pub(crate) fn path_and_query(url: &str) -> (&str, &str) {
 /// The answer to a connection request that is no upgrade.
 const UPGRADE_REQUIRED: &str =
     "Expected Upgrade: websocket. This address takes WebSocket connections of LiveStore clients.";
+
+/// The answer to a body of another kind.
+const CONTENT_TYPE_REQUIRED: &str = "Expected content-type: application/json (or application/x-ndjson).";
 
 /// What [`Route::Info`] says.
 pub(crate) const INFO: &str = "LiveStore sync server. Point a LiveStore app's sync backend at this address.";
@@ -218,6 +264,35 @@ mod tests {
                 (_, _) => format!("http {}", sync.store_id()),
             },
             Route::Refused(refused) => refused.status.to_string(),
+        }
+    }
+
+    #[test]
+    fn http_wants_json_and_pages_need_a_right() {
+        let check = |query: &str, content_type, origin| {
+            let sync = SyncRequest::from_query(query, None).expect("a sync request");
+            let asking = Asking { origin, host: Some("sync.example") };
+            sync.check_page(&Origins::default(), asking, content_type).map_or_else(|refused| refused.status, |()| 200)
+        };
+        let (http, ws) = ("storeId=a&transport=http", "storeId=a&transport=ws");
+        for (content_type, expected) in [
+            (Some("application/json"), 200),
+            (Some("Application/JSON; charset=utf-8"), 200),
+            (Some("application/ndjson"), 200),
+            (Some("application/x-ndjson"), 200),
+            (Some("text/plain"), 415),
+            (Some("text/json"), 415),
+            (Some("application/x-www-form-urlencoded"), 415),
+            (Some("multipart/form-data; boundary=json"), 415),
+            (Some(""), 415),
+            (None, 415),
+        ] {
+            assert_eq!(check(http, content_type, None), expected, "{content_type:?}");
+            assert_eq!(check(ws, content_type, None), 200, "{content_type:?}");
+        }
+        for query in [http, ws, "storeId=a"] {
+            assert_eq!(check(query, Some("application/json"), Some("https://evil.example")), 403, "{query}");
+            assert_eq!(check(query, Some("application/json"), Some("https://sync.example")), 200, "{query}");
         }
     }
 

@@ -23,6 +23,8 @@ use crate::frame::Frame;
 pub(crate) enum Action {
     /// Send this frame.
     Reply(String),
+    /// Send this frame. It answers whether somebody is there and nothing else: it may overtake.
+    Pong(String),
     /// Run a push and answer it.
     Push {
         /// What to answer.

@@ -30,6 +30,7 @@ mod attachment;
 mod event_log;
 mod fan_out;
 mod forwarded;
+mod isolate_budget;
 mod log_line;
 mod subscribers;
 mod sweep;

@@ -41,7 +41,7 @@ impl Running {
         let mut stream = TcpStream::connect(self.address).await.expect("a connection");
         let body = body.to_string();
         let head = format!(
-            "POST /?{query}&transport=http HTTP/1.0\r\nhost: x\r\nx-user: ada\r\ncontent-length: {}\r\n\r\n",
+            "POST /?{query}&transport=http HTTP/1.0\r\nhost: x\r\nx-user: ada\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all((head + &body).as_bytes()).await.expect("sends");

@@ -48,7 +48,7 @@ async fn response_headers_are_on_every_response_but_the_opening_of_a_websocket()
         ("GET / HTTP/1.1", "200"),
         ("OPTIONS / HTTP/1.1", "204"),
         ("GET /nope HTTP/1.1", "400"),
-        ("POST /?storeId=a&transport=http HTTP/1.1\r\ncontent-length: 0", "200"),
+        ("POST /?storeId=a&transport=http HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 0", "200"),
     ] {
         let head = head(address, request).await;
         assert!(head.starts_with(&format!("http/1.1 {status}")), "{request}: {head}");
@@ -70,9 +70,12 @@ async fn limits_are_those_that_were_set() {
     let limits = Limits::native().with_frame_bytes_max(4).with_stores_max(1);
     let (address, _data) = serve(|settings| settings.limits(limits)).await;
     for (request, status) in [
-        ("POST /?storeId=a&transport=http HTTP/1.1\r\ncontent-length: 5\r\n\r\n12345", "413"),
-        ("POST /?storeId=a&transport=http HTTP/1.1\r\ncontent-length: 0", "200"),
-        ("POST /?storeId=b&transport=http HTTP/1.1\r\ncontent-length: 0", "503"),
+        (
+            "POST /?storeId=a&transport=http HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 5\r\n\r\n12345",
+            "413",
+        ),
+        ("POST /?storeId=a&transport=http HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 0", "200"),
+        ("POST /?storeId=b&transport=http HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 0", "503"),
     ] {
         let head = head(address, request).await;
         assert!(head.starts_with(&format!("http/1.1 {status}")), "{request}: {head}");

@@ -5,7 +5,8 @@
 //   POST /probe/clock?ms=N                lets the clock go forward
 //   POST /probe/d1?ms=N                   makes all of D1 fail for so long
 //   POST /probe/alarm?store=S             rings the object's alarm now
-//   *    /probe/direct/HEADER/…?storeId=S a request to the object past the Worker, with this internal header (may be empty)
+//   *    /probe/direct/HEADER/…?storeId=S a request to the object past the Worker, with this internal header (may be empty);
+//                                         with `object=O` to the object of another store
 //
 // Looking does not wake an object: the Worker and its objects are in one isolate here.
 
@@ -94,7 +95,7 @@ export default class extends worker {
     const { pathname, searchParams } = new URL(request.url)
     const [, probe, what, header] = pathname.split('/')
     if (probe !== 'probe') return super.fetch(request)
-    const store = searchParams.get('store') ?? searchParams.get('storeId')
+    const store = searchParams.get('object') ?? searchParams.get('store') ?? searchParams.get('storeId')
     const objects = this.env.WEBSOCKET_SERVER
     const object = () => objects.get(objects.idFromName(store))
     switch (what) {

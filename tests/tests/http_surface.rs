@@ -5,6 +5,8 @@ use livestore_sync_tests::{Server, Socket, Store, WAIT, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+
 const UPGRADE: &[(&str, &str)] =
     &[("upgrade", "websocket"), ("sec-websocket-version", "13"), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")];
 
@@ -105,11 +107,39 @@ async fn the_http_transport_takes_any_method() {
     let server = Server::shared();
     let target = format!("/?{}&transport=http", server.store().query());
     for method in ["GET", "PUT", "DELETE"] {
-        let response = http::request(&server, method, &target, &[], b"").await;
+        let response = http::request(&server, method, &target, JSON, b"").await;
         assert_eq!((response.status, response.media_type()), (200, "application/json"), "{method}");
         assert_eq!(response.json()[0]["defect"]["name"], "SyntaxError", "{method}: {}", response.text());
-        let response = http::request(&server, method, &target, &[], br#"{"_tag":"Ping"}"#).await;
+        let response = http::request(&server, method, &target, JSON, br#"{"_tag":"Ping"}"#).await;
         assert_eq!((response.status, response.text().trim()), (200, r#"[{"_tag":"Pong"}]"#), "{method}");
+    }
+}
+
+/// A page of anybody may post a form, and text, without asking first.
+#[tokio::test]
+async fn http_bodies_that_a_form_could_send_are_415() {
+    let server = Server::shared();
+    let store = server.store();
+    let target = format!("/?{}&transport=http", store.query());
+    for content_type in ["text/plain", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded"] {
+        let response = store.post_as(content_type, br#"{"_tag":"Ping"}"#).await;
+        assert_eq!(response.status, 415, "{content_type}");
+        assert!(response.text().contains("application/json"), "{}", response.text());
+    }
+    assert_eq!(http::request(&server, "POST", &target, &[], br#"{"_tag":"Ping"}"#).await.status, 415);
+    for content_type in ["application/json; charset=utf-8", "application/ndjson", "application/x-ndjson"] {
+        assert_eq!(store.post_as(content_type, br#"{"_tag":"Ping"}"#).await.status, 200, "{content_type}");
+    }
+}
+
+/// They would all become one store.
+#[tokio::test]
+async fn ids_that_are_not_utf8_are_400() {
+    let server = Server::shared();
+    for target in ["/websocket?storeId=%ff", "/?storeId=a%fe&transport=ws", "/?storeId=%c3%28&transport=http"] {
+        let response = http::request(&server, "POST", target, JSON, b"[]").await;
+        assert_eq!(response.status, 400, "{target}");
+        assert!(response.text().contains("storeId is not UTF-8"), "{}", response.text());
     }
 }
 

@@ -197,7 +197,7 @@ async fn http_a_client_that_does_not_read_its_answer_holds_nobody_up() {
     }
     let body = request("\"1\"", "Pull", &pull_payload(&store, None, None));
     let head = format!(
-        "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         store.server().path(&format!("/?{}&transport=http", store.query())),
         store.server().authority(),
         body.len(),
@@ -222,7 +222,9 @@ async fn http_a_client_that_does_not_read_its_answer_holds_nobody_up() {
 async fn the_transport_may_end_with_a_slash() {
     let store = Server::shared().store();
     let target = format!("/?{}&transport=http/", store.query());
-    let response = http::request(store.server(), "POST", &target, &[], br#"{"_tag":"Ping"}"#).await;
+    let response =
+        http::request(store.server(), "POST", &target, &[("content-type", "application/json")], br#"{"_tag":"Ping"}"#)
+            .await;
     assert_eq!((response.status, response.text().trim()), (200, r#"[{"_tag":"Pong"}]"#));
 }
 
@@ -306,7 +308,8 @@ async fn http_bodies_over_the_limit_are_413() {
 async fn http_chunked_bodies_are_limited_too() {
     let store = Server::shared().store();
     let head = format!(
-        "POST {} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n",
+        "POST {} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         transfer-encoding: chunked\r\n\r\n",
         store.server().path(&format!("/?{}&transport=http", store.query())),
         store.server().authority(),
     );

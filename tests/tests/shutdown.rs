@@ -84,7 +84,7 @@ async fn sigterm_does_not_wait_for_clients_for_ever() {
     deaf.start_pull(None).await;
     let mut silent = tokio::net::TcpStream::connect(server.authority()).await.expect("a connection");
     let mut slow = tokio::net::TcpStream::connect(server.authority()).await.expect("a connection");
-    slow.write_all(b"POST /?storeId=a&transport=http HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+    slow.write_all(b"POST /?storeId=a&transport=http HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{")
         .await
         .expect("half a request");
     pusher.expect_usable().await;

@@ -6,6 +6,7 @@ use axum::routing::get;
 use livestore_sync_server::native::Server;
 use livestore_sync_server::{HookError, HookFns};
 use serde::Deserialize;
+use subtle::ConstantTimeEq;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -18,7 +19,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hooks = HookFns::new()
         .validate_payload_as(async |payload: Payload, _connection| {
             // A real app verifies a signed token and looks up whether its user may use this store.
-            if payload.auth_token == "insecure-token-change-me" { Ok(()) } else { Err(HookError::new("unknown token")) }
+            let is_right = payload.auth_token.as_bytes().ct_eq(b"insecure-token-change-me");
+            if is_right.into() { Ok(()) } else { Err(HookError::new("unknown token")) }
         })
         .on_push(async |push, context| {
             let foreign = push.batch.iter().find(|event| event.name.starts_with("admin."));

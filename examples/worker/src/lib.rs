@@ -31,5 +31,8 @@ fn options(env: &Env) -> ObjectOptions {
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
     let cors = variable(&env, "LIVESTORE_SYNC_CORS").is_some_and(|value| value == "true");
-    make_worker(WorkerOptions::new().enable_cors(cors)).fetch(request, env, context).await
+    let origins = variable(&env, "LIVESTORE_SYNC_ALLOW_ORIGIN").unwrap_or_default();
+    let origins = origins.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    let options = origins.fold(WorkerOptions::new().enable_cors(cors), WorkerOptions::allow_origin);
+    make_worker(options).fetch(request, env, context).await
 }

@@ -102,6 +102,8 @@ fn read_lines() -> mpsc::Receiver<Line> {
     let (sender, receiver) = mpsc::channel(PUSH_EVENTS_MAX);
     std::thread::spawn(move || {
         for (index, text) in io::stdin().lock().lines().enumerate() {
+            // Where a file comes from an editor that marks its encoding, the mark comes first.
+            let text = if index == 0 { text.map(without_mark) } else { text };
             let failed = text.is_err();
             if sender.blocking_send(Line { number: index + 1, text }).is_err() || failed {
                 return;
@@ -109,6 +111,10 @@ fn read_lines() -> mpsc::Receiver<Line> {
         }
     });
     receiver
+}
+
+fn without_mark(text: String) -> String {
+    text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)
 }
 
 /// `None` for an empty line.

@@ -29,11 +29,13 @@ async fn a_server_writes_on_while_we_look() {
     let project = Project::new();
     let file = SqliteFile::open(&project.path("data"), Synchronous::Off).expect("opens");
     let log = file.store("s", created_at(1), 10).await.expect("opens");
+    // A store is there from its first event on.
+    log.append(log.head().await.expect("a head"), vec![batch(0, 20)]).await.expect("appends");
     let done = Arc::new(AtomicBool::new(false));
     let writer = tokio::spawn({
         let done = Arc::clone(&done);
         async move {
-            let mut head = 0;
+            let mut head = 20;
             while !done.load(Ordering::Relaxed) {
                 let current = log.head().await.expect("a head");
                 assert_eq!(current.seq_num.get(), head);

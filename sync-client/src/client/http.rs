@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::activity::{Activity, Counted};
 use super::channels::{LinkChannels, LinkCommand, LinkEvent};
 use super::net;
-use super::settings::{FRAME_BYTES_MAX, REFUSAL_BYTES_MAX, Settings, beginning, refusal};
+use super::settings::{FRAME_BYTES_MAX, REFUSAL_BYTES_MAX, Settings, refusal};
 use super::split::Split;
 use crate::state::OfflineReason;
 
@@ -67,18 +67,17 @@ async fn find(settings: &Arc<Settings>, uri: &Uri, activity: &Arc<Activity>) -> 
     let (sink, mut answers) = mpsc::channel(1);
     let ping = exchange(settings.clone(), uri.clone(), ping(settings), activity.clone(), sink);
     let answer = async {
-        let first = answers.recv().await;
+        let first = match answers.recv().await {
+            Some(LinkEvent::Frame(frame)) => Some(frame),
+            _ => None,
+        };
         while answers.recv().await.is_some() {}
         first
     };
     let (done, answer) = tokio::join!(ping, answer);
     done?;
-    let confused = |what: &str| Err(OfflineReason::Confused { message: format!("to a ping it answers {what}") });
-    match answer {
-        Some(LinkEvent::Frame(frame)) if rpc::ServerMessage::decode(&frame).is_ok() => Ok(()),
-        Some(LinkEvent::Frame(frame)) => confused(&beginning(frame.as_bytes())),
-        _ => confused("nothing"),
-    }
+    let (first, status) = (answer.unwrap_or_default(), StatusCode::OK.as_u16());
+    rpc::ServerMessage::decode(&first).map(drop).map_err(|_| refusal(status, first.as_bytes()))
 }
 
 fn ping(settings: &Settings) -> String {

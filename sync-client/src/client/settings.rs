@@ -21,12 +21,8 @@ pub(super) const FRAME_BYTES_MAX: usize = 256 << 20;
 pub(super) const REFUSAL_BYTES_MAX: usize = 500;
 
 pub(super) fn refusal(status: u16, body: &[u8]) -> OfflineReason {
-    OfflineReason::Refused { status, message: beginning(body) }
-}
-
-/// As much of an answer as is worth telling.
-pub(super) fn beginning(body: &[u8]) -> String {
-    String::from_utf8_lossy(&body[..body.len().min(REFUSAL_BYTES_MAX)]).trim().to_owned()
+    let text = String::from_utf8_lossy(&body[..body.len().min(REFUSAL_BYTES_MAX)]);
+    OfflineReason::Refused { status, message: text.trim().to_owned() }
 }
 
 pub(super) struct Settings {

@@ -7,7 +7,7 @@ use livestore_sync_protocol::{Cursor, PulledEvent, v03};
 
 use self::case::{Case, ahead, at, events, id, page, pulled_from, push, secs, sent};
 use super::pull::PAGES_WAITING_MAX;
-use super::types::{Action, AppCommand};
+use super::types::{Action, AppCommand, Moved};
 use super::{Connection, Protocol};
 use crate::error::{PullError, PushError};
 use crate::state::{ConnectionState, OfflineReason};
@@ -224,4 +224,35 @@ fn an_app_that_takes_too_slowly_is_waited_for_where_the_server_does_not() {
         again = pulls(&case.command(AppCommand::Taken { key: 1 }));
     }
     assert_eq!(again[0].cursor, Some(at(given as i64)));
+}
+
+#[test]
+fn a_slow_link_is_not_a_dead_one() {
+    let mut case = Case::open();
+    case.command(push(1));
+    let step = secs(5);
+    // The push is on its way, a byte at a time, and the ping behind it.
+    while case.now < secs(300) {
+        case.now += step;
+        case.connection.handle_moved(Moved { any: case.now, progress: case.now });
+        case.connection.handle_timeout(case.now);
+        assert!(!case.actions().contains(&Action::Close), "at {:?}", case.now);
+    }
+    // Then nothing moves any more, and there is a ping that was not answered.
+    let lost = case.wait();
+    assert_eq!((case.now, &lost[0]), (secs(310), &Action::Close));
+}
+
+#[test]
+fn pings_that_are_answered_do_not_hide_that_a_push_is_not() {
+    let mut case = Case::open();
+    case.command(push(1));
+    loop {
+        let actions = case.wait();
+        if actions.contains(&Action::Close) {
+            break assert_eq!(case.now, secs(30));
+        }
+        case.connection.handle_moved(Moved { any: case.now, progress: secs(0) });
+        case.connection.handle_socket_pong(case.now);
+    }
 }

@@ -203,6 +203,20 @@ async fn tables_may_be_called_what_they_like() {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn files_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().unwrap();
+    let a = LocalStore::open(folder.path().join("a.db"), MemoryBackend::default(), options()).await.unwrap();
+    a.commit([add("a")]).await.unwrap();
+    let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap).collect();
+    assert!(files.len() >= 3, "the data, what is written ahead, the lock: {files:?}");
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_file_of_a_newer_release_is_left_alone() {
     let folder = TempDir::new().unwrap();

@@ -125,9 +125,9 @@ impl Inner {
 impl Backend for MemoryBackend {
     async fn push(&self, batch: PushBatch) -> Result<(), PushError> {
         tokio::task::yield_now().await;
-        let offline = || PushError::Offline { sent: true, reason: OfflineReason::Silent };
+        let offline = |sent| PushError::Offline { sent, reason: OfflineReason::Silent };
         if !self.is_online() {
-            return Err(offline());
+            return Err(offline(false));
         }
         let mut inner = self.lock();
         inner.pushes.push(batch.events.len());
@@ -156,7 +156,7 @@ impl Backend for MemoryBackend {
         inner.lose_answers -= usize::from(is_lost);
         drop(inner);
         self.wake();
-        if is_lost { Err(offline()) } else { Ok(()) }
+        if is_lost { Err(offline(true)) } else { Ok(()) }
     }
 
     fn live_pull(&self, cursor: Cursor) -> PageStream {

@@ -37,6 +37,7 @@ type Slot<A, T> = Option<Box<dyn Call<A, T>>>;
 /// ```
 /// use livestore_sync_server::{HookError, HookFns};
 /// use serde::Deserialize;
+/// use subtle::ConstantTimeEq;
 ///
 /// #[derive(Deserialize)]
 /// #[serde(rename_all = "camelCase")]
@@ -45,9 +46,10 @@ type Slot<A, T> = Option<Box<dyn Call<A, T>>>;
 /// }
 ///
 /// let hooks = HookFns::new()
-///     .validate_payload_as(async |payload: Payload, _connection| match payload.auth_token.as_str() {
-///         "secret" => Ok(()),
-///         _ => Err(HookError::new("unknown token")),
+///     .validate_payload_as(async |payload: Payload, _connection| {
+///         // `==` takes longer the more of a guess is right.
+///         let is_right = payload.auth_token.as_bytes().ct_eq(b"secret");
+///         if is_right.into() { Ok(()) } else { Err(HookError::new("unknown token")) }
 ///     })
 ///     .on_push(async |push, context| {
 ///         println!("{} events for {}", push.batch.len(), context.connection.store_id);

@@ -11,6 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::calls::{InProgress, PullCall, SocketCalls, refuse_pull, run_pull};
 use super::pushes::{Admission, PushCall, admit_push, complete_push};
 use super::{Host, Link, Peer, Shell};
+use crate::budget::Held;
 use crate::close::CloseCode;
 use crate::error::{HookError, PullError};
 use crate::event::held_bytes;
@@ -43,9 +44,16 @@ pub(crate) struct Taken {
     actions: Vec<Action>,
     /// Whether the session has room for what the frame added to it.
     remembered: bool,
+    /// What was held of the connection's budget to read the frame.
+    held: Option<Held>,
 }
 
 impl Taken {
+    /// The same, with what was held to read it: given back in the moment when it is held for a push.
+    pub(crate) fn holding(self, held: Held) -> Self {
+        Self { held: Some(held), ..self }
+    }
+
     /// Whether the frame asked for nothing.
     pub(crate) fn is_done(&self) -> bool {
         self.actions.iter().all(|action| matches!(action, Action::Progress))
@@ -152,22 +160,24 @@ impl<S: Shell> Conversation<S> {
         if actions.iter().any(|action| matches!(action, Action::Progress)) {
             peer.progress.notify_waiters();
         }
-        Taken { actions, remembered }
+        Taken { actions, remembered, held: None }
     }
 
     /// The second half: does what the frame asked for.
     pub(crate) async fn act(&self, taken: Taken, in_progress: InProgress) {
         let SocketCalls { host, peer } = &self.calls;
-        let Taken { actions, remembered } = taken;
+        let Taken { actions, remembered, mut held } = taken;
         for action in actions {
             match action {
                 // A closed connection needs no answer.
                 Action::Reply(frame) => drop(peer.link.send(frame.into()).await),
+                Action::Pong(frame) => drop(peer.link.send_ahead(frame.into()).await),
                 Action::Close(code) => peer.link.close(code),
                 Action::Progress => {}
                 Action::NewClient => host.hub().continuation().release(peer.connection.id),
                 Action::Push { request_id, batch, backend_id, generation } => {
                     let in_progress = in_progress.clone();
+                    drop(held.take());
                     // Until there is room for it, nothing more is read.
                     let room = peer.link.budget().take_in_turn(held_bytes(&batch));
                     let Some(held) = self.waiting(room).await else { return };

@@ -164,7 +164,7 @@ impl<F: Fn() + MaybeSend + MaybeSync, C: Platform> Answer<F, C> {
     async fn run_action<S: Shell>(&self, host: &Arc<Host<S>>, action: Action) -> ControlFlow<()> {
         match action {
             // A client that has gone needs no answer.
-            Action::Reply(frame) => drop(self.send(frame.into()).await),
+            Action::Reply(frame) | Action::Pong(frame) => drop(self.send(frame.into()).await),
             // For sockets only.
             Action::Close(_) | Action::Progress | Action::NewClient => {}
             Action::Push { request_id, batch, backend_id, generation } => {

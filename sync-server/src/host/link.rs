@@ -28,7 +28,13 @@ pub(crate) trait Link: MaybeSend + MaybeSync + 'static {
     /// Queues a frame as soon as there is room.
     fn send(&self, frame: Frame) -> impl Future<Output = Result<(), Closed>> + MaybeSend;
 
-    /// Closes once everything before it is sent.
+    /// As [`send`](Self::send), for an answer that proves nothing of what was sent before it: it may overtake, so
+    /// that on a slow link a client does not wait for its pong behind all that is queued.
+    fn send_ahead(&self, frame: Frame) -> impl Future<Output = Result<(), Closed>> + MaybeSend {
+        self.send(frame)
+    }
+
+    /// Closes once everything before it is sent. Nothing is sent after it.
     fn close(&self, code: CloseCode);
 
     /// Closes at once, and drops what still waits. Only the first reason is told.

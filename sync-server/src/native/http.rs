@@ -3,40 +3,35 @@
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{ConnectInfo, FromRequestParts, Request};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{ConnectInfo, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use tokio::sync::OwnedSemaphorePermit;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
+use tungstenite::handshake::server::create_response_with_body;
 
 use super::Server;
+use super::connection::{PEER_SILENCE_MAX, Seat};
 use super::socket::{self, Accepted};
 use super::stores::NativeHost;
 use super::tokio::Tokio;
+use crate::budget::{Budget, Held};
 use crate::event_log::StoreError;
 use crate::hooks::{Connection, Hooks, Transport};
 use crate::host::exchange::{Framing, exchange};
 use crate::host::{client_address, fingerprint, patience};
 use crate::platform::{Platform, connection_id};
 use crate::protocol::Generation;
-use crate::request::{self, Refused, RequestParts, Route, SyncRequest, route};
-
-/// How long the body of an HTTP request may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What a socket reads at once. It is cleared before each read, so that the library's 128 KiB would
-/// cost more than all else when frames are small.
-const READ_BUFFER_BYTES: usize = 16 * 1024;
+use crate::request::{self, Asking, HEADERS_BYTES_MAX, Refused, RequestParts, Route, SyncRequest, route};
 
 impl<H: Hooks> Server<H> {
     pub(super) async fn respond(&self, request: Request) -> Response {
-        let cors = self.0.enable_cors.then(|| cors_headers(request.headers()));
-        let mut response = self.answer(request).await;
+        let cors = self.0.origins.cors(asking(request.headers())).map(|origin| cors_headers(origin, request.headers()));
+        let mut response = self.answer(request, cors.is_some()).await;
         response.headers_mut().extend(cors.into_iter().flatten());
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().extend(self.0.response_headers.clone());
@@ -44,37 +39,51 @@ impl<H: Hooks> Server<H> {
         response
     }
 
-    async fn answer(&self, request: Request) -> Response {
+    async fn answer(&self, request: Request, cors: bool) -> Response {
+        let headers = request.headers();
         let parts = RequestParts {
             method: request.method().as_str(),
             path: request.uri().path(),
             query: request.uri().query().unwrap_or_default(),
-            upgrade: request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok()),
-            cors: self.0.enable_cors,
+            upgrade: text_of(headers, header::UPGRADE),
+            cors,
         };
         let answered = match route(&parts) {
             Route::Info => return request::INFO.into_response(),
             Route::Preflight => return StatusCode::NO_CONTENT.into_response(),
             Route::Refused(refused) => Err(refused),
-            Route::Sync(sync) if sync.transport() == Transport::Ws => self.upgrade(request, sync).await,
-            Route::Sync(sync) => self.exchange(request, sync).await,
+            Route::Sync(sync) => {
+                let content_type = text_of(headers, header::CONTENT_TYPE);
+                match sync.check_page(&self.0.origins, asking(headers), content_type) {
+                    Err(refused) => Err(refused),
+                    Ok(()) if sync.transport() == Transport::Ws => self.upgrade(request, sync).await,
+                    Ok(()) => self.exchange(request, sync).await,
+                }
+            }
         };
         answered.unwrap_or_else(|Refused { status, text }| text_response(status, text))
     }
 
-    /// Takes a place and asks the app.
+    /// Takes a place, unless the connection has one, and asks the app.
     async fn admit(
         &self,
-        headers: &HeaderMap,
+        request: &axum::http::request::Parts,
         sync: SyncRequest,
-    ) -> Result<(OwnedSemaphorePermit, Arc<Connection>), Refused> {
+    ) -> Result<(Seat, Arc<Connection>), Refused> {
         if self.0.stopping.is_cancelled() {
             return Err(Refused { status: 503, text: "The server is stopping.".into() });
         }
-        let places = Arc::clone(&self.0.connections);
-        let place = places.try_acquire_owned().map_err(|_| Refused::too_many_connections("This server"))?;
+        let bytes = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
+        if bytes > HEADERS_BYTES_MAX {
+            return Err(Refused::headers_too_large());
+        }
+        let place = match request.extensions.get::<Seat>() {
+            Some(seat) => seat.clone(),
+            None => self.0.places.take(address(&request.extensions).map(|address| address.ip()))?.into(),
+        };
         let now_ms = Tokio.now_ms();
-        let headers = headers
+        let headers = request
+            .headers
             .iter()
             .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
         let upgrade = sync.check_upgrade();
@@ -109,53 +118,94 @@ impl<H: Hooks> Server<H> {
 
     async fn upgrade(&self, request: Request, sync: SyncRequest) -> Result<Response, Refused> {
         let (mut parts, _) = request.into_parts();
-        let (place, connection) = self.admit(&parts.headers, sync).await?;
-        let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-            Ok(upgrade) => upgrade,
-            Err(rejection) => return Ok(rejection.into_response()),
+        let (place, connection) = self.admit(&parts, sync).await?;
+        let upgrade = parts.extensions.remove::<OnUpgrade>();
+        let address = address(&parts.extensions);
+        let request = axum::http::Request::from_parts(parts, ());
+        let (response, upgrade) = match (create_response_with_body(&request, Body::empty), upgrade) {
+            (Ok(response), Some(upgrade)) => (response, upgrade),
+            (Err(error), _) => return Err(Refused { status: 400, text: format!("No WebSocket: {error}.") }),
+            (Ok(_), None) => return Err(Refused { status: 426, text: "This connection cannot be upgraded.".into() }),
         };
         let host = self.open_store(&connection).await?;
         if connection.generation == Generation::V03 {
             self.keep_clients();
         }
         // An app that does not tell gets all clients alike, which is safe but less exact.
-        let address =
-            parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.0.ip());
+        let address = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
         let forwarded = connection.headers.iter().filter(|(name, _)| name == "x-forwarded-for");
         let forwarded = forwarded.map(|(_, value)| value.as_str());
         let address = client_address(&address.to_string(), forwarded, self.0.trusted_proxies);
         let fingerprint = fingerprint(&connection, &address, connection.header("user-agent"));
-        let accepted = Accepted { host, connection, fingerprint, stopping: self.0.stopping.clone() };
-        let (token, frame_bytes_max) = (self.0.sockets.token(), self.0.limits.frame_bytes_max);
-        Ok(upgrade
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .max_message_size(frame_bytes_max)
-            .max_frame_size(frame_bytes_max)
-            .on_upgrade(async move |socket| {
-                let _until_it_ends = (place, token);
-                socket::serve(socket, accepted).await;
-            }))
+        let accepted = Accepted {
+            host,
+            connection,
+            fingerprint,
+            stopping: self.0.stopping.clone(),
+            dropping: self.0.dropping.clone(),
+            frame_bytes_max: self.0.limits.frame_bytes_max,
+        };
+        let until_it_ends = (place, self.0.sockets.token());
+        tokio::spawn(async move {
+            match upgrade.await {
+                Ok(stream) => socket::serve(TokioIo::new(stream), accepted).await,
+                Err(error) => tracing::debug!(%error, "a connection has ended before it was a WebSocket"),
+            }
+            drop(until_it_ends);
+        });
+        Ok(response)
     }
 
     async fn exchange(&self, request: Request, sync: SyncRequest) -> Result<Response, Refused> {
         let (parts, body) = request.into_parts();
-        let (place, connection) = self.admit(&parts.headers, sync).await?;
-        let limit = self.0.limits.frame_bytes_max;
-        let body = timeout(BODY_TIMEOUT, axum::body::to_bytes(body, limit)).await;
-        let body = body.map_err(|_| Refused { status: 408, text: "The body did not come in time.".into() })?;
-        let body = request::body_text(body.map_err(|_| Refused::body_too_large(limit))?.into())?;
+        let (place, connection) = self.admit(&parts, sync).await?;
         let host = self.open_store(&connection).await?;
         let budget = host.connection_budget();
-        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let framing = Framing::from_content_type(content_type);
+        let (body, held) = self.body(body, &budget).await?;
+        let framing = Framing::from_content_type(text_of(&parts.headers, header::CONTENT_TYPE));
         let (work, frames) = exchange(host, connection, budget, body, framing, || ());
         self.0.exchanges.spawn(async move {
+            // What the body asks for is counted from here on.
+            drop(held);
             work.await;
             drop(place);
         });
         let body = Body::from_stream(frames.map(Ok::<_, Infallible>));
         Ok(([(header::CONTENT_TYPE, framing.content_type())], body).into_response())
     }
+
+    /// The text of a body. Its bytes are counted as they come, and may come slowly.
+    async fn body(&self, body: Body, budget: &Budget) -> Result<(String, Held), Refused> {
+        let limit = self.0.limits.frame_bytes_max;
+        let mut held = budget.nothing();
+        let (mut parts, mut text) = (body.into_data_stream(), Vec::new());
+        loop {
+            let part = timeout(PEER_SILENCE_MAX, parts.next()).await;
+            let part = part.map_err(|_| Refused { status: 408, text: "The body did not come in time.".into() })?;
+            let Some(part) = part else { break };
+            let part = part.map_err(|_| Refused::body_too_large(limit))?;
+            if text.len() + part.len() > limit {
+                return Err(Refused::body_too_large(limit));
+            }
+            held.grow(part.len() as u64).map_err(|_| Refused::no_room())?;
+            text.extend_from_slice(&part);
+        }
+        Ok((request::body_text(text)?, held))
+    }
+}
+
+/// Where a request comes from, if the app tells.
+fn address(extensions: &axum::http::Extensions) -> Option<SocketAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
+}
+
+/// A header; one that is no text is refused wherever it counts.
+fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
+}
+
+fn asking(headers: &HeaderMap) -> Asking<'_> {
+    Asking { origin: text_of(headers, header::ORIGIN), host: text_of(headers, header::HOST) }
 }
 
 /// Waits before something of ours is tried again for a request. A client that wants a WebSocket is refused and comes
@@ -174,11 +224,18 @@ fn text_response(status: u16, text: impl Into<Body>) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.into()).into_response()
 }
 
-fn cors_headers(request: &HeaderMap) -> HeaderMap {
+fn cors_headers(origin: &str, request: &HeaderMap) -> HeaderMap {
     let asked = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-    HeaderMap::from_iter([
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+    let mut headers = HeaderMap::from_iter([
         (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS")),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, asked.unwrap_or(HeaderValue::from_static("*"))),
-    ])
+    ]);
+    if let Ok(value) = HeaderValue::from_str(origin) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, value);
+    }
+    if origin != "*" {
+        // What is kept for one page is not for another.
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    }
+    headers
 }

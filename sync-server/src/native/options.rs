@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Server;
 use crate::event_log::{OpenError, Synchronous};
+use crate::request::Origins;
 use crate::{Hooks, Limits};
 
 /// Settings of a [`Server`].
@@ -16,7 +17,7 @@ pub struct Builder<H> {
     pub(super) synchronous: Synchronous,
     pub(super) hooks: H,
     pub(super) limits: Limits,
-    pub(super) enable_cors: bool,
+    pub(super) origins: Origins,
     pub(super) trusted_proxies: usize,
     pub(super) response_headers: HeaderMap,
 }
@@ -30,7 +31,7 @@ impl Server<()> {
             synchronous: Synchronous::default(),
             hooks: (),
             limits: Limits::native(),
-            enable_cors: false,
+            origins: Origins::default(),
             trusted_proxies: 0,
             response_headers: HeaderMap::new(),
         }
@@ -41,8 +42,8 @@ impl<H: Hooks> Builder<H> {
     /// The app's hooks, in place of any earlier ones: a type that implements [`Hooks`], or closures as
     /// [`HookFns`](crate::HookFns).
     pub fn hooks<N: Hooks>(self, hooks: N) -> Builder<N> {
-        let Self { data, synchronous, hooks: _, limits, enable_cors, trusted_proxies, response_headers } = self;
-        Builder { data, synchronous, hooks, limits, enable_cors, trusted_proxies, response_headers }
+        let Self { data, synchronous, hooks: _, limits, origins, trusted_proxies, response_headers } = self;
+        Builder { data, synchronous, hooks, limits, origins, trusted_proxies, response_headers }
     }
 
     /// When a push counts as durable; the disk must have it, unless this says otherwise.
@@ -55,10 +56,23 @@ impl<H: Hooks> Builder<H> {
         Self { limits, ..self }
     }
 
-    /// Whether browsers on other origins may use the http transport.
+    /// Allows web pages of this origin, beside those that were allowed before: `https://app.example`, a pattern
+    /// such as `http://localhost:*`, in which a `*` stands for any text, or `*` for all. What is not allowed gets
+    /// status 403, over WebSockets and http alike; over http, allowed pages on other origins get the headers that
+    /// let them read the answers (CORS).
+    ///
+    /// Without any, pages of the server's own host are allowed, and on a loopback address all pages from one: dev
+    /// servers on other ports. Clients that are no browsers have no origin and are always served.
+    pub fn allow_origin(mut self, pattern: impl AsRef<str>) -> Self {
+        self.origins.allow(pattern.as_ref());
+        self
+    }
+
+    /// Whether all web pages may use the server: the same as [`allow_origin`](Self::allow_origin) with `*`.
     #[doc(alias = "enableCORS")]
-    pub fn enable_cors(self, enable: bool) -> Self {
-        Self { enable_cors: enable, ..self }
+    pub fn enable_cors(mut self, enable: bool) -> Self {
+        self.origins.allow_all(enable);
+        self
     }
 
     /// How many proxies stand between the server and its clients, each of which adds to `X-Forwarded-For` the address that

@@ -1,92 +1,305 @@
-//! The frames that wait for one socket, and the task that writes them.
+//! The frames that wait for one socket: in order, those that may overtake, and how it ends. Called by `host` as its
+//! [`Link`]; `writer` takes from it. It touches no socket.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use bytes::Bytes;
-use futures_util::SinkExt;
-use futures_util::stream::SplitSink;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::timeout;
+use bytes::{Buf, Bytes};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
+use super::frames::header;
 use crate::budget::{Budget, Held};
 use crate::close::CloseCode;
 use crate::frame::Frame;
 use crate::host::{Closed, Link};
 use crate::session::Session;
 
-/// A peer that takes no bytes for so long is gone.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a peer may take for the last frame.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a client may take to answer a ping.
+/// How long a client may take to show that it is alive.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What is written at once: small frames go out together, and no more than this stands between a ping and the
+/// peer, beside the frame that is being written.
+const BATCH_BYTES: usize = 16 * 1024;
 
 /// Bytes of frames that wait for their turn in the queue already: enough to keep the socket busy. What more there
 /// is to send waits where it comes from, and is not read from the log before.
 const QUEUE_BYTES_GOOD: u32 = 256 * 1024;
 
-enum Outgoing {
-    /// With what it takes of the budget and, if it had to wait for it, of the queue: given back when it is written.
-    Text(Frame, Held, Option<OwnedSemaphorePermit>),
-    Ping(Bytes),
-    Close(CloseCode),
-}
-
-/// The frames that wait for one socket: taken from the connection's budget, never losing one. A peer that lets it
-/// be used up is disconnected and comes back with its cursor.
+/// The way out of one socket: taken from the connection's budget, never losing a frame. A peer that lets it be used
+/// up is disconnected and comes back with its cursor.
 pub(super) struct Outbox {
-    queue: mpsc::UnboundedSender<Outgoing>,
+    shared: Arc<Shared>,
     budget: Budget,
     room: Arc<Semaphore>,
     /// Held by the one who waits for room, so that frames keep the order in which they asked.
-    turn: Mutex<()>,
-    end: End,
+    turn: tokio::sync::Mutex<()>,
 }
 
-/// The end of a connection, which either side of the queue may bring about.
-#[derive(Clone, Default)]
-struct End {
+/// What the two sides of the queue share.
+pub(super) struct Shared {
+    queue: Mutex<Queue>,
+    more: Notify,
     /// Nothing more goes out.
     closed: CancellationToken,
-    /// What the peer is told where it did not close by itself: the first reason that anybody had.
-    reason: Arc<OnceLock<CloseCode>>,
 }
 
-impl End {
-    fn abort(&self, code: CloseCode) {
-        // A later reason is a consequence of the first.
-        let _ = self.reason.set(code);
-        self.closed.cancel();
-    }
+/// Why nothing more goes out, and what the peer is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// This is told.
+    Code(CloseCode),
+    /// The peer has closed: its own words go back.
+    Answer(Bytes),
 }
 
-pub(super) struct OutboxReceiver {
-    queue: mpsc::UnboundedReceiver<Outgoing>,
-    end: End,
+/// A frame with what it takes of the budget and, if it had to wait for it, of the queue: given back when it is
+/// written.
+struct Text(Frame, Taken);
+
+type Taken = (Held, Option<OwnedSemaphorePermit>);
+
+enum InOrder {
+    Text(Text),
+    /// A ping whose pong proves what stands before it.
+    Ping(u64),
+}
+
+#[derive(Default)]
+struct Queue {
+    in_order: VecDeque<InOrder>,
+    /// Bytes of these.
+    in_order_bytes: usize,
+    /// Answers that prove nothing, where they would wait long: a client gives up after some seconds.
+    ahead: VecDeque<Text>,
+    /// Whether somebody wants to know if the peer is there. One ping answers all who ask.
+    keep_alive: bool,
+    /// The answer to the last WebSocket ping, which is the only one that has to be answered.
+    pong: Option<Bytes>,
+    /// The end that comes after the frames: nothing is queued behind it.
+    close: Option<CloseCode>,
+    /// The first reason that anybody had.
+    end: Option<End>,
+}
+
+/// What goes out next.
+pub(super) enum Next {
+    Frames(Batch),
+    /// All frames are out.
+    Close(CloseCode),
+}
+
+/// Frames that are written together, and the room that they take until they are.
+#[derive(Default)]
+pub(super) struct Batch {
+    parts: VecDeque<Bytes>,
+    bytes: usize,
+    held: Vec<(Taken, Option<Arc<Held>>)>,
 }
 
 impl Outbox {
-    pub(super) fn new(budget: Budget) -> (Self, OutboxReceiver) {
-        let (queue, receiver) = mpsc::unbounded_channel();
-        let end = End::default();
+    pub(super) fn new(budget: Budget) -> Self {
+        let shared = Shared { queue: Mutex::default(), more: Notify::new(), closed: CancellationToken::new() };
         let room = Arc::new(Semaphore::new(QUEUE_BYTES_GOOD as usize));
-        let outbox = Self { queue, budget, room, turn: Mutex::default(), end: end.clone() };
-        (outbox, OutboxReceiver { queue: receiver, end })
+        Self { shared: Arc::new(shared), budget, room, turn: tokio::sync::Mutex::default() }
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Queues a frame as soon as there is room.
+    async fn queue(&self, frame: Frame, push: fn(&mut Queue, Text)) -> Result<(), Closed> {
+        // A single frame always fits into an empty queue.
+        let permits = u32::try_from(frame.len()).unwrap_or(u32::MAX).min(QUEUE_BYTES_GOOD);
+        let room = async {
+            let _turn = self.turn.lock().await;
+            let permit = Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| Closed)?;
+            let held = self.budget.take_in_turn(frame.len() as u64).await;
+            self.shared.put(|queue| push(queue, Text(frame, (held, Some(permit)))))
+        };
+        tokio::select! {
+            () = self.shared.closed.cancelled() => Err(Closed),
+            sent = room => sent,
+        }
     }
 
     /// Sends a ping that only asks whether somebody is there.
     pub(super) fn keep_alive(&self) {
-        self.put(Outgoing::Ping(Bytes::new()));
+        // Nobody asks any more where the connection is over.
+        let _ = self.shared.put(|queue| queue.keep_alive = true);
     }
 
-    fn put(&self, outgoing: Outgoing) {
-        // Without a receiver the connection is over, and its frames with it.
-        let _ = self.queue.send(outgoing);
+    /// Answers a WebSocket ping.
+    pub(super) fn pong(&self, payload: Bytes) {
+        // As above.
+        let _ = self.shared.put(|queue| queue.pong = Some(payload));
+    }
+
+    /// Answers the peer's close frame.
+    pub(super) fn answer_close(&self, payload: Bytes) {
+        self.shared.end(End::Answer(payload));
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // A queue is a few plain values, each set at once, so a panic elsewhere leaves it usable.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues something, unless nobody would be sent it.
+    fn put(&self, change: impl FnOnce(&mut Queue)) -> Result<(), Closed> {
+        let mut queue = self.queue();
+        if self.is_closed(&queue) {
+            return Err(Closed);
+        }
+        change(&mut queue);
+        drop(queue);
+        self.more.notify_one();
+        Ok(())
+    }
+
+    fn is_closed(&self, queue: &Queue) -> bool {
+        queue.close.is_some() || self.closed.is_cancelled()
+    }
+
+    /// Ends it. A later reason is a consequence of the first.
+    pub(super) fn end(&self, end: End) {
+        let mut queue = self.queue();
+        queue.end.get_or_insert(end);
+        self.empty(queue);
+    }
+
+    /// Ends it where there is nobody to be told anything.
+    pub(super) fn end_in_silence(&self) {
+        self.empty(self.queue());
+    }
+
+    fn empty(&self, mut queue: MutexGuard<'_, Queue>) {
+        self.closed.cancel();
+        // What waited is given back now, not when the last that knows this connection forgets it.
+        let waiting = (std::mem::take(&mut queue.in_order), std::mem::take(&mut queue.ahead));
+        queue.in_order_bytes = 0;
+        drop(queue);
+        drop(waiting);
+    }
+
+    /// Waits until nothing more goes out; returns what the peer is to be told.
+    pub(super) async fn ended(&self) -> Option<End> {
+        self.closed.cancelled().await;
+        self.queue().end.clone()
+    }
+
+    /// Waits for what goes out next.
+    pub(super) async fn next(&self) -> Next {
+        loop {
+            if let Some(next) = self.queue().take() {
+                return next;
+            }
+            self.more.notified().await;
+        }
+    }
+}
+
+impl Queue {
+    fn push(&mut self, text: Text) {
+        self.in_order_bytes += text.0.len();
+        self.in_order.push_back(InOrder::Text(text));
+    }
+
+    fn push_ahead(&mut self, text: Text) {
+        // Where it would go out at once anyway, order is kept.
+        if self.in_order_bytes < BATCH_BYTES && self.ahead.is_empty() {
+            self.push(text);
+        } else {
+            self.ahead.push_back(text);
+        }
+    }
+
+    fn take(&mut self) -> Option<Next> {
+        let mut batch = Batch::default();
+        if std::mem::take(&mut self.keep_alive) {
+            batch.push(OpCode::Control(Control::Ping), Bytes::new());
+        }
+        if let Some(payload) = self.pong.take() {
+            batch.push(OpCode::Control(Control::Pong), payload);
+        }
+        while batch.bytes < BATCH_BYTES {
+            if let Some(text) = self.ahead.pop_front() {
+                batch.push_text(text);
+                continue;
+            }
+            match self.in_order.pop_front() {
+                Some(InOrder::Text(text)) => {
+                    self.in_order_bytes -= text.0.len();
+                    batch.push_text(text);
+                }
+                Some(InOrder::Ping(number)) => {
+                    batch.push(OpCode::Control(Control::Ping), Bytes::copy_from_slice(&number.to_be_bytes()));
+                }
+                None => break,
+            }
+        }
+        if !batch.parts.is_empty() {
+            return Some(Next::Frames(batch));
+        }
+        self.close.map(Next::Close)
+    }
+}
+
+impl Batch {
+    fn push(&mut self, opcode: OpCode, payload: Bytes) {
+        let header = header(opcode, payload.len());
+        self.bytes += header.len() + payload.len();
+        self.parts.extend([header, payload].into_iter().filter(|part| !part.is_empty()));
+    }
+
+    fn push_text(&mut self, Text(frame, taken): Text) {
+        let header = header(OpCode::Data(Data::Text), frame.len());
+        self.bytes += header.len() + frame.len();
+        let (parts, shared) = frame.into_parts();
+        self.parts.extend([header].into_iter().chain(parts).filter(|part| !part.is_empty()));
+        self.held.push((taken, shared));
+    }
+
+    /// The frame that says why.
+    pub(super) fn close(end: End) -> Self {
+        let payload = match end {
+            End::Answer(payload) => payload,
+            End::Code(code) => [&code.number().to_be_bytes(), code.reason().as_bytes()].concat().into(),
+        };
+        let mut batch = Self::default();
+        batch.push(OpCode::Control(Control::Close), payload);
+        batch
+    }
+}
+
+impl Buf for Batch {
+    fn remaining(&self) -> usize {
+        self.bytes
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.parts.front().map_or(&[], |part| part)
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
+        let filled = slices.iter_mut().zip(&self.parts).map(|(slice, part)| *slice = std::io::IoSlice::new(part));
+        filled.count()
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        self.bytes -= count;
+        while let Some(part) = self.parts.front_mut() {
+            if part.len() > count {
+                return part.advance(count);
+            }
+            count -= part.len();
+            self.parts.pop_front();
+        }
     }
 }
 
@@ -97,7 +310,8 @@ impl Link for Outbox {
 
     fn send_now(&self, frame: Frame) {
         match frame.take_from(&self.budget) {
-            Ok(held) => self.put(Outgoing::Text(frame, held, None)),
+            // On a closed connection a frame is lost like those that are on their way.
+            Ok(held) => drop(self.shared.put(|queue| queue.push(Text(frame, (held, None))))),
             Err(_) if self.is_closed() => {}
             Err(exceeded) => {
                 tracing::info!(%exceeded, "closing a connection that reads too slowly");
@@ -107,39 +321,37 @@ impl Link for Outbox {
     }
 
     async fn send(&self, frame: Frame) -> Result<(), Closed> {
-        // A single frame always fits into an empty queue.
-        let permits = u32::try_from(frame.len()).unwrap_or(u32::MAX).min(QUEUE_BYTES_GOOD);
-        let room = async {
-            let _turn = self.turn.lock().await;
-            let permit = Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| Closed)?;
-            let held = self.budget.take_in_turn(frame.len() as u64).await;
-            self.put(Outgoing::Text(frame, held, Some(permit)));
-            Ok(())
-        };
-        tokio::select! {
-            () = self.end.closed.cancelled() => Err(Closed),
-            sent = room => sent,
+        self.queue(frame, Queue::push).await
+    }
+
+    async fn send_ahead(&self, frame: Frame) -> Result<(), Closed> {
+        match frame.take_from(&self.budget) {
+            // It waits for no room in the queue: it is to overtake what does.
+            Ok(held) => self.shared.put(|queue| queue.push_ahead(Text(frame, (held, None)))),
+            Err(_) => self.queue(frame, Queue::push_ahead).await,
         }
     }
 
     fn close(&self, code: CloseCode) {
-        self.put(Outgoing::Close(code));
+        // The first reason is told.
+        let _ = self.shared.put(|queue| queue.close = Some(code));
     }
 
     fn abort(&self, code: CloseCode) {
-        self.end.abort(code);
+        self.shared.end(End::Code(code));
     }
 
     fn is_closed(&self) -> bool {
-        self.end.closed.is_cancelled()
+        self.shared.is_closed(&self.shared.queue())
     }
 
     async fn closed(&self) {
-        self.end.closed.cancelled().await;
+        self.shared.closed.cancelled().await;
     }
 
     fn ping(&self, number: u64) {
-        self.put(Outgoing::Ping(Bytes::copy_from_slice(&number.to_be_bytes())));
+        // A connection that is over proves nothing.
+        let _ = self.shared.put(|queue| queue.in_order.push_back(InOrder::Ping(number)));
     }
 
     fn probe(&self, _now_ms: u64) -> Duration {
@@ -153,62 +365,5 @@ impl Link for Outbox {
     }
 }
 
-impl OutboxReceiver {
-    /// Writes frames until the connection is closed or aborted.
-    pub(super) async fn run(mut self, mut sink: SplitSink<WebSocket, Message>) {
-        let closed = self.end.closed.clone();
-        let code = loop {
-            let next = tokio::select! {
-                biased;
-                () = closed.cancelled() => break self.end.reason.get().copied(),
-                next = self.queue.recv() => next,
-            };
-            let Some(next) = next else { break None };
-            let written = tokio::select! {
-                biased;
-                () = closed.cancelled() => break self.end.reason.get().copied(),
-                written = timeout(WRITE_TIMEOUT, write(&mut self.queue, &mut sink, next)) => written,
-            };
-            match written {
-                Ok(Ok(None)) => {}
-                Ok(Ok(code)) => break code,
-                // The peer is gone, or takes nothing.
-                Ok(Err(_)) | Err(_) => break None,
-            }
-        };
-        closed.cancel();
-        if let Some(code) = code {
-            let frame = Message::Close(Some(close_frame(code)));
-            // The peer may be gone already; the connection ends either way.
-            let _ = timeout(CLOSE_TIMEOUT, sink.send(frame)).await;
-        }
-    }
-}
-
-/// Writes a frame and all that wait behind it, then flushes once. A close ends it.
-async fn write(
-    queue: &mut mpsc::UnboundedReceiver<Outgoing>,
-    sink: &mut SplitSink<WebSocket, Message>,
-    first: Outgoing,
-) -> Result<Option<CloseCode>, axum::Error> {
-    let mut next = Some(first);
-    let mut close = None;
-    while let Some(outgoing) = next {
-        match outgoing {
-            // The room is free again once the frame is in the socket's own buffer.
-            Outgoing::Text(frame, _held, _permit) => sink.feed(Message::Text(frame.into_text().into())).await?,
-            Outgoing::Ping(payload) => sink.feed(Message::Ping(payload)).await?,
-            Outgoing::Close(code) => {
-                close = Some(code);
-                break;
-            }
-        }
-        next = queue.try_recv().ok();
-    }
-    sink.flush().await?;
-    Ok(close)
-}
-
-pub(super) fn close_frame(code: CloseCode) -> CloseFrame {
-    CloseFrame { code: code.number(), reason: code.reason().into() }
-}
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,20 @@
 //! A server on tokio: what it is made of, and how it starts and stops. `http` answers its requests.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::http::HeaderMap;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::accept;
 use super::memory;
 use super::options::Builder;
+use super::places::Places;
 use super::saved_clients::ClientsFile;
 use super::stores::Stores;
 use super::tokio::Tokio;
@@ -24,9 +23,14 @@ use crate::event_log::{OpenError, SqliteFile};
 use crate::hooks::{Asked, Hooks};
 use crate::host::continuation::Continuation;
 use crate::limits::Limits;
+use crate::request::Origins;
 
-/// How long admitted pushes and closing handshakes may take when the server stops.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long admitted pushes, answers and closing handshakes may take when the server stops. Service managers and
+/// `docker stop` kill after ten seconds, all in all.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the tasks of connections may take to end once these are dropped.
+const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A sync server. Cheap to clone; all clones are one server.
 pub struct Server<H: Hooks>(pub(super) Arc<Inner<H>>);
@@ -41,23 +45,26 @@ pub(super) struct Inner<H: Hooks> {
     pub(super) stores: Stores<H>,
     pub(super) hooks: Asked<H, Tokio>,
     pub(super) limits: Limits,
-    pub(super) enable_cors: bool,
+    pub(super) origins: Origins,
     pub(super) trusted_proxies: usize,
     pub(super) response_headers: HeaderMap,
-    /// A place for each WebSocket and each HTTP request.
-    pub(super) connections: Arc<Semaphore>,
+    pub(super) places: Places,
+    /// The connections that this server has accepted itself.
+    pub(super) connections: TaskTracker,
     pub(super) sockets: TaskTracker,
     /// HTTP requests that are being answered. They go on when their client is gone.
     pub(super) exchanges: TaskTracker,
     /// Fires when the server stops.
     pub(super) stopping: CancellationToken,
+    /// Fires when it has waited for long enough: what is still there is dropped.
+    pub(super) dropping: CancellationToken,
     saving: Once,
 }
 
 impl<H: Hooks> Server<H> {
     /// A server with these settings. Opens the data file.
     pub(super) fn open(settings: Builder<H>) -> Result<Self, OpenError> {
-        let Builder { data, synchronous, hooks, limits, enable_cors, trusted_proxies, response_headers } = settings;
+        let Builder { data, synchronous, hooks, limits, origins, trusted_proxies, response_headers } = settings;
         let file = SqliteFile::open(&data, synchronous)?;
         let hooks = Arc::new(hooks);
         let budget = Budget::process(limits.memory_bytes_max.map_or_else(memory::share, |bytes| bytes as u64));
@@ -65,19 +72,22 @@ impl<H: Hooks> Server<H> {
             stores: Stores::new(file, ClientsFile::open(&data), Arc::clone(&hooks), limits, budget),
             hooks: Asked::new(hooks, Tokio, limits.hook_timeout),
             limits,
-            enable_cors,
+            origins,
             trusted_proxies,
             response_headers,
-            connections: Arc::new(Semaphore::new(limits.connections_max)),
+            places: Places::new(limits.connections_max, limits.connections_per_address_max),
+            connections: TaskTracker::new(),
             sockets: TaskTracker::new(),
             exchanges: TaskTracker::new(),
             stopping: CancellationToken::new(),
+            dropping: CancellationToken::new(),
             saving: Once::new(),
         })))
     }
 
     /// The routes, for an app of your own: as its fallback, or nested below a path. Call
-    /// [`shutdown`](Self::shutdown) when the app stops.
+    /// [`shutdown`](Self::shutdown) when the app stops. Connections are then the app's: its server sets how long
+    /// they may take for their requests and for reading answers, and each request takes a place here.
     pub fn router(&self) -> Router {
         let server = self.clone();
         Router::new().fallback(move |request: Request| {
@@ -90,7 +100,7 @@ impl<H: Hooks> Server<H> {
     ///
     /// # Errors
     ///
-    /// When the listener fails.
+    /// None for now: what fails on the listener is logged and tried again.
     ///
     /// # Cancel safety
     ///
@@ -101,53 +111,43 @@ impl<H: Hooks> Server<H> {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let server = self.clone();
-        let stopping = self.0.stopping.clone();
         let (stopped, stop) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
             shutdown.await;
             server.shutdown().await;
-            // Once the listener has failed, nothing waits for it.
+            // Whoever served may have been dropped.
             let _ = stopped.send(());
         });
-        // Small frames must not wait for the acknowledgements of those before them.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "cannot set TCP_NODELAY");
-            }
-        });
-        let serving = axum::serve(listener, self.router().into_make_service_with_connect_info::<SocketAddr>())
-            .with_graceful_shutdown(stopping.cancelled_owned());
-        tokio::select! {
-            served = serving.into_future() => served?,
-            _ = self.linger() => {}
-        }
+        accept::run(self, listener).await;
         let _ = stop.await;
         Ok(())
     }
 
-    /// Ends once stopping has taken as long as it may.
-    async fn linger(&self) {
-        self.0.stopping.cancelled().await;
-        tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
-    }
-
-    /// Finishes admitted pushes and closes all WebSockets with code 1012. New ones are refused.
+    /// Finishes admitted pushes and closes all WebSockets with code 1012. New ones are refused. After five seconds,
+    /// what is still there is dropped, whatever it waits for.
     ///
     /// # Cancel safety
     ///
     /// May be dropped and called again; what 0.3 clients need after a restart is kept at its end.
     pub async fn shutdown(&self) {
-        self.0.stopping.cancel();
-        self.0.exchanges.close();
-        self.0.sockets.close();
-        let all = async {
-            self.0.sockets.wait().await;
-            self.0.exchanges.wait().await;
-        };
-        if timeout(SHUTDOWN_TIMEOUT, all).await.is_err() {
-            tracing::warn!("some connections did not close in time");
+        let Inner { connections, sockets, exchanges, stopping, dropping, stores, .. } = &*self.0;
+        stopping.cancel();
+        let trackers = [exchanges, sockets, connections];
+        for tracker in trackers {
+            tracker.close();
         }
-        self.0.stores.save().await;
+        let all = async || {
+            for tracker in trackers {
+                tracker.wait().await;
+            }
+        };
+        if timeout(STOP_TIMEOUT, all()).await.is_err() {
+            tracing::warn!("dropping connections that do not come to an end");
+            dropping.cancel();
+            // What is left is a push that the disk has not taken yet, which nobody has been told of.
+            let _ = timeout(DROP_TIMEOUT, all()).await;
+        }
+        stores.save().await;
     }
 
     /// Keeps what is known of 0.3 clients up to date on disk, from their first connection on.

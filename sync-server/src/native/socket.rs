@@ -1,19 +1,20 @@
-//! One WebSocket on tokio: frames in are given to the conversation, and what ends the socket is noticed. What a
-//! frame means, and what goes out, is decided in `host`.
+//! One WebSocket on tokio: what comes in is given to the conversation, and what ends the socket is noticed. What a
+//! message means, and what goes out, is decided in `host`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::{Message, WebSocket};
-use futures_util::StreamExt;
-use futures_util::stream::SplitStream;
-use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::outbox::{Outbox, close_frame};
+use super::connection::PEER_SILENCE_MAX;
+use super::frames::{Frames, Incoming};
+use super::outbox::Outbox;
 use super::stores::{NativeHost, NativeShell};
 use super::tokio::Tokio;
+use super::watched::{Movement, Watched};
+use super::writer;
 use crate::close::CloseCode;
 use crate::failure::{guarded, note};
 use crate::hooks::{Connection, Hooks};
@@ -21,13 +22,16 @@ use crate::host::patience::{SOCKET_TRIES_MAX, tried};
 use crate::host::{self, Link, Opening};
 use crate::session::Proof;
 
-/// A silent peer is asked whether it is there ...
+/// A peer of which no byte moves is asked whether it is there ...
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// ... and given up after so much silence.
 const SILENCE_MAX: Duration = Duration::from_secs(75);
 
+/// How long a message that was begun may stand still.
+const UNFINISHED_MAX: Duration = Duration::from_secs(30);
+
 /// How long a peer may take to answer a close.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Pushes of one connection that may wait for their hooks; the socket is not read further meanwhile.
 const PUSHES_WAITING_MAX: usize = 32;
@@ -41,129 +45,180 @@ pub(super) struct Accepted<H: Hooks> {
     pub(super) fingerprint: String,
     /// Fires when the server stops.
     pub(super) stopping: CancellationToken,
+    /// Fires when it has waited for long enough.
+    pub(super) dropping: CancellationToken,
+    pub(super) frame_bytes_max: usize,
 }
 
 /// Serves a socket until it ends and what was pushed on it is stored or refused.
-pub(super) async fn serve<H: Hooks>(mut socket: WebSocket, accepted: Accepted<H>) {
-    let Accepted { host, connection, fingerprint, stopping } = accepted;
+pub(super) async fn serve<H: Hooks>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    accepted: Accepted<H>,
+) {
+    let Accepted { host, connection, fingerprint, stopping, dropping, frame_bytes_max } = accepted;
+    let stream = Watched::new(stream, PEER_SILENCE_MAX);
+    let movement = stream.movement();
+    let (reader, writer) = tokio::io::split(stream);
+    let outbox = Outbox::new(host.connection_budget());
+    let mut writing = tokio::spawn(writer::run(outbox.shared(), writer));
     // A 0.3 client that is refused comes back at once.
     let head = match tried(&Tokio, SOCKET_TRIES_MAX, || host.store.current_head()).await {
         Ok(head) => head.seq_num,
         Err(error) => {
             note(|| tracing::error!(%error, "cannot read where a log stands"));
-            let frame = Message::Close(Some(close_frame(CloseCode::LogUnreachable)));
-            // The client comes back either way.
-            let _ = timeout(CLOSE_TIMEOUT, socket.send(frame)).await;
+            outbox.abort(CloseCode::LogUnreachable);
+            // The client comes back, whether or not it is told.
+            let _ = writing.await;
             return;
         }
     };
-    let (sink, mut stream) = socket.split();
-    let (outbox, receiver) = Outbox::new(host.connection_budget());
-    let writer = tokio::spawn(receiver.run(sink));
     let opening =
         Opening { connection, fingerprint, proof: Proof::Pongs, head, pushes_waiting_max: PUSHES_WAITING_MAX };
-    let conversation = Conversation::open(&host, opening, outbox);
+    let frames = Frames::new(reader, frame_bytes_max, outbox.budget().clone());
+    let mut talk = Talk { conversation: Conversation::open(&host, opening, outbox), frames, movement };
+    let code = tokio::select! {
+        biased;
+        () = dropping.cancelled() => CloseCode::Restart,
+        // Whatever happens, it has to be closed: what its client missed is known only then.
+        code = guarded(talk.run(&stopping)) => code.unwrap_or(CloseCode::Failed),
+    };
+    let pushes = talk.conversation.close(code);
+    let rest = async {
+        // It has nothing to say any more, also if it panicked.
+        let _ = (&mut writing).await;
+        pushes.await;
+    };
+    tokio::select! {
+        biased;
+        () = rest => {}
+        () = dropping.cancelled() => {}
+    }
+    writing.abort();
+}
 
-    let serving = guarded(async {
+/// A conversation and its client.
+struct Talk<H: Hooks, R> {
+    conversation: Conversation<H>,
+    frames: Frames<R>,
+    movement: Arc<Movement>,
+}
+
+impl<H: Hooks, R: AsyncRead + Unpin> Talk<H, R> {
+    /// Listens until the connection ends or the server stops; returns why.
+    async fn run(&mut self, stopping: &CancellationToken) -> CloseCode {
         tokio::select! {
             biased;
-            () = stopping.cancelled() => {
-                conversation.finish_pushes().await;
-                conversation.peer().link.close(CloseCode::Restart);
-                drain(&conversation, &mut stream).await;
-                CloseCode::Restart
-            }
-            code = read(&conversation, &mut stream) => code,
+            () = stopping.cancelled() => {}
+            code = self.listen() => return code,
         }
-    });
-    // Whatever happens, it has to be closed: what its client missed is known only then.
-    let code = serving.await.unwrap_or(CloseCode::Failed);
-    let pushes = conversation.close(code);
-    // It has nothing to say any more, also if it panicked.
-    let _ = writer.await;
-    pushes.await;
-}
+        self.conversation.finish_pushes().await;
+        self.conversation.peer().link.close(CloseCode::Restart);
+        self.drain().await;
+        CloseCode::Restart
+    }
 
-/// Reads until the connection ends; returns why.
-async fn read<H: Hooks>(conversation: &Conversation<H>, stream: &mut SplitStream<WebSocket>) -> CloseCode {
-    let link = &conversation.peer().link;
-    let mut last_seen = Instant::now();
-    loop {
-        let message = tokio::select! {
-            biased;
-            () = link.closed() => {
-                drain(conversation, stream).await;
-                // The reason was told by whatever closed the link.
-                return CloseCode::Ended;
-            }
-            message = timeout(PING_INTERVAL, stream.next()) => message,
-        };
-        if matches!(message, Ok(Some(Ok(_)))) {
-            conversation.handle_heard();
-        }
-        match message {
-            Err(_) if last_seen.elapsed() > SILENCE_MAX => {
-                tracing::info!("closing a connection that is silent");
-                return CloseCode::Silent;
-            }
-            Err(_) => {
-                link.keep_alive();
-                continue;
-            }
-            Ok(None) => return CloseCode::Ended,
-            Ok(Some(Err(error))) => {
-                let code = close_for(error);
-                if code != CloseCode::Ended {
-                    link.close(code);
-                    drain(conversation, stream).await;
+    /// Listens until the connection ends; returns why.
+    async fn listen(&mut self) -> CloseCode {
+        let mut look_at = Instant::now() + PING_INTERVAL;
+        loop {
+            let link = &self.conversation.peer().link;
+            let incoming = tokio::select! {
+                biased;
+                () = link.closed() => {
+                    self.drain().await;
+                    // The reason was told by whatever closed the link.
+                    return CloseCode::Ended;
                 }
-                return code;
-            }
-            Ok(Some(Ok(Message::Text(text)))) => conversation.handle_text(text.as_str(), None).await,
-            Ok(Some(Ok(Message::Binary(bytes)))) => match std::str::from_utf8(&bytes) {
-                Ok(text) => conversation.handle_text(text, None).await,
-                Err(_) => link.close(CloseCode::InvalidUtf8),
-            },
-            Ok(Some(Ok(Message::Pong(payload)))) => handle_pong(conversation, &payload),
-            // The library answers pings, and closes when the stream is read on.
-            Ok(Some(Ok(Message::Ping(_) | Message::Close(_)))) => {}
-        }
-        last_seen = Instant::now();
-    }
-}
-
-fn handle_pong<H: Hooks>(conversation: &Conversation<H>, payload: &[u8]) {
-    // Pings that only ask whether the peer is there have no number.
-    if let Ok(ping) = <[u8; 8]>::try_from(payload) {
-        conversation.handle_pong(u64::from_be_bytes(ping));
-    }
-}
-
-/// What tells the peer what it did wrong; [`CloseCode::Ended`] where it is gone already.
-fn close_for(error: axum::Error) -> CloseCode {
-    match error.into_inner().downcast::<tungstenite::Error>().map(|error| *error) {
-        Ok(tungstenite::Error::Capacity(_)) => CloseCode::FrameTooLarge,
-        Ok(tungstenite::Error::Utf8(_)) => CloseCode::InvalidUtf8,
-        // A connection that breaks off between two frames is no violation of anything.
-        Ok(tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => {
-            CloseCode::Ended
-        }
-        Ok(tungstenite::Error::Protocol(_)) => CloseCode::ProtocolError,
-        _ => CloseCode::Ended,
-    }
-}
-
-/// Waits for the peer's half of the closing handshake.
-async fn drain<H: Hooks>(conversation: &Conversation<H>, stream: &mut SplitStream<WebSocket>) {
-    let rest = async {
-        conversation.peer().link.closed().await;
-        while let Some(Ok(message)) = stream.next().await {
-            // What was sent before the closing frame arrives before it: its pongs still count.
-            if let Message::Pong(payload) = message {
-                handle_pong(conversation, &payload);
+                incoming = self.frames.next() => incoming,
+                // On a slow link, what is on its way is long a sign of life before an answer is.
+                () = self.movement.next() => {
+                    self.conversation.handle_heard();
+                    continue;
+                }
+                () = sleep_until(look_at) => match self.look() {
+                    Ok(again) => {
+                        look_at = again;
+                        continue;
+                    }
+                    Err(code) => return code,
+                },
+            };
+            self.conversation.handle_heard();
+            match incoming {
+                Ok(None) => return CloseCode::Ended,
+                Ok(Some(Incoming::Text(text))) => {
+                    let taken = self.conversation.take(&text);
+                    drop(text);
+                    self.conversation.act(taken.holding(self.frames.take_held()), None).await;
+                }
+                Ok(Some(Incoming::Ping(payload))) => link.pong(payload),
+                Ok(Some(Incoming::Pong(payload))) => self.handle_pong(&payload),
+                Ok(Some(Incoming::Close(payload))) => {
+                    link.answer_close(payload);
+                    return CloseCode::Ended;
+                }
+                Err(code) => {
+                    link.abort(code);
+                    self.drain().await;
+                    return code;
+                }
             }
         }
-    };
-    // A peer that does not answer is left.
-    let _ = timeout(CLOSE_TIMEOUT, rest).await;
+    }
+
+    /// Looks whether the peer is there, and asks it where that is not known; returns when to look again.
+    fn look(&self) -> Result<Instant, CloseCode> {
+        let (now, moved) = (Instant::now(), self.movement.last());
+        if now >= moved + SILENCE_MAX {
+            tracing::info!("closing a connection that is silent");
+            return Err(CloseCode::Silent);
+        }
+        if self.frames.unfinished_since().is_some_and(|since| now >= since + UNFINISHED_MAX) {
+            tracing::info!("closing a connection that does not go on with a message");
+            return Err(CloseCode::Unfinished);
+        }
+        if now < moved + PING_INTERVAL && self.frames.unfinished_since().is_none() {
+            return Ok(moved + PING_INTERVAL);
+        }
+        self.conversation.peer().link.keep_alive();
+        Ok(now + PING_INTERVAL)
+    }
+
+    fn handle_pong(&self, payload: &[u8]) {
+        // Pings that only ask whether the peer is there have no number.
+        if let Ok(ping) = <[u8; 8]>::try_from(payload) {
+            self.conversation.handle_pong(u64::from_be_bytes(ping));
+        }
+    }
+
+    /// Waits until everything is sent, and then for the peer's half of the closing handshake.
+    async fn drain(&mut self) {
+        let Self { conversation, frames, .. } = self;
+        let link = &conversation.peer().link;
+        let late = async {
+            link.closed().await;
+            // A peer that does not answer is left.
+            sleep(CLOSE_TIMEOUT).await;
+        };
+        let rest = async {
+            loop {
+                match frames.next().await {
+                    // What was sent before the closing frame arrives before it: its pongs still count.
+                    Ok(Some(Incoming::Pong(payload))) => {
+                        if let Ok(ping) = <[u8; 8]>::try_from(&payload[..]) {
+                            conversation.handle_pong(u64::from_be_bytes(ping));
+                        }
+                    }
+                    Ok(Some(Incoming::Close(_)) | None) => return,
+                    Ok(Some(_)) => {}
+                    // What follows means nothing, but unread it would take the closing frame with it.
+                    Err(_) => return frames.discard().await,
+                }
+            }
+        };
+        tokio::select! {
+            () = late => {}
+            () = rest => {}
+        }
+    }
 }

@@ -208,7 +208,7 @@ impl Rpc {
         if self.is_parked(now_ms) {
             return Action::Close(CloseCode::NoPull);
         }
-        Action::Reply(rpc::PONG.to_owned())
+        Action::Pong(rpc::PONG.to_owned())
     }
 
     /// Acks and interrupts for calls that are over are normal. As the first thing on a connection
@@ -222,7 +222,7 @@ impl Rpc {
         let Request { id, rpc, .. } = request;
         let generation = id.generation();
         match rpc {
-            rpc::Rpc::Ping(..) => Action::Reply(ServerMessage::ping_success(id).encode()),
+            rpc::Rpc::Ping(..) => Action::Pong(ServerMessage::ping_success(id).encode()),
             rpc::Rpc::Push(_, push) if push.batch.is_empty() => Action::Reply(acknowledge(&id)),
             rpc::Rpc::Push(_, push) => {
                 self.pushes = match (&push.backend_id, self.pushes) {

@@ -138,7 +138,7 @@ impl V03 {
             actions.extend(self.handle_first_pull());
         }
         actions.push(match message {
-            Ok(ClientMessage::Ping(_)) => Action::Reply(v03::PONG.to_owned()),
+            Ok(ClientMessage::Ping(_)) => Action::Pong(v03::PONG.to_owned()),
             Ok(ClientMessage::Pull(pull)) => self.handle_pull(pull),
             Ok(ClientMessage::Push(push)) if push.batch.is_empty() => Action::Reply(self.acknowledge(&push.request_id)),
             Ok(ClientMessage::Push(push)) => Action::Push {

@@ -8,7 +8,7 @@ use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::{Context, Env, ObjectNamespace, Request, Response, Result, Stub};
 
 use super::forwarded::{self, Forwarded};
-use super::http::{OwnedParts, entries, failure, finish, refuse, text};
+use super::http::{OwnedParts, Page, entries, failure, finish, refuse, text};
 use super::options::BINDINGS;
 use super::platform::Isolate;
 use super::{WorkerOptions, log};
@@ -57,17 +57,17 @@ impl SyncWorker {
     pub async fn fetch(&self, request: Request, env: Env, context: Context) -> Result<Response> {
         let options = &self.options;
         let parts = OwnedParts::new(&request)?;
-        let asked_headers = request.headers().get("access-control-request-headers")?;
+        let page = Page::of(&request)?;
         let Some(path) = below(&options.endpoint, &parts.path) else {
-            return finish(text(400, "Invalid path")?, options, asked_headers);
+            return finish(text(400, "Invalid path")?, options, &page);
         };
-        let response = match route(&parts.borrow(path, options.enable_cors)) {
+        let response = match route(&parts.borrow(path, options.origins.cors(page.asking()).is_some())) {
             Route::Sync(sync) => return handle_sync_request(request, SyncRequest(sync), env, context, options).await,
             Route::Info => text(200, request::INFO)?,
             Route::Preflight => Response::empty()?.with_status(204),
             Route::Refused(refused) => refuse(refused)?,
         };
-        finish(response, options, asked_headers)
+        finish(response, options, &page)
     }
 }
 
@@ -106,7 +106,7 @@ pub async fn handle_websocket(
     let parts = OwnedParts::new(&request)?;
     match request::SyncRequest::from_query(&parts.query, parts.upgrade.as_deref()) {
         Ok(sync) => handle_sync_request(request, SyncRequest(sync), env, context, options).await,
-        Err(refused) => finish(refuse(refused)?, options, None),
+        Err(refused) => finish(refuse(refused)?, options, &Page::of(&request)?),
     }
 }
 
@@ -123,9 +123,12 @@ pub async fn handle_sync_request(
     _context: Context,
     options: &WorkerOptions,
 ) -> Result<Response> {
-    let asked_headers = request.headers().get("access-control-request-headers")?;
-    let response = forward(request, sync, &env, options).await?;
-    finish(response, options, asked_headers)
+    let page = Page::of(&request)?;
+    let response = match sync.0.check_page(&options.origins, page.asking(), page.content_type.as_deref()) {
+        Ok(()) => forward(request, sync, &env, options).await?,
+        Err(refused) => refuse(refused)?,
+    };
+    finish(response, options, &page)
 }
 
 async fn forward(request: Request, sync: SyncRequest, env: &Env, options: &WorkerOptions) -> Result<Response> {

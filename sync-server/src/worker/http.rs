@@ -4,7 +4,8 @@ use futures_util::StreamExt;
 use worker::{Headers, Request, Response, Result};
 
 use super::WorkerOptions;
-use crate::request::{Refused, RequestParts, body_text, path_and_query};
+use crate::budget::Budget;
+use crate::request::{Asking, Refused, RequestParts, body_text, path_and_query};
 
 /// The parts of a request that decide what it asks for. The platform gives them as copies.
 pub(super) struct OwnedParts {
@@ -32,17 +33,51 @@ impl OwnedParts {
     }
 }
 
+/// What a request's headers say of the web page that asks, where it is one.
+pub(super) struct Page {
+    origin: Option<String>,
+    host: Option<String>,
+    pub(super) content_type: Option<String>,
+    asked_headers: Option<String>,
+}
+
+impl Page {
+    pub(super) fn of(request: &Request) -> Result<Self> {
+        let headers = request.headers();
+        Ok(Self {
+            origin: headers.get("origin")?,
+            host: headers.get("host")?,
+            content_type: headers.get("content-type")?,
+            asked_headers: headers.get("access-control-request-headers")?,
+        })
+    }
+
+    pub(super) fn asking(&self) -> Asking<'_> {
+        Asking { origin: self.origin.as_deref(), host: self.host.as_deref() }
+    }
+}
+
 pub(super) fn refuse(refused: Refused) -> Result<Response> {
     text(refused.status, refused.text)
 }
 
-/// The body, or what is wrong with it.
-pub(super) async fn read_body(request: &mut Request, bytes_max: usize) -> Result<std::result::Result<String, Refused>> {
+/// The body, or what is wrong with it. As long as it is not whole, which may take its client any time, it counts as held
+/// for that.
+pub(super) async fn read_body(
+    request: &mut Request,
+    bytes_max: usize,
+    budget: &Budget,
+) -> Result<std::result::Result<String, Refused>> {
     let mut body = Vec::new();
+    let mut held = budget.take_anyway(0);
     // GET and HEAD requests have none.
     if let Ok(mut stream) = request.stream() {
         while let Some(bytes) = stream.next().await {
-            body.extend(bytes?);
+            let bytes = bytes?;
+            if held.grow(bytes.len() as u64).is_err() {
+                return Ok(Err(Refused::out_of_memory()));
+            }
+            body.extend(bytes);
             if body.len() > bytes_max {
                 return Ok(Err(Refused::body_too_large(bytes_max)));
             }
@@ -68,8 +103,9 @@ pub(super) fn entries(headers: &Headers) -> Vec<(String, String)> {
 }
 
 /// Adds what the options want to a response that is not the opening of a WebSocket.
-pub(super) fn finish(response: Response, options: &WorkerOptions, asked_headers: Option<String>) -> Result<Response> {
-    if response.status_code() == 101 || (!options.enable_cors && options.response_headers.is_empty()) {
+pub(super) fn finish(response: Response, options: &WorkerOptions, page: &Page) -> Result<Response> {
+    let cors = options.origins.cors(page.asking());
+    if response.status_code() == 101 || (cors.is_none() && options.response_headers.is_empty()) {
         return Ok(response);
     }
     // Those of a response that was fetched cannot be changed.
@@ -77,10 +113,14 @@ pub(super) fn finish(response: Response, options: &WorkerOptions, asked_headers:
     for (name, value) in response.headers().entries() {
         headers.append(&name, &value)?;
     }
-    if options.enable_cors {
-        headers.set("access-control-allow-origin", "*")?;
+    if let Some(origin) = cors {
+        headers.set("access-control-allow-origin", origin)?;
         headers.set("access-control-allow-methods", "GET, POST, OPTIONS")?;
-        headers.set("access-control-allow-headers", asked_headers.as_deref().unwrap_or("*"))?;
+        headers.set("access-control-allow-headers", page.asked_headers.as_deref().unwrap_or("*"))?;
+        if origin != "*" {
+            // What is kept for one page is not for another.
+            headers.append("vary", "origin")?;
+        }
     }
     for (name, value) in &options.response_headers {
         headers.set(name, value)?;

@@ -179,19 +179,14 @@ impl Body {
     async fn answer(&self, store: &OpenStore, mut request: Request, connection: Connection) -> Result<Response> {
         let content_type = request.headers().get("content-type")?;
         let framing = Framing::from_content_type(content_type.as_deref());
-        let body = match read_body(&mut request, self.options.limits.frame_bytes_max).await {
+        let budget = store.host.connection_budget();
+        let body = match read_body(&mut request, self.options.limits.frame_bytes_max, &budget).await {
             Ok(Ok(body)) => body,
             Ok(Err(refused)) => return refuse(refused),
             Err(error) => return failure(400, "The body is cut short.", error),
         };
-        let (work, frames) = exchange(
-            Arc::clone(&store.host),
-            Arc::new(connection),
-            store.host.connection_budget(),
-            body,
-            framing,
-            boxed(|| ()),
-        );
+        let (work, frames) =
+            exchange(Arc::clone(&store.host), Arc::new(connection), budget, body, framing, boxed(|| ()));
         self.work_on(work)?;
         let headers = Headers::new();
         headers.set("content-type", framing.content_type())?;

@@ -3,7 +3,7 @@
 
 #![expect(clippy::arc_with_non_send_sync, reason = "what hosts share is in `Arc`s; here there is one thread")]
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,12 +21,12 @@ use super::ObjectOptions;
 use super::attachment::{Attachment, Fixed};
 use super::event_log::{ReferenceRemains, WorkerLog};
 use super::http::{failure, refuse, text};
+use super::isolate_budget;
 use super::platform::Isolate;
 use super::saved_clients;
 use super::socket::Socket;
 use super::subscribers::Subscribers;
 use super::sweep::{self, PARKED_LOOK_MS, PARKED_LOOKS, Verdict};
-use crate::budget::{Budget, Holder};
 use crate::close::CloseCode;
 use crate::error::LogError;
 use crate::hooks::{Asked, Connection, HookFns};
@@ -43,17 +43,6 @@ const PUSHES_WAITING_MAX: usize = 1_024;
 
 /// The platform's ready state of a socket that is open.
 const OPEN: u16 = 1;
-
-thread_local! {
-    /// An isolate has one thread, and all its objects share its memory.
-    static ISOLATE: OnceCell<Budget> = const { OnceCell::new() };
-}
-
-/// Made by the first object that comes into memory.
-fn isolate_budget(limits: &Limits) -> Budget {
-    let max = limits.memory_bytes_max.unwrap_or(limits.store_bytes_max) as u64;
-    ISOLATE.with(|budget| budget.get_or_init(|| Budget::process(max)).clone())
-}
 
 /// A host in an isolate.
 pub(super) struct WorkerShell;
@@ -95,8 +84,9 @@ impl OpenStore {
             (None, None) => return Err(LogError::nothing_stored("no socket says which store this is")),
         };
         let log = open_log(&state, env, options, &store_id).await?;
-        let subscribers = Subscribers::load(Rc::clone(&state), env.clone(), &store_id).await.map_err(failed)?;
-        let budget = isolate_budget(&options.limits).child(Holder::Store, options.limits.store_bytes_max as u64);
+        let budget = isolate_budget::open(state.id().to_string(), &options.limits);
+        let subscribers = Subscribers::load(Rc::clone(&state), env.clone(), &store_id, budget.clone());
+        let subscribers = subscribers.await.map_err(failed)?;
         let subscribed = Some(subscribers.clone().into());
         let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), subscribed, budget.clone());
         let connection_bytes_max = options.limits.connection_bytes_max as u64;
@@ -122,7 +112,7 @@ impl OpenStore {
         // stand at two places, and could not be continued from either.
         let clients = saved_clients::load(&open.state).await.map_err(failed)?;
         open.host.hub().restore(clients, head, Isolate.now_ms());
-        Isolate.spawn(saved_clients::keep(Rc::clone(&open.state), Arc::clone(&open.host)));
+        Isolate.spawn(saved_clients::keep(Rc::clone(&open.state), &open.host));
         Ok(open)
     }
 

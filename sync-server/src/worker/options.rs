@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use worker::Headers;
 
+use crate::request::Origins;
 use crate::{HookFns, Hooks, Limits, Transport};
 
 /// The Durable Object bindings that are looked for where none is named: those of LiveStore's own
@@ -26,7 +27,7 @@ const D1_BINDING: &str = "DB";
 pub struct WorkerOptions {
     pub(super) hooks: Arc<HookFns>,
     pub(super) hook_timeout: Option<Duration>,
-    pub(super) enable_cors: bool,
+    pub(super) origins: Origins,
     /// As JavaScript takes them.
     pub(super) response_headers: Vec<(String, String)>,
     pub(super) binding: Option<String>,
@@ -58,10 +59,23 @@ impl WorkerOptions {
         Self { hook_timeout: Some(time), ..self }
     }
 
-    /// Whether browsers on other origins may use the http transport.
+    /// Allows web pages of this origin, beside those that were allowed before: `https://app.example`, a pattern
+    /// such as `http://localhost:*`, in which a `*` stands for any text, or `*` for all. What is not allowed gets
+    /// status 403, over WebSockets and http alike; over http, allowed pages on other origins get the headers that
+    /// let them read the answers (CORS).
+    ///
+    /// Without any, pages of the Worker's own host are allowed, and on a loopback address (`wrangler dev`) all pages
+    /// from one: dev servers on other ports. Clients that are no browsers have no origin and are always served.
+    pub fn allow_origin(mut self, pattern: impl AsRef<str>) -> Self {
+        self.origins.allow(pattern.as_ref());
+        self
+    }
+
+    /// Whether all web pages may use the server: the same as [`allow_origin`](Self::allow_origin) with `*`.
     #[doc(alias = "enableCORS")]
-    pub fn enable_cors(self, enable: bool) -> Self {
-        Self { enable_cors: enable, ..self }
+    pub fn enable_cors(mut self, enable: bool) -> Self {
+        self.origins.allow_all(enable);
+        self
     }
 
     /// Adds a header to each response, except those that open a WebSocket. It replaces one of that name.

@@ -21,32 +21,40 @@ pub(super) async fn load(state: &State) -> worker::Result<SavedClients> {
     Ok(json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default())
 }
 
-/// Writes what is known of 0.3 clients whenever it changes, for as long as the object is in memory.
-pub(super) async fn keep(state: Rc<State>, host: Arc<ObjectHost>) {
+/// Writes what is known of 0.3 clients whenever it changes, for as long as the object is in memory. It does not keep the
+/// host there: when an object sleeps, nobody ends what waits for a change.
+pub(super) fn keep(state: Rc<State>, host: &Arc<ObjectHost>) -> impl Future<Output = ()> + use<> {
     let changed = host.hub().continuation().changed();
-    let saved = Rc::new(RefCell::new(String::new()));
-    let save = || {
-        let (json, state, saved) = (encode(host.hub().saved_clients()), Rc::clone(&state), Rc::clone(&saved));
-        async move {
-            if json == *saved.borrow() {
-                return true;
+    let (host, saved) = (Arc::downgrade(host), Rc::new(RefCell::new(String::new())));
+    async move {
+        let save = || {
+            let (state, saved) = (Rc::clone(&state), Rc::clone(&saved));
+            let json = host.upgrade().map(|host| encode(host.hub().saved_clients()));
+            async move {
+                match json {
+                    Some(json) if json != *saved.borrow() => write(&state, json, &saved).await,
+                    _ => true,
+                }
             }
-            // Nothing is kept of clients that are no more: the storage of an object that has no events stays empty.
-            let storage = state.storage();
-            let kept = if json == encode(SavedClients::default()) {
-                storage.delete(CLIENTS_KEY).await.map(drop)
-            } else {
-                storage.put(CLIENTS_KEY, json.as_str()).await
-            };
-            if let Err(error) = kept {
-                tracing::warn!(%error, "cannot keep what is known of 0.3 clients: they may miss events after a restart");
-                return false;
-            }
-            saved.replace(json);
-            true
-        }
+        };
+        Continuation::save_changes(&changed, &Isolate, save).await;
+    }
+}
+
+async fn write(state: &State, json: String, saved: &RefCell<String>) -> bool {
+    // Nothing is kept of clients that are no more: the storage of an object that has no events stays empty.
+    let storage = state.storage();
+    let kept = if json == encode(SavedClients::default()) {
+        storage.delete(CLIENTS_KEY).await.map(drop)
+    } else {
+        storage.put(CLIENTS_KEY, json.as_str()).await
     };
-    Continuation::save_changes(&changed, &Isolate, save).await;
+    if let Err(error) = kept {
+        tracing::warn!(%error, "cannot keep what is known of 0.3 clients: they may miss events after a restart");
+        return false;
+    }
+    saved.replace(json);
+    true
 }
 
 fn encode(mut clients: SavedClients) -> String {

@@ -4,6 +4,8 @@
 #![cfg(target_family = "wasm")]
 #![allow(missing_docs, reason = "the macro of `worker` writes methods without")]
 
+mod beginning;
+
 use livestore_sync_server::event_log::conformance;
 use livestore_sync_server::protocol::limits::EVENT_BYTES_MAX;
 use livestore_sync_server::worker::WorkerLog;
@@ -31,19 +33,46 @@ impl DurableObject for Logs {
         let path = request.path();
         let (log, name) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
         let failed = |error| worker::Error::RustError(format!("{error}"));
-        let log = match log {
-            "d1" => WorkerLog::open_d1(self.env.d1("DB")?, name, CREATED_AT, None).await,
-            _ => WorkerLog::open_object(&self.state, name, CREATED_AT).await,
+        let open = async || match log {
+            "d1" => WorkerLog::open_d1(self.env.d1("DB")?, name, CREATED_AT, None).await.map_err(failed),
+            _ => WorkerLog::open_object(&self.state, name, CREATED_AT).await.map_err(failed),
         };
-        conformance::run(name, &log.map_err(failed)?, LARGE_EVENT_BYTES).await;
+        if beginning::NAMES.contains(&name) {
+            let kept = async || if log == "d1" { self.kept_in_d1(name).await } else { self.kept_in_object() };
+            beginning::run(name, async || open().await.expect("opens"), kept).await;
+        } else {
+            conformance::run(name, &open().await?, LARGE_EVENT_BYTES).await;
+        }
         Response::ok("ok")
+    }
+}
+
+impl Logs {
+    /// Tables and registrations of a store.
+    async fn kept_in_d1(&self, name: &str) -> u64 {
+        let database = self.env.d1("DB").expect("a database");
+        let count = "SELECT (SELECT count(*) FROM livestore_stores WHERE store_id = ?1) + (SELECT count(*) FROM sqlite_master WHERE name = 'eventlog_7_' || ?1) AS kept";
+        let statement = database.prepare(count).bind(&[name.into()]).expect("binds");
+        let kept: Option<f64> = statement.first(Some("kept")).await.expect("counts");
+        kept.expect("a row") as u64
+    }
+
+    /// Whatever there is in the object.
+    fn kept_in_object(&self) -> u64 {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            kept: u64,
+        }
+        let count = "SELECT count(*) AS kept FROM sqlite_master WHERE name NOT LIKE '\\_cf\\_%' ESCAPE '\\'";
+        let cursor = self.state.storage().sql().exec(count, None).expect("counts");
+        cursor.one::<Row>().expect("a row").kept
     }
 }
 
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
     match request.path().as_str() {
-        "/" => Response::from_json(&conformance::NAMES),
+        "/" => Response::from_json(&[conformance::NAMES, &beginning::NAMES].concat()),
         path => env.durable_object("LOGS")?.get_by_name(path)?.fetch_with_request(request).await,
     }
 }

@@ -67,6 +67,34 @@ for (const { name, generation, kind, options } of CLIENTS) {
   })
 }
 
+// 0.3.1 sends events of any size and stops for good when one is refused. The first of these sizes was seen in the field.
+describe('events of 0.3.1 that no 0.4.0 client would send', () => {
+  for (const bytes of [900_115, 1_000_000, 1_850_000]) {
+    test(`one of ${bytes} bytes is taken, and all clients get it live and later`, async (t) => {
+      const storeId = freshStoreId()
+      const open = ({ generation, kind, options }) => Backend.open(t, drivers[generation], { url: server.url, kind, options, storeId })
+      const lives = []
+      for (const client of CLIENTS) {
+        const live = await (await open(client)).livePull()
+        await live.started()
+        lives.push(live)
+      }
+      const pusher = await open(CLIENTS[0])
+      const events = [bigEvent(0, bytes), ...chain(1, 2)]
+      for (const event of events) assert.equal((await pusher.push([event])).ok, true)
+      for (const live of lives) {
+        await live.reaches(3)
+        assert.deepEqual(brief(eventsOf(live.pages)), brief(events))
+      }
+      for (const client of CLIENTS) {
+        const { ok, pages, error } = await (await open(client)).pull()
+        assert.equal(ok, true, JSON.stringify(error))
+        assert.deepEqual(brief(eventsOf(pages)), brief(events))
+      }
+    })
+  }
+})
+
 for (const { name, generation, kind, options } of CLIENTS.filter(({ generation }) => generation === 'v04')) {
   describe(`${name}, the largest events it can send`, () => {
     const open = (t, storeId) => Backend.open(t, drivers[generation], { url: server.url, kind, options, storeId })

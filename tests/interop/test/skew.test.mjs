@@ -72,6 +72,19 @@ describe('skew', { skip: skipUnlessWorker, concurrency: true }, () => {
     }
   })
 
+  test('an object refuses to be the object of two stores', async (t) => {
+    const [storeId, other] = [freshStoreId(), freshStoreId()]
+    const raw = await Raw.open(t, server.url, storeId)
+    assert.equal((await raw.push(1, chain(0, 2)))._tag, 'Success')
+    const ask = (query) => fetch(`${server.url}${server.direct('')}?storeId=${other}&object=${storeId}&${query}`, { method: 'POST', body: '[]' })
+    for (const query of ['transport=http', 'transport=ws']) {
+      const response = await ask(query)
+      assert.ok(response.status === 400 || response.status === 426, `${query}: ${response.status}`)
+      assert.doesNotMatch(await response.text(), /seqNum/)
+    }
+    assert.match(await (await ask('transport=http')).text(), /another store/)
+  })
+
   test('a client cannot make the header', async (t) => {
     const storeId = freshStoreId()
     for (const forged of [`v=1; connection=${CONNECTION}; at=${AT}`, 'garbage']) {

@@ -21,17 +21,26 @@ const FORMATS: [&str; 1] = [include_str!("schema.sql")];
 /// share a lock. Two writers of one file would each cache where it stands, and push its events twice.
 fn lock(path: &Path) -> Result<(PathBuf, File), OpenError> {
     let failed = |source| OpenError::Io { path: path.to_owned(), source };
-    OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(failed)?;
+    private().open(path).map_err(failed)?;
     let path = path.canonicalize().map_err(failed)?;
     let mut name = path.clone().into_os_string();
     name.push("-lock");
     // Never removed: who opens it next must lock the same file.
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&name).map_err(failed)?;
+    let file = private().open(&name).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok((path, file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path }),
         Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
     }
+}
+
+/// Opens a file, or makes one that nobody else may read. SQLite gives the files that it keeps beside it the same mode.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 pub(super) fn open(path: &Path, options: Options, synchronous: &str) -> Result<LogFile, OpenError> {

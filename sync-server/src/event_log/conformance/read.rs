@@ -8,6 +8,7 @@ use livestore_sync_protocol::{Chunk, ItemFormat, SeqNum};
 use super::super::{EventLog, PAGE_BYTES_MAX, PAGE_EVENTS_MAX};
 use super::sample::{
     FORMATS, all_at_once, append, assert_holds, batch, chain, chunks, head_of, items, join, pulled, run, seq, sized,
+    sized_of_quotes,
 };
 
 /// A cursor is exclusive, and need not be an event's number.
@@ -72,10 +73,14 @@ pub async fn pages_end_by_bytes(log: &impl EventLog) {
 /// A page has at least one event, even one that no page should hold. `event_bytes` is as much as
 /// the backend can hold; beyond [`PAGE_BYTES_MAX`] is best.
 pub async fn a_page_has_an_event_larger_than_itself(log: &impl EventLog, event_bytes: usize) {
-    let batches = [run(0, 1), batch(vec![sized(2, event_bytes)]), run(2, 3)];
-    append(log, &batches).await.expect("appends");
-    let page = log.read(seq(1), ItemFormat::Rpc).await.expect("reads");
-    assert_eq!((page.chunks[0].first, page.chunks[0].last), (seq(2), seq(2)), "it travels alone");
+    let [plain, quotes] = [sized(2, event_bytes), sized_of_quotes(3, event_bytes)];
+    let batches = [run(0, 1), batch(vec![plain]), batch(vec![quotes]), run(3, 4), batch(vec![sized(5, event_bytes)])];
+    append(log, &batches[..4]).await.expect("appends");
+    append(log, &batches[4..]).await.expect("appends one alone");
+    for large in [2, 3, 5] {
+        let page = log.read(seq(large - 1), ItemFormat::Rpc).await.expect("reads");
+        assert_eq!((page.chunks[0].first, page.chunks[0].last), (seq(large), seq(large)), "it travels alone");
+    }
     assert_holds(log, &batches).await;
 }
 

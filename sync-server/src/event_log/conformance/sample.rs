@@ -52,6 +52,11 @@ pub(super) fn sized(number: i64, bytes: usize) -> Event {
     Event { args: args(&format!("\"{}\"", "x".repeat(bytes))), ..event(number - 1, number) }
 }
 
+/// An event whose `args` have about so many bytes, of which each is escaped where its JSON is put into another.
+pub(super) fn sized_of_quotes(number: i64, bytes: usize) -> Event {
+    Event { args: args(&format!("\"{}\"", "\\\"".repeat(bytes / 2))), ..event(number - 1, number) }
+}
+
 pub(super) async fn head_of(log: &impl EventLog) -> Head {
     log.head().await.expect("the log says where it stands")
 }

@@ -7,6 +7,7 @@ use livestore_sync_protocol::limits::{CHUNK_BYTES_MAX, CHUNK_ENVELOPE_BYTES_MAX,
 use livestore_sync_protocol::{Chunk, ItemFormat, SeqNum};
 
 use super::COLUMNS;
+use crate::event_log::chain::{Break, Chain};
 use crate::table_name::Identifier;
 
 /// Estimated size of a page, so that it is one chunk at least and below D1's limit for a result of
@@ -41,9 +42,9 @@ fn span(table: &Identifier, range: &str) -> String {
     )
 }
 
-/// A page in one row of four columns: the items as the wire wants them, separated by commas; the bytes and the
-/// number of each item, for [`chunks`]; and, of all events that were looked at, how many and their bytes, for
-/// [`next_limit`]. Binds the cursor and how many events to look at.
+/// A page in one row of four columns: the items as the wire wants them, separated by commas; the bytes, the
+/// number and the parent of each item, for [`chunks`]; and, of all events that were looked at, how many and their
+/// bytes, for [`next_limit`]. Binds the cursor and how many events to look at.
 ///
 /// One row, because each value that crosses from JavaScript into wasm costs more than SQLite takes to render
 /// it. `args` are put in as they were stored, byte for byte.
@@ -55,10 +56,10 @@ pub(crate) fn rendered(table: &Identifier, format: ItemFormat) -> String {
     let span = span(table, r#""seqNum" > ?1 ORDER BY "seqNum" LIMIT ?2"#);
     format!(
         r#"{span}
-SELECT COALESCE(group_concat(item, ','), ''), COALESCE(group_concat(octet_length(item) || ' ' || n, ' '), ''),
+SELECT COALESCE(group_concat(item, ','), ''), COALESCE(group_concat(octet_length(item) || ' ' || n || ' ' || parent, ' '), ''),
   (SELECT looked FROM span), (SELECT bytes FROM span)
 FROM (
-  SELECT "seqNum" AS n,
+  SELECT "seqNum" AS n, "parentSeqNum" AS parent,
     '{{"eventEncoded":{{"name":' || json_quote("name") || ',"args":' || COALESCE("args", 'null')
     || ',"seqNum":' || "seqNum" || ',"parentSeqNum":' || "parentSeqNum"
     || ',"clientId":' || json_quote("clientId") || ',"sessionId":' || json_quote("sessionId")
@@ -68,15 +69,29 @@ FROM (
     )
 }
 
-/// Cuts the items of a page, its first column, where the second says that each ends. `None` if the two do not
-/// fit together.
-pub(crate) fn chunks(items: &str, index: &str) -> Option<Vec<Chunk>> {
+/// What a page holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rendered {
+    pub(crate) chunks: Vec<Chunk>,
+    /// Where its events do not follow each other: the worst place.
+    pub(crate) broken: Option<Break>,
+}
+
+/// Cuts the items of a page, its first column, where the second says that each ends, and looks whether they are one
+/// chain above the cursor. `None` if the two columns do not fit together.
+pub(crate) fn chunks(after: SeqNum, items: &str, index: &str) -> Option<Rendered> {
     let mut numbers = index.split_ascii_whitespace().map(|number| number.parse::<i64>().ok());
-    let mut chunks: Vec<Chunk> = Vec::new();
+    let (mut chain, mut rendered) = (Chain::above(after), Rendered::default());
+    let chunks = &mut rendered.chunks;
     let (mut from, mut end) = (0, 0);
     while let Some(bytes) = numbers.next() {
         let bytes = usize::try_from(bytes?).ok()?;
-        let number = SeqNum::new(numbers.next()??).ok()?;
+        let mut seq_num = || SeqNum::new(numbers.next()??).ok();
+        let (number, parent) = (seq_num()?, seq_num()?);
+        if let Err(broken) = chain.next(number, parent) {
+            // A hole may be one that the reference left; anything else is worse.
+            rendered.broken = rendered.broken.filter(|found| !found.may_be_a_hole()).or(Some(broken));
+        }
         match chunks.last_mut().filter(|chunk| chunk.events < CHUNK_EVENTS_MAX) {
             Some(chunk) => {
                 chunk.events += 1;
@@ -97,7 +112,7 @@ pub(crate) fn chunks(items: &str, index: &str) -> Option<Vec<Chunk>> {
     if let Some(chunk) = chunks.last_mut() {
         chunk.items = items.get(from..end)?.into();
     }
-    (end == items.len()).then_some(chunks)
+    (end == items.len()).then_some(rendered)
 }
 
 /// How many events the next page looks at, after one that looked at `looked` of at most `limit`, which

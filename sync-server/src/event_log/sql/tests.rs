@@ -54,7 +54,9 @@ fn page_of(connection: &Connection, limit: u32, format: ItemFormat) -> Vec<Chunk
     let page = page::rendered(&table(), format);
     let row = connection.query_row(&page, (0, limit), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
     let (items, index) = row.expect("a row");
-    chunks(&items, &index).expect("a page")
+    let rendered = chunks(SeqNum::ROOT, &items, &index).expect("a page");
+    assert_eq!(rendered.broken, None);
+    rendered.chunks
 }
 
 #[test]
@@ -75,12 +77,31 @@ fn pages_are_what_the_wire_wants_byte_for_byte() {
 
 #[test]
 fn an_index_that_does_not_fit_its_page_is_none() {
-    assert_eq!(chunks("aa,b", "2 1 1 3").map(|chunks| chunks[0].last.get()), Some(3));
-    for (items, index) in
-        [("aa,b", "2 1"), ("aa", "2 1 1 2"), ("aa", "2"), ("aa", "x 1"), ("aa", "-2 1"), ("aa", "2 9007199254740992")]
-    {
-        assert_eq!(chunks(items, index), None, "{items} {index}");
+    let rendered = |items, index| chunks(SeqNum::ROOT, items, index);
+    let page = rendered("aa,b", "2 1 0 1 3 1").expect("a page");
+    assert_eq!((page.chunks[0].last.get(), page.broken), (3, None));
+    for (items, index) in [
+        ("aa,b", "2 1 0"),
+        ("aa", "2 1 0 1 2 1"),
+        ("aa", "2 1"),
+        ("aa", "x 1 0"),
+        ("aa", "-2 1 0"),
+        ("aa", "2 9007199254740992 0"),
+    ] {
+        assert_eq!(rendered(items, index), None, "{items} {index}");
     }
+}
+
+#[test]
+fn events_that_do_not_follow_each_other_are_found() {
+    let broken = |index: &str| {
+        let page = chunks(SeqNum::ROOT, "a,b,c", index).expect("a page");
+        page.broken.map(|broken| (broken.to_string().contains("event 3"), broken.may_be_a_hole()))
+    };
+    assert_eq!(broken("1 1 0 1 2 1 1 3 2"), None);
+    assert_eq!(broken("1 1 0 1 3 2 1 4 3"), Some((true, true)));
+    assert_eq!(broken("1 1 0 1 2 1 1 3 1"), Some((true, false)));
+    assert_eq!(broken("1 2 1 1 3 1 1 7 5"), Some((true, false)), "the worst");
 }
 
 #[test]

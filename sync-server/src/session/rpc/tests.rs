@@ -84,7 +84,7 @@ fn frames(texts: &[String]) -> Vec<String> {
 /// What a frame asks for, in a few words.
 fn handle(session: &mut Session, text: &str, now_ms: u64) -> Vec<String> {
     let describe = |input| match input {
-        Action::Reply(text) => frame(&text),
+        Action::Reply(text) | Action::Pong(text) => frame(&text),
         Action::Push { request_id, batch, generation, .. } => {
             format!("push {request_id} of {} ({})", batch.len(), generation.name())
         }

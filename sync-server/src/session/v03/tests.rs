@@ -50,7 +50,7 @@ fn frames(texts: &[String]) -> Vec<String> {
 
 fn handle(session: &mut Session, text: &str) -> Vec<String> {
     let describe = |input| match input {
-        Action::Reply(text) => frame(&text),
+        Action::Reply(text) | Action::Pong(text) => frame(&text),
         Action::Push { request_id, batch, backend_id: None, .. } => format!("do push {request_id} of {}", batch.len()),
         Action::Pull { delivery: Delivery::V03(Context::Pull, id), cursor, live: true, .. } => {
             format!("do pull {id} after {:?}", cursor.map(|cursor| cursor.seq_num.get()))

@@ -18,6 +18,7 @@ use super::object::ObjectDatabase;
 use super::opening::{self, Found, Origin, Registration, Sought};
 use super::remains::{self, ReferenceRemains};
 use crate::Batch;
+use crate::event_log::chain::{Break, Chain};
 use crate::event_log::sql;
 use crate::event_log::sql::documents::{Part, parts};
 use crate::event_log::{AppendError, EventLog, Head, LogError, PAGE_EVENTS_MAX, Page};
@@ -120,6 +121,19 @@ impl WorkerLog {
         }
     }
 
+    /// Fails, unless the break is a hole that the registry knows: the reference may have left some in a table when it
+    /// was taken over. Events that got lost since are too many.
+    async fn accept(&self, table: &Identifier, broken: Break) -> Result<(), LogError> {
+        if broken.may_be_a_hole() {
+            let agree = statement(sql::gaps_agree(table), [self.sought.store_id.as_str().into()]);
+            let rows = self.database.query(agree).await?;
+            if rows.first().is_some_and(|row| number(row, 0).is_ok_and(|agree| agree == 1)) {
+                return Ok(());
+            }
+        }
+        Err(LogError::nothing_stored(broken))
+    }
+
     /// The statements of a commit, of which the first fails where the head is not the expected one.
     fn transaction(&self, table: &Identifier, expected: Head, next: Head, parts: Vec<Part<'_>>) -> Vec<Statement> {
         let mut statements = vec![statement(sql::guard(table), [expected.seq_num.into()])];
@@ -197,7 +211,11 @@ impl EventLog for WorkerLog {
         let page = statement(sql::page::rendered(table, format), [after.into(), u64::from(limit).into()]);
         let rows = self.database.query(page).await?;
         let row = rows.first().ok_or_else(|| unexpected("a row"))?;
-        let chunks = sql::page::chunks(&text(row, 0)?, &text(row, 1)?).ok_or_else(|| unexpected("a page"))?;
+        let rendered = sql::page::chunks(after, &text(row, 0)?, &text(row, 1)?).ok_or_else(|| unexpected("a page"))?;
+        if let Some(broken) = rendered.broken {
+            self.accept(table, broken).await?;
+        }
+        let chunks = rendered.chunks;
         let (looked, bytes) = (number(row, 2)? as u32, number(row, 3)? as usize);
         let taken = chunks.iter().map(|chunk| chunk.events as u32).sum();
         self.limit.set(sql::page::next_limit(limit, looked, bytes, taken, PAGE_EVENTS_MAX));
@@ -205,14 +223,18 @@ impl EventLog for WorkerLog {
     }
 
     async fn events(&self, after: SeqNum, last: SeqNum, limit: u32) -> Result<Vec<PulledEvent>, LogError> {
-        let (mut after, mut events) = (after, Vec::new());
+        let (mut after, mut chain, mut events) = (after, Chain::above(after), Vec::new());
         let Some(table) = self.table.get() else { return Ok(events) };
         loop {
             let missing = u64::from(limit) - events.len() as u64;
             let values = [after.into(), last.into(), missing.into()];
             let rows = self.database.query(statement(sql::page::columns(table), values)).await?;
             for row in &rows {
-                events.push(pulled_event(row)?);
+                let pulled = pulled_event(row)?;
+                if let Err(broken) = chain.next(pulled.event.seq_num, pulled.event.parent_seq_num) {
+                    self.accept(table, broken).await?;
+                }
+                events.push(pulled);
             }
             let Some(row) = rows.last() else { return Ok(events) };
             if number(row, 7)? as usize == rows.len() {

@@ -4,6 +4,7 @@
 //! and a panic elsewhere ends it.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
@@ -13,16 +14,21 @@ use ::worker::wasm_bindgen_futures::JsFuture;
 use ::worker::{Env, State, wasm_bindgen};
 use livestore_sync_protocol::rpc::CallerContext;
 use livestore_sync_protocol::{Chunk, ItemFormat, RequestId, SeqNum};
+use tokio::sync::{Notify, Semaphore};
 
 use super::super::open_store::ObjectHost;
 use super::super::panic;
 use super::super::platform::Isolate;
 use super::queue::{Action, Id, Next, Queue, Refused};
+use crate::budget::Budget;
 use crate::error::PullError;
 use crate::event::{Committed, Publish};
 use crate::host::patience::pause;
 use crate::platform::{BoxFuture, Platform};
 use crate::store::PullSink;
+
+/// Subscribers for which the log is read at once: each has a page.
+const RESUMES_MAX: usize = 4;
 
 /// Where the subscribers are kept.
 const STORAGE_KEY: &str = "livestore-sync:subscribers";
@@ -61,11 +67,19 @@ struct Inner {
     keeping: Cell<bool>,
     /// Whether something has changed since what is being kept was looked at.
     changed: Cell<bool>,
+    /// Rings when the queue was told something.
+    told: Notify,
+    resumes: Semaphore,
 }
 
 impl Subscribers {
     /// The subscribers that are kept for this store.
-    pub(in crate::worker) async fn load(state: Rc<State>, env: Env, store_id: &str) -> ::worker::Result<Self> {
+    pub(in crate::worker) async fn load(
+        state: Rc<State>,
+        env: Env,
+        store_id: &str,
+        budget: Budget,
+    ) -> ::worker::Result<Self> {
         let json: Option<String> = state.storage().get(STORAGE_KEY).await?;
         let kept = json.map(|json| serde_json::from_str(&json)).transpose().unwrap_or_else(|error| {
             tracing::error!(%error, "cannot read who is subscribed: client objects hear of nothing until they pull");
@@ -75,10 +89,12 @@ impl Subscribers {
             state,
             env,
             store_id: store_id.into(),
-            queue: RefCell::new(Queue::restore(kept.unwrap_or_default())),
+            queue: RefCell::new(Queue::restore(kept.unwrap_or_default(), budget)),
             host: OnceCell::new(),
             keeping: Cell::new(false),
             changed: Cell::new(false),
+            told: Notify::new(),
+            resumes: Semaphore::new(RESUMES_MAX),
         })))
     }
 
@@ -110,6 +126,7 @@ impl Subscribers {
     /// Tells the queue something, then does what it wants done.
     fn tell<T>(&self, input: impl FnOnce(&mut Queue) -> T) -> T {
         let output = input(&mut self.0.queue.borrow_mut());
+        self.0.told.notify_waiters();
         self.act();
         output
     }
@@ -159,6 +176,8 @@ impl Subscribers {
 
     /// Reads from the log what a subscriber lacks.
     async fn resume(&self, id: Id, after: SeqNum) {
+        // Never closed, so there is always a permit to come.
+        let _permit = self.0.resumes.acquire().await;
         let Some(host) = self.host() else { return };
         let sink = Resumed { subscribers: self, id };
         if let Err(error) = host.store.continue_pulls(vec![(ItemFormat::Rpc, after, sink)]).await {
@@ -241,7 +260,17 @@ struct Resumed<'a> {
 
 impl PullSink for Resumed<'_> {
     async fn ready(&self) -> Result<(), PullError> {
-        Ok(())
+        loop {
+            // Made before the look, so that nothing is missed between the two.
+            let mut told = pin!(self.subscribers.0.told.notified());
+            told.as_mut().enable();
+            let has_room = self.subscribers.0.queue.borrow().has_room(self.id);
+            match has_room {
+                Some(true) => return Ok(()),
+                Some(false) => told.await,
+                None => return Err(PullError::Gone),
+            }
+        }
     }
 
     async fn send(&self, chunk: Option<&Chunk>, _remaining: u64, backend_id: &str) -> Result<(), PullError> {

@@ -12,14 +12,16 @@
 //! leaves when its client starts another pull, when too much waits for it, and when calls keep failing.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use livestore_sync_protocol::rpc::{self, CallerContext};
 use livestore_sync_protocol::{Chunk, ItemFormat, PageInfo, RequestId, SeqNum};
 use serde::{Deserialize, Serialize};
 
+use crate::budget::{Budget, Held, Holder};
 use crate::event::Committed;
+use crate::frame::Frame;
 
 /// Client objects of one store that may have a live pull.
 const SUBSCRIBERS_MAX: usize = 256;
@@ -28,8 +30,11 @@ const SUBSCRIBERS_MAX: usize = 256;
 /// object's storage.
 const CONTEXT_BYTES_MAX: usize = 256;
 
-/// Bytes that may wait for one client. With more it is given up.
+/// Bytes that may wait for one client. With more it is given up. What is committed waits once for all of them.
 const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// While so many bytes wait for a client, no more are read for it from the log.
+const RESUME_BYTES_MAX: usize = 1024 * 1024;
 
 /// The published client drops a call that comes before it has handled the end of its pull's answer,
 /// for which it gets this time (ms) after it has taken that.
@@ -83,7 +88,7 @@ pub(super) enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Bring this frame to this client, then say [`Queue::handle_called`].
-    Call(CallerContext, Rc<str>),
+    Call(CallerContext, String),
     /// Ask again after this time.
     Wait(Duration),
     /// There is nothing more to bring, or the subscriber has left.
@@ -97,7 +102,7 @@ enum Phase {
     /// The answer is whole. Its client has yet to read it, and would not understand a call before.
     Reading,
     /// The object has lost its memory in the middle of calls. The subscriber has everything up to here; what
-    /// follows is read from the log.
+    /// follows is read from the log, as fast as it takes its calls.
     Resuming { after: SeqNum },
     /// It is called with what is committed.
     Live,
@@ -107,7 +112,10 @@ enum Phase {
 #[derive(Debug)]
 struct Update {
     first: SeqNum,
-    frame: Rc<str>,
+    last: SeqNum,
+    frame: Frame,
+    /// What it takes of the subscriber's budget.
+    _held: Held,
 }
 
 #[derive(Debug)]
@@ -117,7 +125,7 @@ struct Subscriber {
     request_id: RequestId,
     phase: Phase,
     waiting: VecDeque<Update>,
-    waiting_bytes: usize,
+    budget: Budget,
     /// Whether an [`Action::Call`] of it is being done.
     calling: bool,
     /// Not to be called before this time (ms since 1970).
@@ -127,18 +135,25 @@ struct Subscriber {
 }
 
 /// The client objects with a live pull of one store.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
     subscribers: BTreeMap<Id, Subscriber>,
     last_id: u64,
     actions: VecDeque<Action>,
+    /// That of the store.
+    budget: Budget,
 }
 
 impl Queue {
+    /// A queue without subscribers.
+    pub(super) fn new(budget: Budget) -> Self {
+        Self { subscribers: BTreeMap::new(), last_id: 0, actions: VecDeque::new(), budget }
+    }
+
     /// The subscribers that an object has kept before it lost its memory. Then comes
     /// [`handle_start`](Self::handle_start).
-    pub(super) fn restore(kept: Vec<Kept>) -> Self {
-        let mut queue = Self::default();
+    pub(super) fn restore(kept: Vec<Kept>, budget: Budget) -> Self {
+        let mut queue = Self::new(budget);
         for Kept { context, request_id, after } in kept {
             // Without it the answer broke off, which its client noticed.
             if let Some(after) = after {
@@ -181,7 +196,7 @@ impl Queue {
             request_id,
             phase,
             waiting: VecDeque::new(),
-            waiting_bytes: 0,
+            budget: self.budget.child(Holder::Connection, WAITING_BYTES_MAX as u64),
             calling: false,
             not_before_ms: 0,
             failures: 0,
@@ -218,18 +233,29 @@ impl Queue {
         }
     }
 
+    /// Whether another chunk may be read for a resumed subscriber; `None` when it has left.
+    pub(super) fn has_room(&self, id: Id) -> Option<bool> {
+        self.subscribers.get(&id).map(|subscriber| subscriber.budget.held() < RESUME_BYTES_MAX as u64)
+    }
+
     /// A chunk of what a resumed subscriber lacks; `false` when it has left.
     pub(super) fn handle_chunk(&mut self, id: Id, chunk: &Chunk, backend_id: &str) -> bool {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return false };
-        let room = subscriber.queue(chunk, backend_id);
-        if !room {
-            self.give_up(id, "it lacks more than may wait for it");
+        let room = subscriber.queue(chunk, backend_id, None);
+        match room {
+            true => self.call(id),
+            false => self.give_up(id, "it lacks more than may wait for it"),
         }
         room
     }
 
     /// Events are in the log.
     pub(super) fn handle_committed(&mut self, committed: &Committed) {
+        if self.subscribers.is_empty() {
+            return;
+        }
+        // Until the last of them has it.
+        let held = Arc::new(self.budget.take_anyway(committed.batch.bytes() as u64));
         let mut slow = Vec::new();
         let mut live = Vec::new();
         for (&id, subscriber) in &mut self.subscribers {
@@ -237,7 +263,7 @@ impl Queue {
                 continue;
             }
             let mut chunks = committed.batch.chunks(ItemFormat::Rpc).iter();
-            if !chunks.all(|chunk| subscriber.queue(chunk, &committed.backend_id)) {
+            if !chunks.all(|chunk| subscriber.queue(chunk, &committed.backend_id, Some(&held))) {
                 slow.push(id);
             } else if subscriber.phase == Phase::Live {
                 live.push(id);
@@ -271,7 +297,7 @@ impl Queue {
             return Next::Done;
         };
         match subscriber.not_before_ms.saturating_sub(now_ms) {
-            0 => Next::Call(subscriber.context.clone(), Rc::clone(&update.frame)),
+            0 => Next::Call(subscriber.context.clone(), update.frame.clone().into_text()),
             wait_ms => Next::Wait(Duration::from_millis(wait_ms)),
         }
     }
@@ -281,8 +307,11 @@ impl Queue {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
         match called {
             Ok(()) => {
-                let update = subscriber.waiting.pop_front();
-                subscriber.waiting_bytes -= update.map_or(0, |update| update.frame.len());
+                if let (Some(update), Phase::Resuming { after }) =
+                    (subscriber.waiting.pop_front(), &mut subscriber.phase)
+                {
+                    *after = update.last;
+                }
                 subscriber.failures = 0;
             }
             Err(error) if subscriber.failures == RETRIES_MAX => {
@@ -317,12 +346,16 @@ impl Queue {
 }
 
 impl Subscriber {
-    /// `false` when too much waits.
-    fn queue(&mut self, chunk: &Chunk, backend_id: &str) -> bool {
-        let frame = rpc::encode_chunk(&self.request_id, Some(chunk), PageInfo::NoMore, backend_id);
-        self.waiting_bytes += frame.len();
-        self.waiting.push_back(Update { first: chunk.first, frame: frame.into() });
-        self.waiting_bytes <= WAITING_BYTES_MAX
+    /// `false` when too much waits. `shared` is held for what others get, too.
+    fn queue(&mut self, chunk: &Chunk, backend_id: &str, shared: Option<&Arc<Held>>) -> bool {
+        let envelope = rpc::chunk_envelope(&self.request_id, PageInfo::NoMore, backend_id);
+        let mut frame = Frame::new(envelope, Some(chunk));
+        if let Some(held) = shared {
+            frame = frame.shared(held);
+        }
+        let Ok(held) = frame.take_from(&self.budget) else { return false };
+        self.waiting.push_back(Update { first: chunk.first, last: chunk.last, frame, _held: held });
+        true
     }
 
     /// The last event that it certainly has, when the log ends at `head`.

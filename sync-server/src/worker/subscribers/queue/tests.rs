@@ -44,15 +44,19 @@ fn chunk_of(committed: &Committed) -> &Chunk {
     &committed.batch.chunks(ItemFormat::Rpc)[0]
 }
 
+fn budget() -> Budget {
+    Budget::process(64 * 1024 * 1024)
+}
+
 fn restored(after: Value) -> Queue {
     let kept =
         json!([{ "bindingName": "CLIENTS", "durableObjectId": CLIENT, "requestId": "7", "after": after }]).to_string();
-    Queue::restore(serde_json::from_str(&kept).expect("what is kept reads back"))
+    Queue::restore(serde_json::from_str(&kept).expect("what is kept reads back"), budget())
 }
 
 /// A queue with one subscriber whose client has taken its answer at 0 ms.
 fn live() -> (Queue, Id) {
-    let mut queue = Queue::default();
+    let mut queue = Queue::new(budget());
     let id = queue.handle_join(context(CLIENT), request("1")).expect("a place");
     queue.handle_caught_up(id);
     queue.handle_answer_ended(id, 0);
@@ -129,7 +133,7 @@ fn clients_do_not_wait_for_each_other() {
 
 #[test]
 fn a_client_is_not_called_before_it_has_settled() {
-    let mut queue = Queue::default();
+    let mut queue = Queue::new(budget());
     let id = queue.handle_join(context(CLIENT), request("1")).expect("a place");
     queue.handle_committed(&committed(1));
     queue.handle_caught_up(id);
@@ -164,7 +168,7 @@ fn a_later_pull_takes_the_place_of_an_earlier_one() {
     let phases: [(&str, Reach); 4] =
         [("answering", answering), ("reading", reading), ("live", live), ("being called", being_called)];
     for (phase, reach) in phases {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(budget());
         let earlier = queue.handle_join(context(CLIENT), request("1")).expect("a place");
         reach(&mut queue, earlier);
         actions(&mut queue);
@@ -187,7 +191,7 @@ fn a_later_pull_takes_the_place_of_an_earlier_one() {
 
 #[test]
 fn a_pull_that_fails_leaves_no_subscriber() {
-    let mut queue = Queue::default();
+    let mut queue = Queue::new(budget());
     let id = queue.handle_join(context(CLIENT), request("1")).expect("a place");
     queue.handle_answer_ended(id, 0);
     assert_eq!(actions(&mut queue), [Action::Keep]);
@@ -198,7 +202,7 @@ fn a_pull_that_fails_leaves_no_subscriber() {
 
 #[test]
 fn there_is_room_for_so_many_and_so_long_names() {
-    let mut queue = Queue::default();
+    let mut queue = Queue::new(budget());
     let name = |bytes: usize| CallerContext { binding_name: "B".repeat(bytes - 64), durable_object_id: "0".repeat(64) };
     assert_eq!(queue.handle_join(name(CONTEXT_BYTES_MAX + 1), request("1")), Err(Refused::TooLong));
     assert!(queue.handle_join(name(CONTEXT_BYTES_MAX), request("1")).is_ok());
@@ -217,7 +221,7 @@ fn there_is_room_for_so_many_and_so_long_names() {
 #[test]
 fn all_that_is_kept_fits_into_one_value_of_the_storage() {
     // The platform takes 128 KiB for classes without SQLite.
-    let mut queue = Queue::default();
+    let mut queue = Queue::new(budget());
     for n in 0..SUBSCRIBERS_MAX {
         let durable_object_id = format!("{n:0>64}");
         let binding_name = "B".repeat(CONTEXT_BYTES_MAX - durable_object_id.len());
@@ -295,7 +299,7 @@ fn a_call_that_fails_is_made_again_and_its_client_given_up_in_the_end() {
 
 #[test]
 fn how_far_a_subscriber_is() {
-    let mut queue = Queue::default();
+    let mut queue = Queue::new(budget());
     let id = queue.handle_join(context(CLIENT), request("1")).expect("a place");
     assert_eq!(kept_after(&queue, 5), [None], "its backlog is on its way");
     queue.handle_caught_up(id);
@@ -342,14 +346,14 @@ fn after_lost_memory_a_subscriber_goes_on_where_its_calls_ended() {
         for number in expected + 1..=head {
             assert!(queue.handle_chunk(id, chunk_of(&committed(number)), "backend"));
         }
+        assert_eq!(actions(&mut queue), [Action::Call(id)], "it is called while the rest is read");
         // Committed meanwhile: it is in the log, and read from there.
         queue.handle_committed(&committed(head + 1));
         assert!(queue.handle_chunk(id, chunk_of(&committed(head + 1)), "backend"));
-        assert_eq!(actions(&mut queue), [], "no call before all is read");
+        assert_eq!(actions(&mut queue), [], "the calls that are being made go on with it");
         assert_eq!(kept_after(&queue, head + 1), [Some(expected)], "memory may be lost again");
         queue.handle_caught_up(id);
         queue.handle_committed(&committed(head + 2));
-        assert_eq!(actions(&mut queue), [Action::Call(id)]);
         let next = queue.poll_call(id, 0);
         assert_eq!(called(&next), (expected + 1, "7".to_owned()), "the pull is the one that its client knows");
         assert_eq!(drain(&mut queue, id, 0), (expected + 1..=head + 2).collect::<Vec<_>>());
@@ -365,16 +369,42 @@ fn an_answer_that_broke_off_with_the_memory_is_not_continued() {
 }
 
 #[test]
-fn a_subscriber_that_lacks_too_much_is_given_up() {
+fn what_a_subscriber_lacks_is_read_as_fast_as_it_is_called() {
     let mut queue = restored(json!(0));
+    let id = Id(1);
     queue.handle_start(seq(100));
-    actions(&mut queue);
-    let large = committed_of(1, WAITING_BYTES_MAX / 2);
-    assert!(queue.handle_chunk(Id(1), chunk_of(&large), "backend"));
-    assert!(!queue.handle_chunk(Id(1), chunk_of(&large), "backend"));
-    assert_eq!(actions(&mut queue), [Action::Keep]);
-    queue.handle_caught_up(Id(1));
-    assert_eq!(actions(&mut queue), []);
+    for number in 1..=40 {
+        let large = committed_of(number, RESUME_BYTES_MAX / 3 - 1_000);
+        let mut read = 0;
+        while queue.has_room(id) == Some(true) {
+            read += 1;
+            assert!(queue.handle_chunk(id, chunk_of(&large), "backend"));
+        }
+        assert!(read == 4 || number > 1 && read == 1, "{read} chunks wait");
+        assert!(matches!(queue.poll_call(id, 0), Next::Call(..)));
+        queue.handle_called(id, Ok::<_, ()>(()), 0);
+    }
+    assert_eq!(kept_after(&queue, 100), [Some(37)], "memory may be lost in the middle");
+    queue.give_up(id, "for a test");
+    assert_eq!(queue.has_room(id), None);
+}
+
+#[test]
+fn what_many_wait_for_is_held_once() {
+    let budget = budget();
+    let mut queue = Queue::new(budget.clone());
+    for n in 0..SUBSCRIBERS_MAX {
+        let id = queue.handle_join(context(&format!("client {n}")), request("1")).expect("a place");
+        queue.handle_caught_up(id);
+    }
+    let bytes = 100_000;
+    for number in 1..=10 {
+        queue.handle_committed(&committed_of(number, bytes));
+    }
+    assert_eq!(kept_after(&queue, 10).len(), SUBSCRIBERS_MAX, "nobody is given up");
+    assert!(budget.held() < 11 * bytes as u64, "{} bytes", budget.held());
+    drop(queue);
+    assert_eq!(budget.held(), 0);
 }
 
 #[test]
@@ -383,7 +413,7 @@ fn what_is_kept_reads_as_it_always_did() {
     let kept = serde_json::to_value(queue.kept(seq(3))).expect("JSON");
     let expected = json!([{ "bindingName": "CLIENTS", "durableObjectId": CLIENT, "requestId": "1", "after": 3 }]);
     assert_eq!(kept, expected);
-    let mut answering = Queue::default();
+    let mut answering = Queue::new(budget());
     let id = answering.handle_join(context(CLIENT), request("1")).expect("a place");
     let kept = serde_json::to_value(answering.kept(seq(3))).expect("JSON");
     assert_eq!(kept[0]["after"], Value::Null, "{id:?}");

@@ -1,0 +1,202 @@
+use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+
+use super::super::testing::frame;
+use super::*;
+use crate::budget::Holder;
+
+const BYTES_MAX: usize = 300_000;
+
+fn budget(max: u64) -> Budget {
+    Budget::process(u64::MAX).child(Holder::Connection, max)
+}
+
+/// What comes of these bytes, given in pieces of this size, and how it ends.
+async fn read(bytes: &[u8], piece: usize) -> (Vec<Incoming>, Option<CloseCode>) {
+    let (mut near, far) = duplex(64 * 1024);
+    let budget = budget(1 << 30);
+    let mut frames = Frames::new(far, BYTES_MAX, budget.clone());
+    let writing = async {
+        for piece in bytes.chunks(piece) {
+            near.write_all(piece).await.expect("reads on");
+            tokio::task::yield_now().await;
+        }
+        drop(near);
+    };
+    let reading = async {
+        let mut got = Vec::new();
+        loop {
+            match frames.next().await {
+                Ok(Some(incoming)) => got.push(incoming),
+                Ok(None) => return (got, None),
+                Err(code) => return (got, Some(code)),
+            }
+        }
+    };
+    let (result, ()) = tokio::join!(reading, async {
+        tokio::select! { () = writing => {}, () = sleep(Duration::from_secs(600)) => {} }
+    });
+    drop(frames);
+    assert_eq!(budget.held(), 0, "what was held is given back");
+    result
+}
+
+fn text(text: &str) -> Incoming {
+    Incoming::Text(text.to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_come_whole_however_they_are_cut() {
+    let long = "ä".repeat(70_000);
+    let bytes = [
+        frame(0x81, b"one"),
+        frame(0x82, "zwöi".as_bytes()),
+        frame(0x81, b""),
+        frame(0x01, b"th"),
+        frame(0x89, b"are you there?"),
+        frame(0x00, b""),
+        frame(0x00, b"re"),
+        frame(0x8a, b"\0\0\0\0\0\0\0\x07"),
+        frame(0x80, b"e"),
+        frame(0x81, "x".repeat(126).as_bytes()),
+        frame(0x81, long.as_bytes()),
+        frame(0x88, b"\x03\xe8bye"),
+    ]
+    .concat();
+    let expected = [
+        text("one"),
+        text("zwöi"),
+        text(""),
+        Incoming::Ping(Bytes::from_static(b"are you there?")),
+        Incoming::Pong(Bytes::from_static(b"\0\0\0\0\0\0\0\x07")),
+        text("three"),
+        text(&"x".repeat(126)),
+        text(&long),
+        Incoming::Close(Bytes::from_static(b"\x03\xe8bye")),
+    ];
+    for piece in [1, 2, 3, 7, 1_000, 1 << 20] {
+        let (got, end) = read(&bytes, piece).await;
+        assert_eq!((got.as_slice(), end), (expected.as_slice(), None), "in pieces of {piece}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_breaks_the_rules_is_told_why() {
+    let with = |mut bytes: Vec<u8>, more: Vec<u8>| {
+        bytes.extend(more);
+        bytes
+    };
+    let cases: Vec<(&str, Vec<u8>, CloseCode)> = vec![
+        ("without a mask", b"\x81\x02{}".to_vec(), CloseCode::ProtocolError),
+        ("a reserved opcode", frame(0x83, b""), CloseCode::ProtocolError),
+        ("a reserved control opcode", frame(0x8b, b""), CloseCode::ProtocolError),
+        ("RSV1", frame(0xc1, b"{}"), CloseCode::ProtocolError),
+        ("RSV2", frame(0xa1, b"{}"), CloseCode::ProtocolError),
+        ("RSV3", frame(0x91, b"{}"), CloseCode::ProtocolError),
+        ("a continuation of nothing", frame(0x80, b"{}"), CloseCode::ProtocolError),
+        ("a message in a message", with(frame(0x01, b"{"), frame(0x81, b"}")), CloseCode::ProtocolError),
+        ("a long ping", frame(0x89, &[b'x'; 126]), CloseCode::ProtocolError),
+        ("a ping in parts", frame(0x09, b""), CloseCode::ProtocolError),
+        ("a close of one byte", frame(0x88, b"\x03"), CloseCode::ProtocolError),
+        ("a close with a code that is never sent", frame(0x88, b"\x03\xed"), CloseCode::ProtocolError),
+        ("a close whose reason is no text", frame(0x88, b"\x03\xe8\xff"), CloseCode::InvalidUtf8),
+        ("no text", frame(0x81, b"\xff"), CloseCode::InvalidUtf8),
+        ("too large", frame(0x81, &vec![b'x'; BYTES_MAX + 1]), CloseCode::FrameTooLarge),
+        ("too large in parts", with(frame(0x01, &vec![b'x'; BYTES_MAX]), frame(0x80, b"x")), CloseCode::FrameTooLarge),
+        ("an absurd length", b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0".to_vec(), CloseCode::FrameTooLarge),
+    ];
+    for (what, bytes, code) in cases {
+        assert_eq!(read(&bytes, 1 << 20).await.1, Some(code), "{what}");
+    }
+    let largest = frame(0x81, &vec![b'x'; BYTES_MAX]);
+    assert_eq!(read(&largest, 1 << 20).await.1, None);
+    assert_eq!(read(&frame(0x89, &[b'x'; 125]), 1 << 20).await.1, None);
+    // A connection that breaks off amid a message has ended.
+    assert_eq!(read(&largest[..1_000], 100).await, (Vec::new(), None));
+}
+
+async fn feed(near: &mut DuplexStream, bytes: &[u8]) {
+    near.write_all(bytes).await.expect("is read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_of_a_message_are_counted_as_they_come() {
+    let budget = budget(1 << 20);
+    let (mut near, far) = duplex(1 << 20);
+    let mut frames = Frames::new(far, 8 << 20, budget.clone());
+    let whole = frame(0x01, &[b'x'; 200_000]);
+    feed(&mut near, &whole[..150_000]).await;
+    let soon = Duration::from_millis(10);
+    assert!(tokio::time::timeout(soon, frames.next()).await.is_err(), "it is not whole");
+    assert!((149_000..=300_000).contains(&budget.held()), "{}", budget.held());
+    assert!(frames.unfinished_since().is_some());
+    // An announced length is not reserved.
+    let mut announced = frame(0x80, &[b'y'; 70_000]);
+    announced[2..10].copy_from_slice(&7_000_000_u64.to_be_bytes());
+    feed(&mut near, &whole[150_000..]).await;
+    feed(&mut near, &announced).await;
+    assert!(tokio::time::timeout(soon, frames.next()).await.is_err(), "it is not whole");
+    assert!((270_000..=540_000).contains(&budget.held()), "{}", budget.held());
+    drop(frames);
+    assert_eq!(budget.held(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_waits_for_room_and_is_given_up_without() {
+    let budget = budget(1 << 20);
+    let others = budget.take(900_000).expect("room");
+    let message = frame(0x81, &[b'x'; 250_000]);
+    let start = Instant::now();
+    let (mut near, far) = duplex(1 << 20);
+    let mut frames = Frames::new(far, 8 << 20, budget.clone());
+    feed(&mut near, &message).await;
+    let (got, ()) = tokio::join!(frames.next(), async {
+        sleep(ROOM_TIMEOUT - Duration::from_secs(1)).await;
+        drop(others);
+    });
+    assert!(matches!(got, Ok(Some(Incoming::Text(_)))), "{got:?}");
+    assert!(start.elapsed() >= ROOM_TIMEOUT - Duration::from_secs(1));
+    // It counts until it has been handled.
+    let held = frames.take_held();
+    assert_eq!((held.bytes(), budget.held()), (250_000, 250_000));
+    drop(held);
+    let (mut near, far) = duplex(1 << 20);
+    let mut frames = Frames::new(far, 8 << 20, budget.clone());
+    let _all = budget.take((1 << 20) - budget.held()).expect("room");
+    feed(&mut near, &message).await;
+    let start = Instant::now();
+    let ended = loop {
+        // As in the loop that calls it, which looks at other things meanwhile.
+        match tokio::time::timeout(Duration::from_secs(1), frames.next()).await {
+            Ok(Ok(Some(_))) => panic!("there is no room"),
+            Ok(ended) => break ended,
+            Err(_) => {}
+        }
+        assert!(start.elapsed() < ROOM_TIMEOUT * 2);
+    };
+    assert_eq!(ended, Err(CloseCode::NoRoom));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_keeps_nothing_of_what_it_said() {
+    let budget = budget(16 << 20);
+    let (mut near, far) = duplex(1 << 20);
+    let mut frames = Frames::new(far, 8 << 20, budget.clone());
+    let (got, ()) = tokio::join!(frames.next(), async {
+        feed(&mut near, &frame(0x81, &vec![b'x'; 5_000_000])).await;
+    });
+    assert!(matches!(got, Ok(Some(Incoming::Text(_)))));
+    drop(got);
+    assert!(tokio::time::timeout(Duration::from_millis(10), frames.next()).await.is_err(), "nothing more");
+    let kept = frames.buffer.capacity() + frames.control.capacity();
+    assert!(kept <= READ_BYTES_MAX && frames.message.is_none(), "{kept} bytes");
+    assert_eq!((budget.held(), frames.unfinished_since()), (0, None));
+}
+
+#[test]
+fn headers_of_the_server_have_no_mask() {
+    for (bytes, expected) in
+        [(2, &b"\x81\x02"[..]), (125, b"\x81\x7d"), (126, b"\x81\x7e\0\x7e"), (65_536, b"\x81\x7f\0\0\0\0\0\x01\0\0")]
+    {
+        assert_eq!(&header(OpCode::Data(Data::Text), bytes)[..], expected);
+    }
+}
