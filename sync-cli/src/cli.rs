@@ -9,6 +9,7 @@ use livestore_sync_server::event_log::Synchronous;
 
 use crate::backup::{Backup, Restore};
 use crate::inspect::Inspect;
+use crate::log::Log;
 use crate::remote::{Pull, Push};
 
 /// The variable that names the data folder, and the folder without it.
@@ -63,6 +64,10 @@ pub(crate) struct Serve {
     /// All web pages may use the server: the same as `--allow-origin '*'`
     #[arg(long, env = "LIVESTORE_SYNC_CORS", value_parser = boolean)]
     pub(crate) cors: bool,
+
+    /// Proxies in front of this server, whose X-Forwarded-For is believed; what clients put before it is not
+    #[arg(long, env = "LIVESTORE_SYNC_TRUSTED_PROXIES", default_value_t = 0)]
+    pub(crate) trusted_proxies: usize,
 
     /// Largest WebSocket frame or HTTP body, in bytes
     #[arg(long, env = "LIVESTORE_SYNC_MAX_FRAME_BYTES", default_value_t = Limits::native().frame_bytes_max)]
@@ -171,9 +176,11 @@ fn origin(text: &str) -> Result<String, &'static str> {
     }
 }
 
-pub(crate) fn start_logging(serve: &Serve) {
+pub(crate) fn start_logging(serve: &Serve, log: &Log) {
     let logging = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(log.clone())
+        // It would say so on stderr itself, and panic if it cannot.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(serve.log_level);
     match serve.log_format {

@@ -3,8 +3,11 @@
 mod backup;
 mod cli;
 mod inspect;
+mod log;
 mod remote;
 
+use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -12,6 +15,7 @@ use livestore_sync_server::native::{self, Server};
 use tokio::net::TcpListener;
 
 use cli::{Cli, Command, Serve};
+use log::Log;
 
 fn main() -> ExitCode {
     match Cli::parse().command() {
@@ -25,7 +29,16 @@ fn main() -> ExitCode {
 }
 
 fn start(serve: Serve) -> ExitCode {
-    cli::start_logging(&serve);
+    let log = Log::start();
+    let code = serve_logged(serve, &log);
+    log.finish();
+    code
+}
+
+fn serve_logged(serve: Serve, log: &Log) -> ExitCode {
+    cli::start_logging(&serve, log);
+    // The standard one writes to stderr itself, and waits where nobody reads.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a panic")));
     // Each connection is a file; the usual soft limit would stop at a thousand.
     #[cfg(unix)]
     match rlimit::increase_nofile_limit(u64::MAX) {
@@ -40,11 +53,11 @@ fn start(serve: Serve) -> ExitCode {
     }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("cannot start: {error}")),
+        Err(error) => return fail(log, &format!("cannot start: {error}")),
     };
     match runtime.block_on(run(serve)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => fail(log, &error),
     }
 }
 
@@ -55,16 +68,25 @@ fn needed_files(connections: usize) -> u64 {
     OTHER_FILES.saturating_add(connections as u64)
 }
 
-fn fail(text: &str) -> ExitCode {
-    eprintln!("livestore-sync: {text}");
+fn fail(log: &Log, text: &str) -> ExitCode {
+    log.line(format!("livestore-sync: {text}\n").into_bytes());
     ExitCode::FAILURE
 }
 
+/// Tells whoever started this where it serves. Whether anybody reads it, and when, is nothing to wait for.
+fn announce(address: SocketAddr) {
+    let write = move || drop(writeln!(std::io::stdout(), "listening on http://{address}"));
+    // Without a thread it is not told, and everything else goes on.
+    let _ = std::thread::Builder::new().name("announce".into()).spawn(write);
+}
+
 async fn run(serve: Serve) -> Result<(), String> {
+    outlive_signals().map_err(|error| format!("cannot handle signals: {error}"))?;
     let server = Server::builder(&serve.data)
         .synchronous(serve.synchronous.into())
         .limits(serve.limits())
-        .enable_cors(serve.cors);
+        .enable_cors(serve.cors)
+        .trusted_proxies(serve.trusted_proxies);
     let server = serve.allow_origin.iter().fold(server, native::Builder::allow_origin);
     let server = server.build().map_err(|error| error.to_string())?;
     let listener = TcpListener::bind(&serve.listen)
@@ -72,10 +94,25 @@ async fn run(serve: Serve) -> Result<(), String> {
         .map_err(|error| format!("cannot listen on {}: {error}", serve.listen))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let stop = stop_signal().map_err(|error| format!("cannot handle signals: {error}"))?;
-    println!("listening on http://{address}");
+    announce(address);
     tracing::info!(%address, data = %serve.data.display(), "serving");
     server.serve(listener, stop).await.map_err(|error| format!("cannot serve: {error}"))?;
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// A file that reaches a limit of its size is an error of that write, and not the end of the process. (The standard
+/// library sees to the same for pipes.)
+#[cfg(unix)]
+fn outlive_signals() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    // The handler stays for good.
+    signal(SignalKind::from_raw(libc::SIGXFSZ)).map(drop)
+}
+
+#[cfg(not(unix))]
+fn outlive_signals() -> std::io::Result<()> {
     Ok(())
 }
 

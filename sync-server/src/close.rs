@@ -19,6 +19,8 @@ pub(crate) enum CloseCode {
     FrameTooLarge,
     /// The database failed in a place where no call can be answered with that.
     LogUnreachable,
+    /// A part of the server panicked, or a hook did not return.
+    Failed,
     /// The server stops; another one will be there.
     Restart,
     /// The client does not read what it is sent.
@@ -52,7 +54,7 @@ impl CloseCode {
             Self::InvalidUtf8 => 1007,
             Self::TooManyPushes => 1008,
             Self::FrameTooLarge => 1009,
-            Self::LogUnreachable => 1011,
+            Self::LogUnreachable | Self::Failed => 1011,
             Self::Restart => 1012,
             Self::SlowReader | Self::NoRoom => 1013,
             Self::NoPull
@@ -75,6 +77,7 @@ impl CloseCode {
             Self::TooManyPushes => "too many pushes without waiting for their answers",
             Self::FrameTooLarge => "the frame is larger than this server takes",
             Self::LogUnreachable => "the server could not reach its event log",
+            Self::Failed => "the server failed: connect again",
             Self::Restart => "the server restarts",
             Self::SlowReader => "not reading fast enough",
             Self::NoRoom => "no room for this message now",
@@ -94,13 +97,14 @@ impl CloseCode {
 mod tests {
     use super::CloseCode::{self, *};
 
-    const ALL: [CloseCode; 17] = [
+    const ALL: [CloseCode; 18] = [
         Ended,
         ProtocolError,
         InvalidUtf8,
         TooManyPushes,
         FrameTooLarge,
         LogUnreachable,
+        Failed,
         Restart,
         SlowReader,
         NoRoom,

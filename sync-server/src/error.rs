@@ -9,6 +9,7 @@ use livestore_sync_protocol::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX, GAP_MAX
 
 pub use self::log::{AppendError, LogError};
 pub(crate) use self::wire::{rpc_failure, v03_failure};
+use crate::failure::Failure;
 
 /// Why a push is refused. Nothing of its batch is stored, except where [`LogError`] says otherwise.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -37,6 +38,16 @@ pub enum PushError {
     /// The database failed.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// Something else failed that is ours.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+impl PushError {
+    /// Whether the failure is ours and not the client's: the same push may succeed later.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self, Self::Log(_) | Self::Failed(_))
+    }
 }
 
 /// Why a pull fails.
@@ -55,9 +66,20 @@ pub enum PullError {
     /// The database failed.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// Something else failed that is ours.
+    #[error(transparent)]
+    Failed(#[from] Failure),
     /// The client interrupted the pull or went away.
     #[error("the puller is gone")]
     Gone,
+}
+
+impl PullError {
+    /// Whether the failure is ours and not the client's: published clients never ask again for a pull that was
+    /// answered with an error, so this is never an answer where another way is left.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self, Self::Log(_) | Self::Failed(_))
+    }
 }
 
 /// The store was reset or replaced since the client last saw it.

@@ -2,6 +2,7 @@
 //! push or a pull, each server calls [`Hooks::validate_payload`] before it opens a store. What a rejection
 //! becomes on the wire is decided in `error`, not here.
 
+mod asked;
 mod connection;
 mod fns;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use livestore_sync_protocol::{Cursor, Event, Generation};
 
+pub(crate) use self::asked::Asked;
 pub use self::connection::{Connection, Transport};
 pub use self::fns::HookFns;
 use crate::error::{HookError, PullError, PushError};
@@ -67,7 +69,9 @@ impl Pull {
 }
 
 /// An app's hooks. Each has a default that allows everything; implement the trait, or pass closures
-/// to [`HookFns`]. They run outside the store's lock: a slow hook delays its own client only.
+/// to [`HookFns`]. They run outside the store's lock: a slow hook delays its own client only, and
+/// one that takes longer than [`Limits::hook_timeout`](crate::Limits::hook_timeout), or panics, counts as a failure of
+/// the server's, after which clients try again.
 ///
 /// The same hooks serve on every platform. The native server calls all of them. On Cloudflare, give the same
 /// value to `WorkerOptions::hooks` and to `ObjectOptions::hooks`: the Worker calls

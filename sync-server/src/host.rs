@@ -17,20 +17,19 @@ pub(crate) mod conversation;
 pub(crate) mod exchange;
 mod hub;
 mod link;
+pub(crate) mod patience;
 mod peer;
+mod pushes;
 #[cfg(test)]
 mod simulation;
-
-use std::panic::AssertUnwindSafe;
-
-use futures_util::FutureExt;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::conversation::{Conversation, Opening};
 pub(crate) use self::hub::Hub;
 pub(crate) use self::link::{Closed, Link};
-pub(crate) use self::peer::{Peer, fingerprint};
+pub(crate) use self::peer::{Peer, client_address, fingerprint};
 use crate::budget::{Budget, Holder};
-use crate::error::HookError;
 use crate::event_log::EventLog;
 use crate::hooks::Hooks;
 use crate::platform::{MaybeSend, MaybeSync, Platform};
@@ -46,7 +45,7 @@ pub(crate) trait Shell: MaybeSend + MaybeSync + 'static {
 
 /// An open store with its connections.
 pub(crate) struct Host<S: Shell> {
-    pub(crate) store: Store<S::Log, S::Hooks, Hub<S::Link>>,
+    pub(crate) store: Store<S::Log, S::Hooks, Hub<S::Link>, S::Platform>,
     pub(crate) platform: S::Platform,
     /// What the connections of this store make the server hold.
     pub(crate) budget: Budget,
@@ -63,13 +62,4 @@ impl<S: Shell> Host<S> {
     pub(crate) fn hub(&self) -> &Hub<S::Link> {
         self.store.publisher()
     }
-}
-
-/// Runs a part that calls the app's hooks: a panic in one ends neither the connection nor the store.
-/// Where panics cannot be caught (wasm) it changes nothing; see `worker/panic` for what happens there.
-pub(crate) async fn guarded<T>(part: impl Future<Output = T>) -> Result<T, HookError> {
-    AssertUnwindSafe(part).catch_unwind().await.map_err(|_| {
-        tracing::error!("a hook panicked");
-        HookError::new("the server failed on this request")
-    })
 }

@@ -2,6 +2,8 @@
 //! per platform. The platforms enforce them; what every server keeps to because the wire says so is in
 //! `livestore_sync_protocol::limits`.
 
+use std::time::Duration;
+
 const MIB: usize = 1024 * 1024;
 
 /// What a server takes. Start from the values of the platform, and change some:
@@ -39,11 +41,14 @@ pub struct Limits {
     /// Stores in one data file; a client of a further one gets status 503. Natively only: on Workers each
     /// store is a Durable Object of its own.
     pub stores_max: u32,
+    /// How long each of an app's hooks may take. One that takes longer counts as failed: a push or a pull is made again,
+    /// by the client or by the server, and a client that wants to connect gets status 503.
+    pub hook_timeout: Duration,
 }
 
 impl Limits {
     /// What the native server takes: frames of 8 MiB, 10,000 connections, 5,000 of one address, 16 MiB held for
-    /// one connection, 128 MiB for one store, 100,000 stores.
+    /// one connection, 128 MiB for one store, 100,000 stores, hooks of 30 s.
     #[must_use]
     pub const fn native() -> Self {
         Self {
@@ -54,6 +59,7 @@ impl Limits {
             store_bytes_max: 128 * MIB,
             memory_bytes_max: None,
             stores_max: 100_000,
+            hook_timeout: Duration::from_secs(30),
         }
     }
 
@@ -104,6 +110,12 @@ impl Limits {
     #[must_use]
     pub const fn with_memory_bytes_max(self, bytes: usize) -> Self {
         Self { memory_bytes_max: Some(bytes), ..self }
+    }
+
+    /// With another [`hook_timeout`](Self::hook_timeout).
+    #[must_use]
+    pub const fn with_hook_timeout(self, time: Duration) -> Self {
+        Self { hook_timeout: time, ..self }
     }
 
     /// With another [`stores_max`](Self::stores_max).

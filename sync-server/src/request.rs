@@ -9,6 +9,7 @@ use uuid::Uuid;
 mod origin;
 
 pub(crate) use self::origin::{Asking, Origins};
+use crate::failure::Failure;
 use crate::hooks::{Connection, Transport};
 
 /// What a request asks for.
@@ -123,6 +124,11 @@ impl Refused {
     /// For as many connections as there may be, of `what`.
     pub(crate) fn too_many_connections(what: &str) -> Self {
         Self::new(503, format!("{what} has as many connections as it may. Try again later."))
+    }
+
+    /// For a hook that panics or does not return.
+    pub(crate) fn failed(failure: Failure) -> Self {
+        Self::new(503, format!("{failure}. Try again later."))
     }
 
     /// For headers of more than [`HEADERS_BYTES_MAX`].

@@ -225,6 +225,11 @@ impl Session {
         }
     }
 
+    /// The app does not let this client continue these pulls; the frames that say so.
+    pub(crate) fn handle_continuation_refused(&mut self, pulls: &[Position], error: &PullError) -> Vec<String> {
+        self.as_v03_mut().map(|session| session.handle_continuation_refused(pulls, error)).unwrap_or_default()
+    }
+
     /// The frames that refuse a push.
     pub(crate) fn push_failed(&mut self, request_id: &RequestId, error: &PushError) -> Vec<String> {
         match &mut self.kind {

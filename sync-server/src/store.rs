@@ -14,17 +14,17 @@ use tokio::sync::OnceCell;
 
 pub(crate) use self::pull::PullSink;
 use self::push::Queued;
-pub(crate) use self::push::{Admitted, Pushed, Refusals};
+pub(crate) use self::push::{Admitted, Completed, Pushed, Refusals};
 use crate::error::{BackendIdMismatch, HistoryLost, PullError};
 use crate::event::{Batch, Committed, Publish};
 use crate::event_log::{EventLog, Head, LogError};
-use crate::hooks::Hooks;
+use crate::hooks::{Asked, Hooks};
 use crate::platform::Platform;
 
 /// The engine of one store, over any event log. Cheap to share behind an [`Arc`].
-pub(crate) struct Store<L, H, P> {
+pub(crate) struct Store<L, H, P, C> {
     log: L,
-    hooks: Arc<H>,
+    hooks: Asked<H, C>,
     publish: P,
     backend_id: OnceCell<Arc<str>>,
     /// Pushes that wait for the next commit, in order.
@@ -61,9 +61,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
+impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
     /// A store over its log.
-    pub(crate) fn new(log: L, hooks: Arc<H>, publish: P) -> Self {
+    pub(crate) fn new(log: L, hooks: Asked<H, C>, publish: P) -> Self {
         Self { log, hooks, publish, backend_id: OnceCell::new(), queue: Mutex::default(), core: FairMutex::default() }
     }
 
@@ -79,7 +79,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     }
 
     /// The hooks.
-    pub(crate) fn hooks(&self) -> &Arc<H> {
+    pub(crate) fn hooks(&self) -> &Asked<H, C> {
         &self.hooks
     }
 
@@ -128,10 +128,10 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
             let Some(last) = events.last() else { break };
             published = last.event.seq_num;
             for batch in Batch::from_log(&events) {
+                core.published = Some(batch.last());
                 let committed = Committed { batch: batch.into(), backend_id: Arc::clone(&backend_id), origin: None };
                 self.publish.publish(&committed);
             }
-            core.published = Some(published);
         }
         core.doubt = core.doubt.filter(|expected| *expected >= head.seq_num);
         core.head = core.doubt.is_none().then_some(head);
@@ -155,7 +155,7 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
 /// statement earlier than their sum: D1 after 30 s.
 const SETTLE_PAUSES_S: [u64; 6] = [1, 2, 4, 8, 16, 30];
 
-impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
+impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
     /// To be run beside everything else after a push whose outcome is unknown: should the log get its events late, live
     /// pulls get them, too, without waiting for the next push. Ends when that is settled.
     pub(crate) async fn settle(&self, platform: &impl Platform) {

@@ -4,6 +4,7 @@
 //   GET  /probe/look?store=S              how often the object was made, the calls of it that are under way, and for how long
 //                                         (ms) there have been none
 //   POST /probe/clock?ms=N                lets the clock go forward
+//   POST /probe/d1?ms=N                   makes all of D1 fail for so long
 //   POST /probe/alarm?store=S             rings the object's alarm now
 //   *    /probe/direct/HEADER/…?storeId=S a request to the object past the Worker, with this internal header (may be empty);
 //                                         with `object=O` to the object of another store
@@ -24,6 +25,25 @@ const look = (store) => {
 /** The clock that nobody lets go forward. */
 const nowMs = Date.now
 
+const { now } = Date
+let failsUntil = 0
+
+/** An object of D1's API, all of whose questions fail while D1 is to fail. */
+const TARGET = Symbol('target')
+const failing = (object) =>
+  new Proxy(object, {
+    get(object, name) {
+      const value = name === TARGET ? object : object[name]
+      if (typeof value !== 'function' || name === 'constructor') return value
+      if (['prepare', 'bind', 'withSession'].includes(name)) return (...args) => failing(value.apply(object, args))
+      return async (...args) => {
+        if (now() < failsUntil) throw new Error('D1_ERROR: D1 DB is overloaded. Requests queued for too long.')
+        return value.apply(object, args.map((arg) => (Array.isArray(arg) ? arg.map((one) => one?.[TARGET] ?? one) : arg)))
+      }
+    },
+  })
+const failingD1 = (env) => new Proxy(env, { get: (env, name) => (name === 'DB' && env.DB ? failing(env.DB) : env[name]) })
+
 let ahead = 0
 // Dates that workerd makes are still of this class.
 globalThis.Date = new Proxy(Date, {
@@ -37,7 +57,7 @@ export class WebSocketServer extends DurableObject {
 
   constructor(ctx, env) {
     super(ctx, env)
-    this.#inner = new Inner(ctx, env)
+    this.#inner = new Inner(ctx, failingD1(env))
     this.#seen = look(ctx.id.name)
     this.#seen.made++
     this.#seen.calledMs = nowMs()
@@ -92,6 +112,9 @@ export default class extends worker {
       }
       case 'clock':
         ahead += Number(searchParams.get('ms'))
+        return new Response()
+      case 'd1':
+        failsUntil = now() + Number(searchParams.get('ms'))
         return new Response()
       case 'alarm':
         await object().ring()

@@ -37,6 +37,7 @@ impl From<&PushError> for SyncError {
             PushError::InvalidBatch(invalid) => Self::unknown("InvalidBatch", &invalid.to_string()),
             PushError::Rejected(hook) => Self::unknown("Error", &hook.to_string()),
             PushError::Log(_) => internal(),
+            PushError::Failed(failure) => Self::unknown("ServerError", &failure.to_string()),
         }
     }
 }
@@ -48,6 +49,7 @@ impl From<&PullError> for SyncError {
             PullError::HistoryLost(lost) => lost.into(),
             PullError::Rejected(hook) => Self::unknown("Error", &hook.to_string()),
             PullError::Log(_) => internal(),
+            PullError::Failed(failure) => Self::unknown("ServerError", &failure.to_string()),
             PullError::Gone => Self::unknown("Error", "the pull has ended"),
         }
     }

@@ -5,19 +5,19 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use livestore_sync_protocol::v03::Context;
-use livestore_sync_protocol::{Chunk, Event, Generation, RequestId, SeqNum};
+use livestore_sync_protocol::{Chunk, Generation, RequestId, SeqNum};
 use tokio::sync::mpsc;
 
-use super::{Closed, Host, Link, Peer, Shell, guarded};
-use crate::budget::Held;
+use super::{Closed, Host, Link, Peer, Shell, patience};
 use crate::close::CloseCode;
-use crate::error::{LogError, PullError, PushError};
+use crate::error::{PullError, PushError};
 use crate::event::Origin;
+use crate::failure::{guarded, note};
 use crate::frame::Frame;
-use crate::hooks::{Connection, HookContext, Pull, Push};
+use crate::hooks::{Connection, HookContext, Pull};
 use crate::platform::{MaybeSend, MaybeSync, Platform};
-use crate::session::{Delivery, Session};
-use crate::store::{Admitted, PullSink, Pushed, Refusals};
+use crate::session::{Delivery, Position, Session};
+use crate::store::{PullSink, Refusals};
 
 /// How long a push, or its refusal, waits for the pusher's own live pull to have caught up.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,22 +60,21 @@ pub(super) trait Replies: MaybeSend + MaybeSync {
     /// What was refused of this client's pushes.
     fn refusals(&self) -> &Arc<Refusals>;
 
+    /// A pull has met a failure of ours, so many times in a row. Waits until it may be tried again; an error ends it.
+    fn pull_failing(&self, error: PullError, failures: u32) -> impl Future<Output = Result<(), PullError>> + MaybeSend;
+
+    /// A push has met a failure of ours, so many times in a row. Waits and returns `true` if it is to be made again
+    /// here; otherwise the client gets the error, and makes it again.
+    fn push_failing(&self, error: &PushError, failures: u32) -> impl Future<Output = bool> + MaybeSend {
+        let _ = (error, failures);
+        std::future::ready(false)
+    }
+
     /// Called before a push is refused whose client lacks what the log has above `after`.
     fn before_refusal(&self, request_id: &RequestId, after: SeqNum) -> impl Future<Output = ()> + MaybeSend {
         let _ = (request_id, after);
         std::future::ready(())
     }
-}
-
-/// A push that was read.
-pub(super) struct PushCall {
-    /// What it takes of its connection's budget until it is answered.
-    pub(super) held: Held,
-    pub(super) in_progress: InProgress,
-    pub(super) request_id: RequestId,
-    pub(super) batch: Vec<Event>,
-    pub(super) backend_id: Option<String>,
-    pub(super) generation: Generation,
 }
 
 /// A pull that was read.
@@ -91,7 +90,7 @@ pub(super) async fn run_pull<S: Shell>(host: &Host<S>, replies: &impl Replies, c
     let context = HookContext::new(Arc::clone(replies.connection()), generation);
     let sink = Sink { replies, delivery: &delivery, live: pull.live };
     let result = guarded(host.store.pull(pull, delivery.format(), context, &sink)).await;
-    match result.unwrap_or_else(|panic| Err(PullError::Rejected(panic))) {
+    match result.unwrap_or_else(|failure| Err(failure.into())) {
         Ok(_) | Err(PullError::Gone) => {}
         Err(error) => refuse_pull(replies, &delivery, &error).await,
     }
@@ -100,78 +99,6 @@ pub(super) async fn run_pull<S: Shell>(host: &Host<S>, replies: &impl Replies, c
 /// Answers a pull with an error.
 pub(super) async fn refuse_pull(replies: &impl Replies, delivery: &Delivery, error: &PullError) {
     if let Some(frame) = replies.pull_failed(delivery, error) {
-        // A closed connection needs no answer.
-        let _ = replies.send(frame.into()).await;
-    }
-}
-
-/// The first half of a push: asks the hook and queues it. `None` when it was refused, and answered.
-pub(super) async fn admit_push<S: Shell>(
-    host: &Host<S>,
-    replies: &impl Replies,
-    call: PushCall,
-) -> Option<AdmittedCall> {
-    let PushCall { held, in_progress, request_id, batch, backend_id, generation } = call;
-    let context = HookContext::new(Arc::clone(replies.connection()), generation);
-    let origin = replies.origin(&request_id);
-    let push = Push::new(batch);
-    let (batch, refusals) = (Arc::clone(&push.batch), replies.refusals());
-    let admitted = host.store.admit(push, backend_id.as_deref(), origin, refusals, context, host.platform.now_ms());
-    match guarded(admitted).await.unwrap_or_else(|panic| Err(PushError::Rejected(panic))) {
-        Ok(admitted) => Some(AdmittedCall { held, in_progress, request_id, admitted }),
-        Err(error) => {
-            refusals.note(&batch);
-            answer_push(replies, &request_id, &Err(error)).await;
-            None
-        }
-    }
-}
-
-/// A push that waits for its commit and for its answer.
-pub(super) struct AdmittedCall {
-    held: Held,
-    in_progress: InProgress,
-    request_id: RequestId,
-    admitted: Admitted,
-}
-
-/// The second half of a push: commits it, with all others that wait, and answers it. `answered` is called between
-/// the answer and the hook that is told of it. Must run to its end, whether or not the client is still there.
-pub(super) async fn complete_push<S: Shell>(
-    host: &Arc<Host<S>>,
-    replies: &impl Replies,
-    call: AdmittedCall,
-    answered: impl FnOnce() + MaybeSend,
-) {
-    let AdmittedCall { held, in_progress, request_id, admitted } = call;
-    let completed = host.store.complete(admitted).await;
-    if let Err(PushError::Log(LogError::UnknownOutcome(_))) = &completed.result {
-        let host = Arc::clone(host);
-        host.platform.clone().spawn(async move { host.store.settle(&host.platform).await });
-    }
-    answer_push(replies, &request_id, &completed.result).await;
-    answered();
-    // A hook that panics is in the server's log; the push has its answer.
-    let _ = guarded(host.store.ended(completed)).await;
-    drop((held, in_progress));
-}
-
-async fn answer_push(replies: &impl Replies, request_id: &RequestId, result: &Result<Pushed, PushError>) {
-    let frames = match result {
-        // Published with its acknowledgement, in the order that the generation wants.
-        Ok(Pushed::Committed) if replies.origin(request_id).is_some() => return,
-        Ok(Pushed::Committed | Pushed::Repeated) => return replies.acknowledge(request_id).await,
-        Err(error) => {
-            match error {
-                PushError::ServerAhead { provided, .. } => replies.before_refusal(request_id, *provided).await,
-                // Whatever the client has, it has it in the place of other events, from the first on.
-                PushError::HistoryLost(_) => replies.before_refusal(request_id, SeqNum::ROOT).await,
-                _ => {}
-            }
-            replies.session().push_failed(request_id, error)
-        }
-    };
-    for frame in frames {
         // A closed connection needs no answer.
         let _ = replies.send(frame.into()).await;
     }
@@ -198,6 +125,10 @@ impl<R: Replies> PullSink for Sink<'_, R> {
         Ok(())
     }
 
+    async fn failed(&self, error: PullError, failures: u32) -> Result<(), PullError> {
+        self.replies.pull_failing(error, failures).await
+    }
+
     fn caught_up(&self) {
         self.replies.caught_up(self.delivery, self.live);
     }
@@ -220,6 +151,24 @@ impl<S: Shell> SocketCalls<S> {
     pub(super) async fn caught_up_or_late(&self) {
         let caught_up = self.peer.until(|session| !session.is_catching_up());
         let _ = self.host.platform.timeout(CATCH_UP_TIMEOUT, caught_up).await;
+    }
+}
+
+impl<S: Shell> SocketCalls<S> {
+    /// The app does not let a client go on with the pulls of an earlier connection.
+    pub(super) async fn refuse_continuation(&self, pulls: &[Position], error: &PullError) {
+        let frames = {
+            let mut session = self.peer.session();
+            let frames = session.handle_continuation_refused(pulls, error);
+            // Less than before has room.
+            let _ = self.peer.link.remember(&session);
+            frames
+        };
+        self.peer.progress.notify_waiters();
+        for frame in frames {
+            // A closed connection needs no answer.
+            let _ = self.peer.link.send(frame.into()).await;
+        }
     }
 }
 
@@ -282,8 +231,8 @@ impl<S: Shell> Replies for SocketCalls<S> {
     /// A failure of our own ends the connection and not the pull: published clients come back and pull from their
     /// cursor, and never ask again for a pull that was answered with an error.
     fn pull_failed(&self, delivery: &Delivery, error: &PullError) -> Option<String> {
-        if let PullError::Log(_) = error {
-            self.peer.link.close(CloseCode::LogUnreachable);
+        if error.is_ours() {
+            self.peer.link.close(close_code(error));
             return None;
         }
         let mut session = self.peer.session();
@@ -291,6 +240,19 @@ impl<S: Shell> Replies for SocketCalls<S> {
         // Less than before has room.
         let _ = self.peer.link.remember(&session);
         frame
+    }
+
+    async fn pull_failing(&self, error: PullError, failures: u32) -> Result<(), PullError> {
+        let Some(pause) = patience::before_socket_pull(&error, failures) else { return Err(error) };
+        let gone = self.host.platform.timeout(pause, self.peer.link.closed()).await;
+        if gone.is_some() { Err(PullError::Gone) } else { Ok(()) }
+    }
+
+    async fn push_failing(&self, error: &PushError, failures: u32) -> bool {
+        let (generation, is_lost) = (self.peer.connection.generation, self.peer.link.is_closed());
+        let Some(pause) = patience::before_socket_push(error, generation, failures, is_lost) else { return false };
+        self.host.platform.sleep(pause).await;
+        true
     }
 
     /// The client waits for the events that it lacks, and takes the error for their announcement.
@@ -319,9 +281,14 @@ pub(super) async fn catch_up<S: Shell>(calls: &SocketCalls<S>, pulls: Vec<(Deliv
             }
         }
         Err(error) => {
-            tracing::error!(%error, "could not continue a pull");
+            note(|| tracing::error!(%error, "could not continue a pull"));
             // With a hole it must not go on; the client comes back.
-            calls.peer.link.close(CloseCode::LogUnreachable);
+            calls.peer.link.close(close_code(&error));
         }
     }
+}
+
+/// What a client is told whose connection is closed because of this failure of ours.
+pub(super) fn close_code(error: &PullError) -> CloseCode {
+    if let PullError::Log(_) = error { CloseCode::LogUnreachable } else { CloseCode::Failed }
 }

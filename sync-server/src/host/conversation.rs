@@ -2,12 +2,14 @@
 //! loses its memory and keeps its sockets, [`Conversation::rejoin`]), and one way out, [`Conversation::close`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use livestore_sync_protocol::{Generation, SeqNum};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::calls::{InProgress, PullCall, PushCall, SocketCalls, admit_push, complete_push, refuse_pull, run_pull};
+use super::calls::{InProgress, PullCall, SocketCalls, refuse_pull, run_pull};
+use super::pushes::{Admission, PushCall, admit_push, complete_push};
 use super::{Host, Link, Peer, Shell};
 use crate::budget::Held;
 use crate::close::CloseCode;
@@ -19,6 +21,9 @@ use crate::session::{Action, Proof, Session};
 
 /// Pushes of one connection that may wait for their commit.
 const PUSHES_IN_FLIGHT_MAX: u32 = 32;
+
+/// How often a client that has to wait for room is asked whether it is there.
+const ROOM_PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A connection that is about to be opened.
 pub(crate) struct Opening {
@@ -78,7 +83,10 @@ impl<S: Shell> Conversation<S> {
         let _ = link.remember(&session);
         let peer = Arc::new(Peer::new(session, link, connection, fingerprint));
         if let Some(hold) = host.hub().join(&peer, now_ms) {
-            host.platform.spawn(hold.take_over(Arc::clone(host), head));
+            let (host, guarded_peer) = (Arc::clone(host), Arc::clone(&peer));
+            host.platform.clone().spawn(async move {
+                guarded_peer.answer_for(hold.take_over(host, head)).await;
+            });
         }
         Self::start(host, peer, pushes_waiting_max)
     }
@@ -171,16 +179,14 @@ impl<S: Shell> Conversation<S> {
                     let in_progress = in_progress.clone();
                     drop(held.take());
                     // Until there is room for it, nothing more is read.
-                    let held = tokio::select! {
-                        held = peer.link.budget().take_in_turn(held_bytes(&batch)) => held,
-                        () = peer.link.closed() => return,
-                    };
+                    let room = peer.link.budget().take_in_turn(held_bytes(&batch));
+                    let Some(held) = self.waiting(room).await else { return };
                     let pushes = self.pushes().clone();
                     // A connection that has been closed meanwhile takes none.
                     if let Some(pushes) = pushes {
                         let call = PushCall { held, in_progress, request_id, batch, backend_id, generation };
                         // The receiver runs for as long as there is a sender.
-                        let _ = pushes.send(call).await;
+                        let _ = self.waiting(pushes.send(call)).await;
                     }
                 }
                 Action::Pull { delivery, .. } if !remembered => {
@@ -191,7 +197,7 @@ impl<S: Shell> Conversation<S> {
                     let call = PullCall { delivery, pull: Pull::new(cursor, live), generation };
                     let (calls, in_progress) = (self.calls.clone(), in_progress.clone());
                     host.platform.spawn(async move {
-                        run_pull(&calls.host, &calls, call).await;
+                        calls.peer.answer_for(run_pull(&calls.host, &calls, call)).await;
                         calls.peer.progress.notify_waiters();
                         drop(in_progress);
                     });
@@ -199,6 +205,23 @@ impl<S: Shell> Conversation<S> {
             }
         }
         peer.progress.notify_waiters();
+    }
+
+    /// Waits for room. Meanwhile the platform reads nothing, so this notices the client's end.
+    async fn waiting<T>(&self, room: impl Future<Output = T>) -> Option<T> {
+        let SocketCalls { host, peer } = &self.calls;
+        let mut room = std::pin::pin!(room);
+        loop {
+            tokio::select! {
+                biased;
+                there = &mut room => return Some(there),
+                () = peer.link.closed() => return None,
+                () = host.platform.sleep(ROOM_PROBE_INTERVAL) => {
+                    // What is sent to a client that is gone comes back as an error, which closes the link.
+                    peer.link.probe(host.platform.now_ms());
+                }
+            }
+        }
     }
 
     /// Stops taking pushes and waits until those that were read have been committed and answered.
@@ -229,13 +252,19 @@ async fn run_pushes<S: Shell>(calls: SocketCalls<S>, mut waiting: mpsc::Receiver
             // Frames take effect in their order: a pull shows the log as it was before the push.
             calls.caught_up_or_late().await;
         }
-        if let Some(admitted) = admit_push(&calls.host, &calls, call).await {
-            let calls = calls.clone();
-            calls.host.platform.clone().spawn(async move {
-                complete_push(&calls.host, &calls, admitted, || drop(permit)).await;
-            });
+        match calls.peer.answer_for(admit_push(&calls.host, &calls, call)).await {
+            Some(Admission::Admitted(admitted)) => {
+                let calls = calls.clone();
+                calls.host.platform.clone().spawn(async move {
+                    calls.peer.answer_for(complete_push(&calls.host, &calls, admitted, || drop(permit))).await;
+                });
+            }
+            // Nobody is there for whom it would be worth to wait for as many hooks as there are pushes.
+            Some(Admission::TimedOut) if calls.peer.link.is_closed() => break,
+            Some(Admission::TimedOut | Admission::Refused) | None => {}
         }
     }
+    drop(waiting);
     // All permits are back when the last push has its answer.
     let _ = in_flight.acquire_many(PUSHES_IN_FLIGHT_MAX).await;
     drop(ended);

@@ -1,6 +1,7 @@
 //! One body in, a stream of frames out: the HTTP transport, and calls between Durable Objects. The body's calls run
 //! one after another.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -9,9 +10,11 @@ use livestore_sync_protocol::RequestId;
 use livestore_sync_protocol::rpc::msgpack;
 use tokio::sync::mpsc;
 
-use super::calls::{PullCall, PushCall, Replies, admit_push, complete_push, run_pull};
-use super::{Closed, Host, Shell};
+use super::calls::{PullCall, Replies, run_pull};
+use super::pushes::{Admission, PushCall, admit_push, complete_push};
+use super::{Closed, Host, Shell, patience};
 use crate::budget::Budget;
+use crate::error::PullError;
 use crate::event::{Origin, held_bytes};
 use crate::frame::Frame;
 use crate::hooks::{Connection, Pull, Transport};
@@ -73,6 +76,12 @@ impl Framing {
         }
     }
 
+    /// What says nothing and shows whoever is on the way that the answer is still being made. Only JSON has such a
+    /// thing: a blank line is no message, but an error to those who read lines.
+    fn nothing(self) -> Option<Bytes> {
+        (self == Self::Json).then(|| " ".into())
+    }
+
     /// What ends a body.
     fn end(self, is_empty: bool) -> Option<Bytes> {
         match self {
@@ -97,20 +106,12 @@ pub(crate) fn exchange<S: Shell>(
     let (parts, receiver) = mpsc::channel(FRAMES_WAITING_MAX);
     let work = async move {
         let now_ms = host.platform.now_ms();
-        let session = match connection.transport {
+        let session = Mutex::new(match connection.transport {
             Transport::DurableObject => Session::durable_object(connection.id, now_ms),
             Transport::Ws | Transport::Http => Session::http(connection.id, now_ms),
-        };
-        let answer = Answer {
-            session: Mutex::new(session),
-            connection,
-            budget,
-            refusals: Arc::default(),
-            parts,
-            framing,
-            state: Mutex::default(),
-            caught_up,
-        };
+        });
+        let (platform, refusals, state) = (host.platform.clone(), Arc::default(), Mutex::default());
+        let answer = Answer { session, connection, platform, budget, refusals, parts, framing, state, caught_up };
         answer.run(&host, &body).await;
     };
     let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
@@ -121,9 +122,10 @@ pub(crate) fn exchange<S: Shell>(
 }
 
 /// The answer as far as it is.
-struct Answer<F> {
+struct Answer<F, C> {
     session: Mutex<Session>,
     connection: Arc<Connection>,
+    platform: C,
     /// What is held for it is taken from this.
     budget: Budget,
     refusals: Arc<Refusals>,
@@ -140,13 +142,14 @@ struct State {
     end: Option<String>,
 }
 
-impl<F: Fn() + MaybeSend + MaybeSync> Answer<F> {
+impl<F: Fn() + MaybeSend + MaybeSync, C: Platform> Answer<F, C> {
     async fn run<S: Shell>(&self, host: &Arc<Host<S>>, body: &str) {
         for frame in self.framing.split(body) {
             let actions = self.session().handle_frame(frame, host.platform.now_ms());
             for action in actions {
-                // An answer that is not read is no reason to leave out the next call.
-                let _ = self.run_action(host, action).await;
+                if self.run_action(host, action).await.is_break() {
+                    return;
+                }
             }
         }
         let is_empty = !self.state().is_begun;
@@ -156,28 +159,33 @@ impl<F: Fn() + MaybeSend + MaybeSync> Answer<F> {
         }
     }
 
-    async fn run_action<S: Shell>(&self, host: &Arc<Host<S>>, action: Action) -> Result<(), Closed> {
+    /// An answer that is not read is no reason to leave out the next call; one that is not read while a hook does not
+    /// return is.
+    async fn run_action<S: Shell>(&self, host: &Arc<Host<S>>, action: Action) -> ControlFlow<()> {
         match action {
-            Action::Reply(frame) | Action::Pong(frame) => self.send(frame.into()).await,
+            // A client that has gone needs no answer.
+            Action::Reply(frame) | Action::Pong(frame) => drop(self.send(frame.into()).await),
             // For sockets only.
-            Action::Close(_) | Action::Progress | Action::NewClient => Ok(()),
+            Action::Close(_) | Action::Progress | Action::NewClient => {}
             Action::Push { request_id, batch, backend_id, generation } => {
                 let held = self.budget.take_in_turn(held_bytes(&batch)).await;
                 let call = PushCall { held, in_progress: None, request_id, batch, backend_id, generation };
-                if let Some(admitted) = admit_push(host, self, call).await {
-                    complete_push(host, self, admitted, || ()).await;
+                match admit_push(host, self, call).await {
+                    Admission::Admitted(admitted) => complete_push(host, self, admitted, || ()).await,
+                    Admission::TimedOut if self.parts.is_closed() => return ControlFlow::Break(()),
+                    Admission::TimedOut | Admission::Refused => {}
                 }
-                Ok(())
             }
             Action::Pull { delivery, cursor, live, generation } => {
                 run_pull(host, self, PullCall { delivery, pull: Pull::new(cursor, live), generation }).await;
                 let end = self.state().end.take();
-                match end {
-                    Some(frame) => self.send(frame.into()).await,
-                    None => Ok(()),
+                if let Some(frame) = end {
+                    // As above.
+                    let _ = self.send(frame.into()).await;
                 }
             }
         }
+        ControlFlow::Continue(())
     }
 
     /// Whether nothing was sent yet; from here on something was.
@@ -190,7 +198,7 @@ impl<F: Fn() + MaybeSend + MaybeSync> Answer<F> {
     }
 }
 
-impl<F: Fn() + MaybeSend + MaybeSync> Replies for Answer<F> {
+impl<F: Fn() + MaybeSend + MaybeSync, C: Platform> Replies for Answer<F, C> {
     fn session(&self) -> MutexGuard<'_, Session> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -216,6 +224,19 @@ impl<F: Fn() + MaybeSend + MaybeSync> Replies for Answer<F> {
         let is_first = self.begin();
         let part = self.framing.part(&frame.into_text(), is_first).ok_or(Closed)?;
         self.parts.send(part).await.map_err(|_| Closed)
+    }
+
+    /// There is no answer on which a published client would pull again, and nothing like the end of a socket. So it is
+    /// tried until it works or the client goes.
+    async fn pull_failing(&self, _error: PullError, failures: u32) -> Result<(), PullError> {
+        if self.platform.timeout(patience::pause(failures), self.parts.closed()).await.is_some() {
+            return Err(PullError::Gone);
+        }
+        if let Some(nothing) = self.framing.nothing() {
+            // Where parts wait, they will do.
+            let _ = self.parts.try_send(nothing);
+        }
+        Ok(())
     }
 
     async fn acknowledge(&self, request_id: &RequestId) {

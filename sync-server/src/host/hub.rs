@@ -8,10 +8,11 @@ use uuid::Uuid;
 
 use super::continuation::{Continuation, Hold, SavedClients};
 use super::{Link, Peer};
-use crate::budget::{Budget, MODEST_BYTES};
+use crate::budget::{Budget, Held, MODEST_BYTES};
 use crate::close::CloseCode;
 use crate::error::HistoryLost;
 use crate::event::{Committed, Origin, Publish};
+use crate::failure::{guarded_now, note};
 use crate::session::Outgoing;
 
 /// Receives what the store commits and hands it to each connection.
@@ -99,38 +100,53 @@ fn acknowledge<K: Link>(peer: &Peer<K>, request_id: &RequestId) {
     peer.send_now(&mut session, [frame]);
 }
 
+/// Gives a receiver what was committed. Queued while the session is locked, so that frames keep the order of its
+/// decisions. `held` is taken until the last receiver has it.
+fn deliver<K: Link>(peer: &Peer<K>, committed: &Committed, held: &Arc<Held>, is_short: bool) {
+    let mut session = peer.session();
+    if is_short && !peer.link.is_closed() && peer.link.budget().held() > MODEST_BYTES {
+        peer.abort(CloseCode::SlowReader);
+        note(|| tracing::info!("memory is short: closing a connection that reads too slowly"));
+    }
+    if peer.link.is_closed() {
+        // Nothing goes out any more, so nothing may count as sent: a 0.3 client is continued behind what was.
+        return session.handle_committed_unsent(committed);
+    }
+    for outgoing in session.handle_committed(committed) {
+        match outgoing {
+            Outgoing::Text(frame) => peer.link.send_now(frame.shared(held)),
+            Outgoing::Ping(number) => peer.link.ping(number),
+            // It does not make the session larger, so it has room.
+            Outgoing::Remember => drop(peer.link.remember(&session)),
+        }
+    }
+}
+
+impl<K: Link> Hub<K> {
+    /// Whatever panics on the way to one receiver (a logger, a bug) ends that connection, whose client comes back and
+    /// pulls, and nothing else: no other receiver is left out.
+    fn each(peers: &BTreeMap<Uuid, Arc<Peer<K>>>, give: impl Fn(&Peer<K>)) {
+        for peer in peers.values() {
+            if guarded_now(|| give(peer)).is_err() {
+                peer.fail();
+            }
+        }
+    }
+}
+
 impl<K: Link> Publish for Hub<K> {
     fn publish(&self, committed: &Committed) {
         if let Some(subscribers) = &self.subscribers {
-            subscribers.publish(committed);
+            // What waits for them is kept by themselves.
+            let _ = guarded_now(|| subscribers.publish(committed));
         }
         let peers = self.peers();
-        // Until the last receiver has it.
         let held = Arc::new(self.budget.take_anyway(committed.batch.bytes() as u64));
         let is_short = self.budget.is_short();
-        for peer in peers.values() {
-            let mut session = peer.session();
-            if is_short && !peer.link.is_closed() && peer.link.budget().held() > MODEST_BYTES {
-                tracing::info!("memory is short: closing a connection that reads too slowly");
-                peer.abort(CloseCode::SlowReader);
-            }
-            if peer.link.is_closed() {
-                // Nothing goes out any more, so nothing may count as sent: a 0.3 client is continued behind what was.
-                session.handle_committed_unsent(committed);
-                continue;
-            }
-            // Queued while the session is locked, so that frames keep the order of its decisions.
-            for outgoing in session.handle_committed(committed) {
-                match outgoing {
-                    Outgoing::Text(frame) => peer.link.send_now(frame.shared(&held)),
-                    Outgoing::Ping(number) => peer.link.ping(number),
-                    // It does not make the session larger, so it has room.
-                    Outgoing::Remember => drop(peer.link.remember(&session)),
-                }
-            }
-        }
+        Self::each(&peers, |peer| deliver(peer, committed, &held, is_short));
         if let Some(origin) = committed.origin.as_ref().filter(|origin| !peers.contains_key(&origin.connection)) {
-            self.acknowledge_after_loss(&peers, origin);
+            // Its client asks again.
+            let _ = guarded_now(|| self.acknowledge_after_loss(&peers, origin));
         }
         if let Some(peer) = peers.values().next() {
             peer.link.published();
@@ -138,7 +154,7 @@ impl<K: Link> Publish for Hub<K> {
     }
 
     fn history_lost(&self, lost: &HistoryLost) {
-        for peer in self.peers().values() {
+        Self::each(&self.peers(), |peer| {
             let mut session = peer.session();
             let frames = session.handle_history_lost(lost);
             peer.send_now(&mut session, frames);
@@ -146,6 +162,6 @@ impl<K: Link> Publish for Hub<K> {
             let _ = peer.link.remember(&session);
             drop(session);
             peer.progress.notify_waiters();
-        }
+        });
     }
 }

@@ -14,7 +14,7 @@
 mod check;
 mod client;
 mod executor;
-mod link;
+pub(super) mod link;
 #[cfg(feature = "native")]
 mod on_runtime;
 mod op;

@@ -23,7 +23,7 @@ use crate::budget::{Budget, Held};
 use crate::event_log::StoreError;
 use crate::hooks::{Connection, Hooks, Transport};
 use crate::host::exchange::{Framing, exchange};
-use crate::host::{fingerprint, guarded};
+use crate::host::{client_address, fingerprint, patience};
 use crate::platform::{Platform, connection_id};
 use crate::request::{self, Asking, HEADERS_BYTES_MAX, Refused, RequestParts, Route, SyncRequest, route};
 
@@ -87,9 +87,13 @@ impl<H: Hooks> Server<H> {
             .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
         let upgrade = sync.check_upgrade();
         let connection = Arc::new(sync.into_connection(connection_id(now_ms), now_ms, headers.collect()));
-        let valid = guarded(self.0.hooks.validate_payload(Arc::clone(&connection))).await;
-        if let Err(error) = valid.and_then(|valid| valid) {
-            return Err(Refused { status: 400, text: error.to_string() });
+        let mut failures = 0;
+        loop {
+            match self.0.hooks.validate_payload(Arc::clone(&connection)).await {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => return Err(Refused { status: 400, text: error.to_string() }),
+                Err(failure) => wait(connection.transport, &mut failures, || Refused::failed(failure)).await?,
+            }
         }
         upgrade?;
         Ok((place, connection))
@@ -97,13 +101,19 @@ impl<H: Hooks> Server<H> {
 
     async fn open_store(&self, connection: &Connection) -> Result<Arc<NativeHost<H>>, Refused> {
         self.keep_clients();
-        self.0.stores.get(&connection.store_id).await.map_err(|error| match error {
-            StoreError::TooManyStores(_) => Refused { status: 503, text: format!("New stores are refused: {error}.") },
-            StoreError::Log(error) => {
-                tracing::error!(%error, store_id = &*connection.store_id, "cannot open a store");
-                Refused::log_unreachable()
+        let mut failures = 0;
+        loop {
+            match self.0.stores.get(&connection.store_id).await {
+                Ok(host) => return Ok(host),
+                Err(error @ StoreError::TooManyStores(_)) => {
+                    return Err(Refused { status: 503, text: format!("New stores are refused: {error}.") });
+                }
+                Err(StoreError::Log(error)) => {
+                    tracing::error!(%error, store_id = &*connection.store_id, "cannot open a store");
+                    wait(connection.transport, &mut failures, Refused::log_unreachable).await?;
+                }
             }
-        })
+        }
     }
 
     async fn upgrade(&self, request: Request, sync: SyncRequest) -> Result<Response, Refused> {
@@ -120,8 +130,10 @@ impl<H: Hooks> Server<H> {
         let host = self.open_store(&connection).await?;
         // An app that does not tell gets all clients alike, which is safe but less exact.
         let address = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
-        let (agent, forwarded) = (connection.header("user-agent"), connection.header("x-forwarded-for"));
-        let fingerprint = fingerprint(&connection, &address.to_string(), agent, forwarded);
+        let forwarded = connection.headers.iter().filter(|(name, _)| name == "x-forwarded-for");
+        let forwarded = forwarded.map(|(_, value)| value.as_str());
+        let address = client_address(&address.to_string(), forwarded, self.0.trusted_proxies);
+        let fingerprint = fingerprint(&connection, &address, connection.header("user-agent"));
         let accepted = Accepted {
             host,
             connection,
@@ -191,6 +203,17 @@ fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 
 fn asking(headers: &HeaderMap) -> Asking<'_> {
     Asking { origin: text_of(headers, header::ORIGIN), host: text_of(headers, header::HOST) }
+}
+
+/// Waits before something of ours is tried again for a request. A client that wants a WebSocket is refused and comes
+/// back by itself; published ones over http do not, whatever they are answered. If one goes, so does its request.
+async fn wait(transport: Transport, failures: &mut u32, refused: impl FnOnce() -> Refused) -> Result<(), Refused> {
+    if transport != Transport::Http {
+        return Err(refused());
+    }
+    *failures += 1;
+    Tokio.sleep(patience::pause(*failures)).await;
+    Ok(())
 }
 
 fn text_response(status: u16, text: impl Into<Body>) -> Response {

@@ -18,6 +18,7 @@ pub struct Builder<H> {
     pub(super) hooks: H,
     pub(super) limits: Limits,
     pub(super) origins: Origins,
+    pub(super) trusted_proxies: usize,
     pub(super) response_headers: HeaderMap,
 }
 
@@ -31,6 +32,7 @@ impl Server<()> {
             hooks: (),
             limits: Limits::native(),
             origins: Origins::default(),
+            trusted_proxies: 0,
             response_headers: HeaderMap::new(),
         }
     }
@@ -40,8 +42,8 @@ impl<H: Hooks> Builder<H> {
     /// The app's hooks, in place of any earlier ones: a type that implements [`Hooks`], or closures as
     /// [`HookFns`](crate::HookFns).
     pub fn hooks<N: Hooks>(self, hooks: N) -> Builder<N> {
-        let Self { data, synchronous, hooks: _, limits, origins, response_headers } = self;
-        Builder { data, synchronous, hooks, limits, origins, response_headers }
+        let Self { data, synchronous, hooks: _, limits, origins, trusted_proxies, response_headers } = self;
+        Builder { data, synchronous, hooks, limits, origins, trusted_proxies, response_headers }
     }
 
     /// When a push counts as durable; the disk must have it, unless this says otherwise.
@@ -71,6 +73,12 @@ impl<H: Hooks> Builder<H> {
     pub fn enable_cors(mut self, enable: bool) -> Self {
         self.origins.allow_all(enable);
         self
+    }
+
+    /// How many proxies stand between the server and its clients, each of which adds to `X-Forwarded-For` the address that
+    /// it was asked from; without this, none. 0.3 clients that come back are known by their address.
+    pub fn trusted_proxies(self, proxies: usize) -> Self {
+        Self { trusted_proxies: proxies, ..self }
     }
 
     /// Adds a header to each response, except those that open a WebSocket. It replaces one of that name.

@@ -20,7 +20,7 @@ use super::stores::Stores;
 use super::tokio::Tokio;
 use crate::budget::Budget;
 use crate::event_log::{OpenError, SqliteFile};
-use crate::hooks::Hooks;
+use crate::hooks::{Asked, Hooks};
 use crate::host::continuation::Continuation;
 use crate::limits::Limits;
 use crate::request::Origins;
@@ -43,9 +43,10 @@ impl<H: Hooks> Clone for Server<H> {
 
 pub(super) struct Inner<H: Hooks> {
     pub(super) stores: Stores<H>,
-    pub(super) hooks: Arc<H>,
+    pub(super) hooks: Asked<H, Tokio>,
     pub(super) limits: Limits,
     pub(super) origins: Origins,
+    pub(super) trusted_proxies: usize,
     pub(super) response_headers: HeaderMap,
     pub(super) places: Places,
     /// The connections that this server has accepted itself.
@@ -63,15 +64,16 @@ pub(super) struct Inner<H: Hooks> {
 impl<H: Hooks> Server<H> {
     /// A server with these settings. Opens the data file.
     pub(super) fn open(settings: Builder<H>) -> Result<Self, OpenError> {
-        let Builder { data, synchronous, hooks, limits, origins, response_headers } = settings;
+        let Builder { data, synchronous, hooks, limits, origins, trusted_proxies, response_headers } = settings;
         let file = SqliteFile::open(&data, synchronous)?;
         let hooks = Arc::new(hooks);
         let budget = Budget::process(limits.memory_bytes_max.map_or_else(memory::share, |bytes| bytes as u64));
         Ok(Self(Arc::new(Inner {
             stores: Stores::new(file, ClientsFile::open(&data), Arc::clone(&hooks), limits, budget),
-            hooks,
+            hooks: Asked::new(hooks, Tokio, limits.hook_timeout),
             limits,
             origins,
+            trusted_proxies,
             response_headers,
             places: Places::new(limits.connections_max, limits.connections_per_address_max),
             connections: TaskTracker::new(),

@@ -12,10 +12,13 @@ use super::connection::PEER_SILENCE_MAX;
 use super::frames::{Frames, Incoming};
 use super::outbox::Outbox;
 use super::stores::{NativeHost, NativeShell};
+use super::tokio::Tokio;
 use super::watched::{Movement, Watched};
 use super::writer;
 use crate::close::CloseCode;
+use crate::failure::{guarded, note};
 use crate::hooks::{Connection, Hooks};
+use crate::host::patience::{SOCKET_TRIES_MAX, tried};
 use crate::host::{self, Link, Opening};
 use crate::session::Proof;
 
@@ -58,10 +61,11 @@ pub(super) async fn serve<H: Hooks>(
     let (reader, writer) = tokio::io::split(stream);
     let outbox = Outbox::new(host.connection_budget());
     let mut writing = tokio::spawn(writer::run(outbox.shared(), writer));
-    let head = match host.store.current_head().await {
+    // A 0.3 client that is refused comes back at once.
+    let head = match tried(&Tokio, SOCKET_TRIES_MAX, || host.store.current_head()).await {
         Ok(head) => head.seq_num,
         Err(error) => {
-            tracing::error!(%error, "cannot read where a log stands");
+            note(|| tracing::error!(%error, "cannot read where a log stands"));
             outbox.abort(CloseCode::LogUnreachable);
             // The client comes back, whether or not it is told.
             let _ = writing.await;
@@ -75,7 +79,8 @@ pub(super) async fn serve<H: Hooks>(
     let code = tokio::select! {
         biased;
         () = dropping.cancelled() => CloseCode::Restart,
-        code = talk.run(&stopping) => code,
+        // Whatever happens, it has to be closed: what its client missed is known only then.
+        code = guarded(talk.run(&stopping)) => code.unwrap_or(CloseCode::Failed),
     };
     let pushes = talk.conversation.close(code);
     let rest = async {

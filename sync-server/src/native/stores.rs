@@ -11,7 +11,7 @@ use super::saved_clients::ClientsFile;
 use super::tokio::Tokio;
 use crate::budget::{Budget, Holder};
 use crate::event_log::{EventLog, SqliteFile, SqliteLog, StoreError};
-use crate::hooks::Hooks;
+use crate::hooks::{Asked, Hooks};
 use crate::host::continuation::Continuation;
 use crate::host::{Host, Hub, Shell};
 use crate::limits::Limits;
@@ -87,7 +87,8 @@ impl<H: Hooks> Stores<H> {
                 let hub = Hub::new(Continuation::new(self.changed()), None, budget.clone());
                 let head = log.head().await?.seq_num;
                 hub.restore(self.clients.left(id), head, Tokio.now_ms());
-                let store = Store::new(log, Arc::clone(&self.hooks), hub);
+                let hooks = Asked::new(Arc::clone(&self.hooks), Tokio, self.limits.hook_timeout);
+                let store = Store::new(log, hooks, hub);
                 let connection_bytes_max = self.limits.connection_bytes_max as u64;
                 Ok::<_, StoreError>(Arc::new(Host { store, platform: Tokio, budget, connection_bytes_max }))
             })

@@ -21,7 +21,7 @@ pub(super) const PULLS_MAX: usize = 1_000;
 
 /// A connection that lives longer than this (ms), pings, and never asked for a pull, belongs to a
 /// client that waits on a pull of an earlier connection: every
-/// LiveStore client pulls within moments.
+/// LiveStore client pulls within moments. Unless it pushes: see [`Rpc::is_parked`].
 pub(super) const PARKED_CLIENT_MS: u64 = 5_000;
 
 /// How chunks flow.
@@ -46,6 +46,19 @@ pub(super) struct Rpc {
     pulls: HashMap<RequestId, Pull>,
     /// How many pulls were asked for.
     count: u64,
+    pushes: Pushes,
+}
+
+/// What the pushes of a connection say of its client. A backend id is what a client knows from a pull.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Pushes {
+    #[default]
+    None,
+    /// One came without a backend id: this client has never pulled, on no connection, and so has lost no pull.
+    NeverPulled,
+    /// The last one, with a backend id, came at this time (ms). It may be a tool that knows the head, or a store
+    /// whose pull is lost; a store does no worse for being told so a moment later.
+    Knowing(u64),
 }
 
 #[derive(Debug)]
@@ -63,6 +76,8 @@ pub(super) struct Snapshot {
     called: bool,
     pulled: bool,
     count: u64,
+    #[serde(default)]
+    pushes: Pushes,
     /// Each takes as much room whether it has caught up or not: one that had room when it was asked for, has
     /// it when it is live.
     pulls: Vec<(RequestId, u64, Kept)>,
@@ -101,7 +116,15 @@ pub(super) fn acknowledge(id: &RequestId) -> String {
 
 impl Rpc {
     pub(super) fn new(now_ms: u64, flow: Flow) -> Self {
-        Self { flow, opened_ms: now_ms, called: false, pulled: false, pulls: HashMap::new(), count: 0 }
+        Self {
+            flow,
+            opened_ms: now_ms,
+            called: false,
+            pulled: false,
+            pulls: HashMap::new(),
+            count: 0,
+            pushes: Pushes::None,
+        }
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -111,6 +134,7 @@ impl Rpc {
             called: self.called,
             pulled: self.pulled,
             count: self.count,
+            pushes: self.pushes,
             pulls: self.pulls.iter().map(|(id, pull)| (id.clone(), pull.number, kept(pull))).collect(),
         }
     }
@@ -122,6 +146,7 @@ impl Rpc {
             called: snapshot.called,
             pulled: snapshot.pulled,
             count: snapshot.count,
+            pushes: snapshot.pushes,
             pulls: snapshot.pulls.into_iter().map(|(id, number, _)| (id, live(number))).collect(),
             ..Self::new(snapshot.opened_ms, Flow::Acks)
         })
@@ -133,7 +158,12 @@ impl Rpc {
 
     /// Whether a ping at this time comes from a client that waits on a pull of an earlier connection.
     pub(super) fn is_parked(&self, pinged_ms: u64) -> bool {
-        !self.pulled && pinged_ms.saturating_sub(self.opened_ms) >= PARKED_CLIENT_MS
+        let since_ms = match self.pushes {
+            Pushes::None => self.opened_ms,
+            Pushes::NeverPulled => return false,
+            Pushes::Knowing(pushed_ms) => pushed_ms,
+        };
+        !self.pulled && pinged_ms.saturating_sub(since_ms) >= PARKED_CLIENT_MS
     }
 
     pub(super) fn handle_frame(&mut self, text: &str, now_ms: u64) -> Vec<Action> {
@@ -155,7 +185,7 @@ impl Rpc {
             ClientMessage::Eof => None,
             ClientMessage::Request(request) => {
                 self.called = true;
-                Some(self.handle_request(request))
+                Some(self.handle_request(request, now_ms))
             }
             ClientMessage::Ack { request_id } => match self.pulls.get_mut(&request_id) {
                 Some(pull) => {
@@ -188,13 +218,17 @@ impl Rpc {
         (self.flow == Flow::Acks && !self.called).then_some(Action::Close(CloseCode::UnknownPull))
     }
 
-    fn handle_request(&mut self, request: Request) -> Action {
+    fn handle_request(&mut self, request: Request, now_ms: u64) -> Action {
         let Request { id, rpc, .. } = request;
         let generation = id.generation();
         match rpc {
             rpc::Rpc::Ping(..) => Action::Pong(ServerMessage::ping_success(id).encode()),
             rpc::Rpc::Push(_, push) if push.batch.is_empty() => Action::Reply(acknowledge(&id)),
             rpc::Rpc::Push(_, push) => {
+                self.pushes = match (&push.backend_id, self.pushes) {
+                    (None, _) | (_, Pushes::NeverPulled) => Pushes::NeverPulled,
+                    (Some(_), _) => Pushes::Knowing(now_ms),
+                };
                 Action::Push { request_id: id, batch: push.batch, backend_id: push.backend_id, generation }
             }
             rpc::Rpc::Pull(_, pull) => {

@@ -46,6 +46,8 @@ enum Client {
         /// Whether the pull's last page is sent; what the log yields after that are pushes to the client.
         answered: bool,
     },
+    /// The app does not let it pull. It gets no events on this connection, unless a later pull is allowed.
+    Refused,
 }
 
 /// What a [`V03`] is rebuilt from.
@@ -159,7 +161,7 @@ impl V03 {
         match self.client {
             Client::New { .. } => return None,
             Client::Held => self.catching_up -= 1,
-            Client::Returning => {}
+            Client::Returning | Client::Refused => {}
         }
         self.arrivals.forget_all();
         Some(Action::NewClient)
@@ -178,7 +180,8 @@ impl V03 {
     }
 
     pub(super) fn begin_catch_up(&mut self) -> bool {
-        let unknown = !self.arrivals.has_pulls() && self.catching_up == 0 && !self.sent;
+        let refused = self.client == Client::Refused;
+        let unknown = !self.arrivals.has_pulls() && self.catching_up == 0 && !self.sent && !refused;
         if unknown {
             self.catching_up += 1;
         }
@@ -211,7 +214,21 @@ impl V03 {
         self.handle_caught_up();
         // It has a hole now, so no connection may continue it.
         self.arrivals.forget(id);
+        let is_latest = matches!(&self.client, Client::New { pull, .. } if pull == id);
+        if is_latest && matches!(error, PullError::Rejected(_)) {
+            self.client = Client::Refused;
+        }
         Some(v03_failure(id.to_owned(), &error.into()))
+    }
+
+    pub(super) fn handle_continuation_refused(&mut self, pulls: &[Position], error: &PullError) -> Vec<String> {
+        self.handle_caught_up();
+        // Unless it has shown meanwhile that it is a new one.
+        if self.client == Client::Returning {
+            self.client = Client::Refused;
+        }
+        pulls.iter().for_each(|Position { pull, .. }| self.arrivals.forget(pull));
+        pulls.iter().map(|Position { pull, .. }| v03_failure(pull.clone(), &error.into())).collect()
     }
 
     /// Published clients take a refused push for a lost race, whatever it says, and wait in silence for the events that
@@ -245,7 +262,7 @@ impl V03 {
     pub(super) fn handle_committed(&mut self, committed: &Committed, own: Option<&RequestId>) -> Vec<Outgoing> {
         let acknowledgement = own.map(|id| self.acknowledge(&id.to_string()));
         let mut outgoing: Vec<_> = acknowledgement.map(|frame| Outgoing::Text(frame.into())).into_iter().collect();
-        if self.catching_up == 0 {
+        if self.catching_up == 0 && self.client != Client::Refused {
             if !std::mem::replace(&mut self.sent, true) {
                 // A client that has got anything must not be sent it once more, see `begin_catch_up`.
                 outgoing.push(Outgoing::Remember);

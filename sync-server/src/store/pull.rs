@@ -7,7 +7,7 @@ use crate::PullError;
 use crate::event::Publish;
 use crate::event_log::{EventLog, Head, LogError};
 use crate::hooks::{HookContext, Hooks, Pull};
-use crate::platform::{MaybeSend, MaybeSync};
+use crate::platform::{MaybeSend, MaybeSync, Platform};
 
 /// Where the chunks of one pull go.
 pub(crate) trait PullSink: MaybeSend + MaybeSync {
@@ -30,14 +30,22 @@ pub(crate) trait PullSink: MaybeSend + MaybeSync {
         backend_id: &str,
     ) -> impl Future<Output = Result<(), PullError>> + MaybeSend;
 
+    /// Something of ours failed, so many times in a row. Waits until it may be tried again.
+    ///
+    /// # Errors
+    ///
+    /// What ends the pull: [`PullError::Gone`] when it is over, or this failure where it is not to be tried again.
+    fn failed(&self, error: PullError, failures: u32) -> impl Future<Output = Result<(), PullError>> + MaybeSend;
+
     /// The puller has everything. Called under the store's lock for a live pull, so that the next
     /// committed batch is the first that it gets as such. Must not block.
     fn caught_up(&self);
 }
 
-impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
+impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
     /// Sends a backlog: all events above the cursor, then, unless the pull is live, no more. A live
-    /// pull is told the moment from which on it gets what is published. Returns the number of events.
+    /// pull is told the moment from which on it gets what is published. Where something of ours fails, the sink
+    /// says whether it goes on. Returns the number of events.
     ///
     /// # Errors
     ///
@@ -75,19 +83,50 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         context: &HookContext,
         sink: &impl PullSink,
     ) -> Result<u64, PullError> {
-        self.hooks.on_pull(pull.clone(), context.clone()).await.map_err(PullError::Rejected)?;
+        let mut failures = 0;
+        while let Err(error) = self.hooks.on_pull(pull.clone(), context.clone()).await {
+            wait(sink, error, &mut failures).await?;
+        }
+        let (mut begun, mut sent) = (None, 0);
+        loop {
+            let error = match self.try_send_backlog(pull, format, sink, &mut begun).await {
+                Ok(events) => return Ok(events),
+                Err(error) => error,
+            };
+            let now_sent = begun.as_ref().map_or(0, |backlog: &Backlog| backlog.sent);
+            if std::mem::replace(&mut sent, now_sent) != now_sent {
+                // Something worked in between.
+                failures = 0;
+            }
+            wait(sink, error, &mut failures).await?;
+        }
+    }
+
+    /// Sends the backlog from where it stands, which is kept for the next try.
+    async fn try_send_backlog(
+        &self,
+        pull: &Pull,
+        format: ItemFormat,
+        sink: &impl PullSink,
+        begun: &mut Option<Backlog>,
+    ) -> Result<u64, PullError> {
         let received = pull.cursor.as_ref().and_then(|cursor| cursor.backend_id.as_deref());
         let backend_id = self.check_backend_id::<PullError>(received).await?;
-        let after = pull.cursor.as_ref().map_or(SeqNum::ROOT, |cursor| cursor.seq_num);
-        let head = self.head_from(&mut *self.core.lock().await, after).await?;
-        let mut backlog = Backlog { after, sent: 0, head, counted: None };
-        tracing::Span::current().record("cursor", after.get()).record("head", backlog.head.seq_num.get());
-        if backlog.is_done() {
-            sink.ready().await?;
-            sink.send(None, 0, &backend_id).await?;
-        }
+        let backlog = match begun {
+            Some(backlog) => backlog,
+            None => {
+                let after = pull.cursor.as_ref().map_or(SeqNum::ROOT, |cursor| cursor.seq_num);
+                let backlog = Backlog::new(after, self.head_from(&mut *self.core.lock().await, after).await?);
+                tracing::Span::current().record("cursor", after.get()).record("head", backlog.head.seq_num.get());
+                if backlog.is_done() {
+                    sink.ready().await?;
+                    sink.send(None, 0, &backend_id).await?;
+                }
+                begun.insert(backlog)
+            }
+        };
         loop {
-            self.send_until_head(&mut backlog, &backend_id, format, pull.live, sink).await?;
+            self.send_until_head(backlog, &backend_id, format, pull.live, sink).await?;
             if !pull.live {
                 sink.caught_up();
                 return Ok(backlog.sent);
@@ -115,12 +154,27 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         &self,
         pulls: Vec<(ItemFormat, SeqNum, S)>,
     ) -> Result<(), PullError> {
-        let backend_id = self.backend_id().await?;
-        let head = self.current_head().await?;
-        let backlog = |after| Backlog { after, sent: 0, head, counted: None };
+        // Each counts as caught up until the log has been looked at.
+        let backlog = |after| Backlog::new(after, Head::new(after, 0));
         let mut pulls: Vec<_> = pulls.into_iter().map(|(format, after, sink)| (format, backlog(after), sink)).collect();
+        let sent = |pulls: &[(ItemFormat, Backlog, S)]| pulls.iter().map(|(_, backlog, _)| backlog.sent).sum::<u64>();
+        let (mut failures, mut before) = (0, 0);
+        while let Err(error) = self.try_continue_pulls(&mut pulls).await {
+            // They share a connection, which is asked once.
+            let Some((_, _, sink)) = pulls.first() else { return Err(error) };
+            let now = sent(&pulls);
+            if std::mem::replace(&mut before, now) != now {
+                failures = 0;
+            }
+            wait(sink, error, &mut failures).await?;
+        }
+        Ok(())
+    }
+
+    async fn try_continue_pulls<S: PullSink>(&self, pulls: &mut [(ItemFormat, Backlog, S)]) -> Result<(), PullError> {
+        let backend_id = self.backend_id().await?;
         loop {
-            for (format, backlog, sink) in &mut pulls {
+            for (format, backlog, sink) in &mut *pulls {
                 self.send_until_head(backlog, &backend_id, *format, true, sink).await?;
             }
             let mut core = self.core.lock().await;
@@ -152,10 +206,11 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
             }
             for chunk in &page.chunks {
                 sink.ready().await?;
-                backlog.after = chunk.last;
-                backlog.sent += chunk.events as u64;
-                let remaining = self.remaining(backlog).await?;
+                // Kept once it is sent: what fails before that is made again from here.
+                let mut next = Backlog { after: chunk.last, sent: backlog.sent + chunk.events as u64, ..*backlog };
+                let remaining = self.remaining(&mut next).await?;
                 sink.send(Some(chunk), remaining, backend_id).await?;
+                *backlog = next;
                 if !live && backlog.is_done() {
                     return Ok(());
                 }
@@ -192,6 +247,15 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
     }
 }
 
+/// Waits before a pull is tried again; what is the client's ends it.
+async fn wait(sink: &impl PullSink, error: PullError, failures: &mut u32) -> Result<(), PullError> {
+    if !error.is_ours() {
+        return Err(error);
+    }
+    *failures += 1;
+    sink.failed(error, *failures).await
+}
+
 /// How far a pull is.
 struct Backlog {
     after: SeqNum,
@@ -204,6 +268,10 @@ struct Backlog {
 }
 
 impl Backlog {
+    fn new(after: SeqNum, head: Head) -> Self {
+        Self { after, sent: 0, head, counted: None }
+    }
+
     /// The log was looked at again. What was counted does not hold if it has grown.
     fn look(&mut self, head: Head) {
         if self.head != head {

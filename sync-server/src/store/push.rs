@@ -18,7 +18,7 @@ use crate::event::Batch;
 use crate::event::{Committed, Origin, Publish};
 use crate::event_log::{AppendError, EventLog, Head, LogError};
 use crate::hooks::{HookContext, Hooks, Push};
-use crate::platform::iso_timestamp;
+use crate::platform::{Platform, iso_timestamp};
 
 /// Events that one commit may carry; pushes beyond them wait for the next.
 pub(super) const COMMIT_EVENTS_MAX: usize = 2 * BATCH_EVENTS_MAX;
@@ -87,22 +87,36 @@ pub(crate) struct Admitted {
     outcome: oneshot::Receiver<Result<Pushed, PushError>>,
 }
 
+impl Admitted {
+    /// What was asked for.
+    pub(crate) fn call(&self) -> (Push, HookContext) {
+        (self.push.clone(), self.context.clone())
+    }
+}
+
 /// A push that has been committed or refused. Its client may be answered before its hook is told.
 #[must_use = "the hook learns of it by `Store::ended`"]
 pub(crate) struct Completed {
-    push: Push,
-    context: HookContext,
+    pub(crate) push: Push,
+    pub(crate) context: HookContext,
     /// How it went.
     pub(crate) result: Result<Pushed, PushError>,
 }
 
-impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
+impl Completed {
+    pub(crate) fn new(push: Push, context: HookContext, result: Result<Pushed, PushError>) -> Self {
+        Self { push, context, result }
+    }
+}
+
+impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
     /// Asks the hook and puts the push in the queue. Pushes are committed in the order in which
     /// this returns. `now_ms` becomes the events' time. All pushes of one client share their `refusals`.
     ///
     /// # Errors
     ///
-    /// [`PushError`] for what is refused before the log is asked.
+    /// [`PushError`] for what is refused before the log is asked. It is the caller who tells the hook, by
+    /// [`ended`](Self::ended), once it has made its last try.
     ///
     /// # Cancel safety
     ///
@@ -116,31 +130,25 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
         context: HookContext,
         now_ms: u64,
     ) -> Result<Admitted, PushError> {
-        match self.enqueue(push.clone(), backend_id, origin, refusals, context.clone(), now_ms).await {
-            Ok(outcome) => Ok(Admitted { push, context, outcome }),
-            Err(error) => {
-                self.hooks.on_push_res(push, Err(error.clone()), context).await;
-                Err(error)
-            }
-        }
-    }
-
-    async fn enqueue(
-        &self,
-        push: Push,
-        backend_id: Option<&str>,
-        origin: Option<Origin>,
-        refusals: &Arc<Refusals>,
-        context: HookContext,
-        now_ms: u64,
-    ) -> Result<oneshot::Receiver<Result<Pushed, PushError>>, PushError> {
-        self.hooks.on_push(push.clone(), context).await.map_err(PushError::Rejected)?;
+        self.hooks.on_push(push.clone(), context.clone()).await?;
         self.check_backend_id::<PushError>(backend_id).await?;
         admission::check_batch(&push.batch)?;
-        let batch = Arc::new(Batch::new(push.batch, iso_timestamp(now_ms)));
-        let (reply, result) = oneshot::channel();
+        Ok(self.enqueue(push, context, origin, refusals, now_ms))
+    }
+
+    /// Puts a push into the queue that was admitted before. A failure of ours may have ended it then.
+    pub(crate) fn enqueue(
+        &self,
+        push: Push,
+        context: HookContext,
+        origin: Option<Origin>,
+        refusals: &Arc<Refusals>,
+        now_ms: u64,
+    ) -> Admitted {
+        let batch = Arc::new(Batch::new(Arc::clone(&push.batch), iso_timestamp(now_ms)));
+        let (reply, outcome) = oneshot::channel();
         lock(&self.queue).push_back(Queued { batch, origin, refusals: Arc::clone(refusals), reply });
-        Ok(result)
+        Admitted { push, context, outcome }
     }
 
     /// Commits a push, together with all that wait, and tells how it went. A push that came over a
@@ -239,9 +247,8 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
             match self.log.append(head, batches).await {
                 Ok(()) => {
                     core.doubt = None;
+                    self.publish_group(core, &backend_id, fitting);
                     core.head = Some(next);
-                    core.published = Some(next.seq_num);
-                    self.publish_group(&backend_id, fitting);
                     return self.answer_stale(next, &backend_id, stale).await;
                 }
                 // Another process was faster. The next round publishes what it has appended, so that live pulls
@@ -264,9 +271,11 @@ impl<L: EventLog, H: Hooks, P: Publish> Store<L, H, P> {
 
     /// No await between the commit and the last frame that is queued for it: with one, a pull could become live in
     /// between and miss the events, or get them twice.
-    fn publish_group(&self, backend_id: &Arc<str>, group: Vec<Queued>) {
+    fn publish_group(&self, core: &mut Core, backend_id: &Arc<str>, group: Vec<Queued>) {
         for queued in group {
             let (batch, origin) = (Arc::clone(&queued.batch), queued.origin.clone());
+            // One after the other: if this ends in the middle, the next look at the log publishes the others.
+            core.published = Some(batch.last());
             self.publish.publish(&Committed { batch, backend_id: Arc::clone(backend_id), origin });
             queued.answer(Ok(Pushed::Committed));
         }

@@ -3,16 +3,18 @@ mod push;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use livestore_sync_protocol::{Args, Event, Generation, ItemFormat, PulledEvent, RequestId, SeqNum};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::{Pushed, Store};
+use super::{Completed, Pushed, Store};
 use crate::error::HistoryLost;
 use crate::event::{Committed, Origin, Publish};
 use crate::event_log::{AppendError, EventLog, Faults, Faulty, Head, LogError, MemoryLog, Page, Yielding};
-use crate::hooks::{Connection, HookContext, Hooks, Push, Transport};
+use crate::hooks::{Asked, Connection, HookContext, Hooks, Push, Transport};
+use crate::platform::Platform;
 use crate::{Batch, PushError};
 
 const BACKEND_ID: &str = "backend";
@@ -85,7 +87,25 @@ impl Published {
 }
 
 type TestLog = Arc<Gate<Yielding<Faulty<Arc<MemoryLog>>>>>;
-type TestStore<H> = Store<TestLog, H, Published>;
+type TestStore<H> = Store<TestLog, H, Published, Timeless>;
+
+/// A platform on which no time passes.
+#[derive(Clone)]
+struct Timeless;
+
+impl Platform for Timeless {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(task);
+    }
+
+    fn sleep(&self, _: Duration) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    fn now_ms(&self) -> u64 {
+        now_ms()
+    }
+}
 
 /// A store with all its parts in reach.
 struct Fixture<H> {
@@ -113,7 +133,8 @@ fn with_hooks<H: Hooks>(hooks: H) -> Fixture<H> {
         permits: Semaphore::new(Semaphore::MAX_PERMITS),
         appends: Mutex::default(),
     });
-    let store = Arc::new(Store::new(Arc::clone(&gate), Arc::new(hooks), Published::default()));
+    let hooks = Asked::new(Arc::new(hooks), Timeless, Duration::MAX);
+    let store = Arc::new(Store::new(Arc::clone(&gate), hooks, Published::default()));
     Fixture { store, log, gate, faults }
 }
 
@@ -165,9 +186,13 @@ impl<H: Hooks> Fixture<H> {
 
 async fn push<H: Hooks>(store: &TestStore<H>, request_id: &str, events: Vec<Event>) -> Result<Pushed, PushError> {
     let push = Push { batch: events.into() };
+    let refusals = Arc::default();
     let admitted =
-        store.admit(push, Some(BACKEND_ID), Some(origin(request_id)), &Arc::default(), context(), now_ms()).await?;
-    let completed = store.complete(admitted).await;
+        store.admit(push.clone(), Some(BACKEND_ID), Some(origin(request_id)), &refusals, context(), now_ms()).await;
+    let completed = match admitted {
+        Ok(admitted) => store.complete(admitted).await,
+        Err(error) => Completed::new(push, context(), Err(error)),
+    };
     let result = completed.result.clone();
     store.ended(completed).await;
     result

@@ -12,7 +12,8 @@ use super::http::{OwnedParts, Page, entries, failure, finish, refuse, text};
 use super::options::BINDINGS;
 use super::platform::Isolate;
 use super::{WorkerOptions, log};
-use crate::hooks::{Hooks, Transport};
+use crate::hooks::{Asked, Transport};
+use crate::limits::Limits;
 use crate::platform::{Platform, connection_id};
 use crate::request::{self, Route, route};
 
@@ -136,8 +137,11 @@ async fn forward(request: Request, sync: SyncRequest, env: &Env, options: &Worke
     // Said after validation: a client without a right learns nothing.
     let upgrade = sync.check_upgrade();
     let connection = Arc::new(sync.into_connection(connection_id(now_ms), now_ms, entries(request.headers())));
-    if let Err(error) = Hooks::validate_payload(&*options.hooks, Arc::clone(&connection)).await {
-        return text(400, error.to_string());
+    let time_max = options.hook_timeout.unwrap_or(Limits::worker().hook_timeout);
+    match Asked::new(Arc::clone(&options.hooks), Isolate, time_max).validate_payload(Arc::clone(&connection)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return text(400, error.to_string()),
+        Err(failure) => return refuse(request::Refused::failed(failure)),
     }
     if let Err(refused) = upgrade {
         return refuse(refused);

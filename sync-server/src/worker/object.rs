@@ -32,8 +32,13 @@ use crate::hooks::{Connection, HookFns, Transport};
 use crate::host::Link;
 use crate::host::conversation::Taken;
 use crate::host::exchange::{Framing, exchange};
+use crate::host::patience::tried;
 use crate::platform::{Platform, connection_id, js_text};
 use crate::request::SyncRequest;
+
+/// How often a store is tried to be opened for clients that do not ask again after an error: a minute. Nothing tells
+/// whether they are still there.
+const OPEN_TRIES_MAX: u32 = 18;
 
 /// The body of the Durable Object that [`make_durable_object!`](crate::make_durable_object) makes. Its
 /// methods are those that the platform calls; each answers even if the object panics.
@@ -142,7 +147,14 @@ impl Body {
         if let Err(refused) = sync.check_upgrade() {
             return refuse(refused);
         }
-        let store = match self.store(Some(sync.store_id())).await {
+        let opened = match transport {
+            // Such a client comes back by itself.
+            Transport::Ws => self.store(Some(sync.store_id())).await,
+            Transport::Http | Transport::DurableObject => {
+                tried(&Isolate, OPEN_TRIES_MAX, || self.store(Some(sync.store_id()))).await
+            }
+        };
+        let store = match opened {
             Ok(store) => store,
             Err(error) => return failure(500, "The server cannot reach its event log.", error),
         };
@@ -198,7 +210,7 @@ impl Body {
         let failed = |error: &dyn std::fmt::Display| worker::Error::RustError(error.to_string());
         let json = msgpack::to_json(message).map_err(|error| failed(&error))?;
         let call = Call::read(&json).map_err(|error| failed(&error))?;
-        let store = match self.store(Some(&call.store_id)).await {
+        let store = match tried(&Isolate, OPEN_TRIES_MAX, || self.store(Some(&call.store_id))).await {
             Ok(store) => store,
             Err(error) => {
                 tracing::error!(%error, "cannot open the store");

@@ -30,9 +30,9 @@ use super::subscribers::Subscribers;
 use super::sweep::{self, PARKED_LOOK_MS, PARKED_LOOKS, Verdict};
 use crate::close::CloseCode;
 use crate::error::LogError;
-use crate::hooks::{Connection, HookFns};
+use crate::hooks::{Asked, Connection, HookFns};
 use crate::host::continuation::Continuation;
-use crate::host::{self, Host, Hub, Link, Opening, Peer, Shell, fingerprint};
+use crate::host::{self, Host, Hub, Link, Opening, Peer, Shell, client_address, fingerprint};
 use crate::limits::Limits;
 use crate::platform::{Platform, iso_timestamp};
 use crate::request::Refused;
@@ -64,6 +64,7 @@ pub(super) struct OpenStore {
     conversations: RefCell<HashMap<Uuid, Rc<Conversation>>>,
     pub(super) subscribers: Subscribers,
     limits: Limits,
+    trusted_proxies: usize,
 }
 
 impl OpenStore {
@@ -90,14 +91,21 @@ impl OpenStore {
         let subscribed = Some(subscribers.clone().into());
         let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), subscribed, budget.clone());
         let connection_bytes_max = options.limits.connection_bytes_max as u64;
+        let hooks = Asked::new(hooks, Isolate, options.limits.hook_timeout);
         let store = Store::new(log, hooks, hub);
         let host = Arc::new(Host { store, platform: Isolate, budget, connection_bytes_max });
         // Asked before any session is rebuilt. Sockets that outlived the memory were sent everything up to here, and
         // from here on they are published to; a head that is read later would leave out what came in between.
         let head = host.store.current_head().await?.seq_num;
         subscribers.start(&host, head);
-        let open =
-            Rc::new(Self { state, host, conversations: RefCell::default(), subscribers, limits: options.limits });
+        let open = Rc::new(Self {
+            state,
+            host,
+            conversations: RefCell::default(),
+            subscribers,
+            limits: options.limits,
+            trusted_proxies: options.trusted_proxies,
+        });
         let mut ended = Vec::new();
         for (socket, attachment) in sockets {
             let is_open = socket.as_ref().ready_state() == OPEN;
@@ -166,13 +174,8 @@ impl OpenStore {
         if self.conversations.borrow().len() >= self.limits.connections_max {
             return refuse(Refused::too_many_connections("This store"));
         }
-        let header = |name| request.headers().get(name).ok().flatten();
-        let fingerprint = fingerprint(
-            &connection,
-            &header("cf-connecting-ip").unwrap_or_default(),
-            header("user-agent").as_deref(),
-            header("x-forwarded-for").as_deref(),
-        );
+        let header = |name: &str| request.headers().get(name).ok().flatten();
+        let fingerprint = fingerprint(&connection, &self.address(&header), header("user-agent").as_deref());
         let fixed = Fixed::new(&connection, fingerprint);
         let prefix = match fixed.prefix() {
             Ok(prefix) => prefix,
@@ -201,6 +204,20 @@ impl OpenStore {
         }
         self.insert(conversation);
         Response::from_websocket(client)
+    }
+
+    /// Where a client connects from. The platform tells, and also adds it to the header that proxies write.
+    fn address(&self, header: &dyn Fn(&str) -> Option<String>) -> String {
+        let (peer, forwarded) = (header("cf-connecting-ip"), header("x-forwarded-for"));
+        let forwarded = forwarded.unwrap_or_default();
+        let proxies = match (&peer, self.trusted_proxies) {
+            (Some(peer), 0) => return peer.clone(),
+            (Some(peer), _) => forwarded.strip_suffix(peer.as_str()).unwrap_or(&forwarded),
+            (None, _) => &forwarded,
+        };
+        let proxies = proxies.trim_end().trim_end_matches(',');
+        let proxies = Some(proxies).filter(|proxies| !proxies.is_empty());
+        client_address(peer.as_deref().unwrap_or_default(), proxies.into_iter(), self.trusted_proxies)
     }
 
     /// The platform answers the pings of 0.4 clients without waking the object, so a client that waits for a pull

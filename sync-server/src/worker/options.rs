@@ -2,7 +2,11 @@
 //! read. The names are those of the native server's `Builder` where the settings are the same, and those of
 //! LiveStore's `makeWorker` and `makeDurableObject` as far as Rust's spelling goes.
 
+#![expect(clippy::arc_with_non_send_sync, reason = "what the engine shares is in `Arc`s; here there is one thread")]
+
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use worker::Headers;
@@ -21,7 +25,8 @@ const D1_BINDING: &str = "DB";
 #[derive(Clone, Default)]
 #[must_use = "options do nothing until a Worker has them"]
 pub struct WorkerOptions {
-    pub(super) hooks: Rc<HookFns>,
+    pub(super) hooks: Arc<HookFns>,
+    pub(super) hook_timeout: Option<Duration>,
     pub(super) origins: Origins,
     /// As JavaScript takes them.
     pub(super) response_headers: Vec<(String, String)>,
@@ -45,7 +50,13 @@ impl WorkerOptions {
     /// the store's object, which has them by [`ObjectOptions::hooks`].
     #[doc(alias = "validatePayload")]
     pub fn hooks(self, hooks: impl Hooks) -> Self {
-        Self { hooks: Rc::new(HookFns::of(hooks)), ..self }
+        Self { hooks: Arc::new(HookFns::of(hooks)), ..self }
+    }
+
+    /// How long the hook may take; without this, what [`Limits::worker`] says. Those of the object have
+    /// [`Limits::hook_timeout`].
+    pub fn hook_timeout(self, time: Duration) -> Self {
+        Self { hook_timeout: Some(time), ..self }
     }
 
     /// Allows web pages of this origin, beside those that were allowed before: `https://app.example`, a pattern
@@ -137,6 +148,7 @@ pub struct ObjectOptions {
     pub(super) storage: Storage,
     pub(super) forward_headers: SelectHeaders,
     pub(super) transports: Vec<Transport>,
+    pub(super) trusted_proxies: usize,
 }
 
 impl Default for ObjectOptions {
@@ -147,6 +159,7 @@ impl Default for ObjectOptions {
             storage: Storage::default(),
             forward_headers: Rc::new(|_| Vec::new()),
             transports: vec![Transport::Ws, Transport::Http, Transport::DurableObject],
+            trusted_proxies: 0,
         }
     }
 }
@@ -192,6 +205,12 @@ impl ObjectOptions {
     /// in lower case.
     pub fn forward_headers_with(self, select: impl Fn(&Headers) -> Vec<(String, String)> + 'static) -> Self {
         Self { forward_headers: Rc::new(select), ..self }
+    }
+
+    /// How many proxies stand between Cloudflare and the clients, each of which adds to `X-Forwarded-For` the address that
+    /// it was asked from; without this, none, and a client's address is the one that the platform tells.
+    pub fn trusted_proxies(self, proxies: usize) -> Self {
+        Self { trusted_proxies: proxies, ..self }
     }
 
     /// The transports that are served; without this, all.

@@ -28,6 +28,8 @@ export class TestWorker extends OwnServer {
   }
   /** Lets the clock of the Worker go forward. */
   clock = (ms) => this.#probe('clock', { ms })
+  /** From here on every statement of D1 fails for so long, as D1 does when it is overloaded. */
+  failD1 = (ms) => this.#probe('d1', { ms })
   /** Rings the alarm of the store's object. */
   ring = (store) => this.#probe('alarm', { store })
   /** The path of requests that reach the object past the Worker, with this internal header. */

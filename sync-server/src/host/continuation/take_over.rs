@@ -16,9 +16,9 @@ use livestore_sync_protocol::{Cursor, Generation, SeqNum};
 
 use super::Hold;
 use crate::close::CloseCode;
-use crate::hooks::{HookContext, Hooks, Pull};
-use crate::host::calls::{SocketCalls, catch_up};
-use crate::host::{Host, Link, Peer, Shell, guarded};
+use crate::hooks::{HookContext, Pull};
+use crate::host::calls::{SocketCalls, catch_up, close_code};
+use crate::host::{Host, Link, Peer, Shell};
 use crate::platform::Platform;
 use crate::session::{Delivery, Position};
 
@@ -50,9 +50,11 @@ impl<K: Link> Hold<K> {
         let context = HookContext::new(Arc::clone(&calls.peer.connection), Generation::V03);
         for Position { after, .. } in &pulls {
             let pull = Pull::new(Some(Cursor { backend_id: None, seq_num: *after }), true);
-            if !matches!(guarded(calls.host.store.hooks().on_pull(pull, context.clone())).await, Ok(Ok(()))) {
-                // A client that may not pull gets no events on this connection.
-                return;
+            match calls.host.store.hooks().on_pull(pull, context.clone()).await {
+                Ok(()) => {}
+                // It comes back, and the hook is asked again.
+                Err(error) if error.is_ours() => return calls.peer.link.close(close_code(&error)),
+                Err(error) => return calls.refuse_continuation(&pulls, &error).await,
             }
         }
         let pulls = pulls.into_iter().map(|Position { pull, after }| (Delivery::V03(Context::Pull, pull), after));

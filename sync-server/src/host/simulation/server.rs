@@ -20,7 +20,7 @@ use crate::budget::Budget;
 use crate::close::CloseCode;
 use crate::error::HookError;
 use crate::event_log::{EventLog, Faults, Faulty, Yielding, give_way};
-use crate::hooks::{Connection, HookContext, Hooks, Push, Transport};
+use crate::hooks::{Asked, Connection, HookContext, Hooks, Push, Transport};
 use crate::host::continuation::{Continuation, SavedClients};
 use crate::host::exchange::{Framing, exchange};
 use crate::host::{Conversation, Host, Hub, Opening, Shell};
@@ -33,6 +33,9 @@ pub(crate) const REJECTED: &str = "rejected";
 
 /// How long a client may take for its half of the closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longer than any hook of the simulation takes, but for one that hangs.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Enough for every push of a run: clients of the simulation may send without reading.
 const PUSHES_WAITING_MAX: usize = 1_024;
@@ -130,12 +133,9 @@ impl<L: EventLog> Server<L> {
         let changed = Arc::new(Notify::new());
         let hub = Hub::new(Continuation::new(Arc::clone(&changed)), None, budget.clone());
         let number = platform.owner;
-        let host = Arc::new(Host {
-            store: Store::new(log, Arc::new(AppHooks), hub),
-            platform,
-            budget,
-            connection_bytes_max: HELD_BYTES_MAX,
-        });
+        let hooks = Asked::new(Arc::new(AppHooks), platform.clone(), HOOK_TIMEOUT);
+        let store = Store::new(log, hooks, hub);
+        let host = Arc::new(Host { store, platform, budget, connection_bytes_max: HELD_BYTES_MAX });
         Self { number, proof, host, changed, busy: Arc::default(), awake: CancellationToken::new() }
     }
 

@@ -28,7 +28,14 @@ fn pull(id: &str, live: bool) -> String {
 }
 
 fn push(id: &str, events: &str) -> String {
-    let payload = format!(r#"{{"storeId":"s","batch":[{events}],"backendId":{{"_tag":"None"}}}}"#);
+    push_knowing(id, events, NOT_KNOWING)
+}
+
+const NOT_KNOWING: &str = r#"{"_tag":"None"}"#;
+const KNOWING: &str = r#"{"_tag":"Some","value":"backend"}"#;
+
+fn push_knowing(id: &str, events: &str, backend_id: &str) -> String {
+    let payload = format!(r#"{{"storeId":"s","batch":[{events}],"backendId":{backend_id}}}"#);
     request(id, "SyncWsRpc.Push", &payload)
 }
 
@@ -330,12 +337,30 @@ fn a_client_that_pings_and_never_pulls_is_sent_back() {
         let mut session = session();
         assert_eq!(handle(&mut session, ping, parked - 1), ["pong"]);
         assert_eq!(handle(&mut session, ping, parked), [close()]);
-        handle(&mut session, &push("\"1\"", EVENT), parked);
-        assert_eq!(handle(&mut session, ping, parked), [close()], "pushes do not tell what it waits for");
         start(&mut session, "1", false);
         assert_eq!(handle(&mut session, ping, 100 * parked), ["pong"]);
         handle(&mut session, &interrupt("1"), parked);
         assert_eq!(handle(&mut session, ping, 100 * parked), ["pong"], "it knows how to pull");
+    }
+    for (pushes, pinged_ms, expected) in [
+        // Knowing the backend id, it has pulled on some connection: told so once it pauses.
+        (vec![(KNOWING, parked)], parked + PARKED_CLIENT_MS - 1, "pong".to_owned()),
+        (vec![(KNOWING, parked)], parked + PARKED_CLIENT_MS, close()),
+        (vec![(KNOWING, OPENED_MS), (KNOWING, parked)], parked + PARKED_CLIENT_MS - 1, "pong".to_owned()),
+        // Not knowing it, it has never pulled anywhere, whatever it learns later.
+        (vec![(NOT_KNOWING, OPENED_MS)], 100 * parked, "pong".to_owned()),
+        (vec![(NOT_KNOWING, OPENED_MS), (KNOWING, parked)], 100 * parked, "pong".to_owned()),
+        (vec![(KNOWING, OPENED_MS), (NOT_KNOWING, parked)], 100 * parked, "pong".to_owned()),
+    ] {
+        let mut pushing = session();
+        for (backend_id, now_ms) in &pushes {
+            handle(&mut pushing, &push_knowing("\"1\"", EVENT, backend_id), *now_ms);
+        }
+        assert_eq!(handle(&mut pushing, PING, pinged_ms), [expected.as_str()], "{pushes:?} {pinged_ms}");
+        // An object that hibernates knows as much.
+        let restored = Session::restore(ME, pushing.snapshot(), seq(0));
+        let mut restored = restored.expect("it sends no backlog");
+        assert_eq!(handle(&mut restored, PING, pinged_ms), [expected], "{pushes:?} {pinged_ms}, restored");
     }
     // A clock that is set back closes nothing.
     assert_eq!(handle(&mut session(), PING, 0), ["pong"]);

@@ -6,7 +6,7 @@ use super::super::sample::{ME, OTHER, chunk, committed, seq};
 use super::super::{Action, Delivery, Outgoing, Session};
 use super::arrivals::PINGS_MAX;
 use super::{Lost, Position, Proof};
-use crate::error::{HistoryLost, LogError};
+use crate::error::{HistoryLost, HookError, LogError, PullError};
 
 fn session() -> Session {
     Session::v03(ME, Proof::Pongs, 0)
@@ -230,6 +230,39 @@ fn lost_history_is_told_to_a_continued_pull() {
     assert_eq!(push(&mut session()), [refused], "it has no pull");
     // Unless the log was put back since.
     assert_eq!(frames(&new.handle_history_lost(&lost_history)), [told("p")]);
+}
+
+#[test]
+fn a_client_that_may_not_pull_gets_no_events() {
+    let rejected = PullError::Rejected(HookError::new("not you"));
+    let mut refused = session();
+    handle(&mut refused, &pull("p", None));
+    let delivery = Delivery::V03(Context::Pull, "p".into());
+    let answer = refused.handle_pull_failed(&delivery, &rejected).expect("a frame");
+    assert_eq!(frame(&answer), r#"error "p": not you"#);
+    let mut returning = held();
+    let lost = left(&[("p", 1), ("q", 2)], &[]);
+    adopt(&mut returning, &lost);
+    let answers = returning.handle_continuation_refused(&lost.pulls, &rejected);
+    assert_eq!(frames(&answers), [r#"error "p": not you"#, r#"error "q": not you"#]);
+    for mut session in [refused, returning] {
+        assert!(!session.is_catching_up() && session.continuable_pulls().is_empty());
+        assert!(session.commit(2, 3, None).is_empty());
+        assert!(!session.begin_catch_up(), "not by the way of a push either");
+        assert_eq!(frames(&session.commit(3, 4, origin(ME, "x"))), ["ack x"]);
+        // The app may say otherwise later.
+        handle(&mut session, &pull("r", Some(4)));
+        send(&mut session, "r", 0, 0);
+        caught_up(&mut session, "r");
+        assert_eq!(frames(&session.commit(4, 5, None)), ["push : 5..=5, 0 more"]);
+    }
+    // One that has pulled meanwhile is a new client, and that pull is another matter.
+    let mut new = held();
+    adopt(&mut new, &left(&[("p", 1)], &[]));
+    handle(&mut new, &pull("n", None));
+    new.handle_continuation_refused(&left(&[("p", 1)], &[]).pulls, &rejected);
+    assert!(new.is_catching_up());
+    assert_eq!(new.continuable_pulls(), ["n"]);
 }
 
 #[test]

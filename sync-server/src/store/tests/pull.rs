@@ -19,6 +19,10 @@ pub(super) struct Sink {
     /// Chunks that it takes; all, where there is none.
     permits: Option<Semaphore>,
     gone_after: Option<usize>,
+    /// How many failures in a row it puts up with.
+    patience: u32,
+    /// As which in a row it was told of each failure.
+    failures: Mutex<Vec<u32>>,
 }
 
 impl Sink {
@@ -56,6 +60,11 @@ impl PullSink for Sink {
         Ok(())
     }
 
+    async fn failed(&self, error: PullError, failures: u32) -> Result<(), PullError> {
+        self.failures.lock().expect("usable").push(failures);
+        if failures > self.patience { Err(error) } else { Ok(()) }
+    }
+
     fn caught_up(&self) {
         *self.caught_up.lock().expect("usable") += 1;
     }
@@ -68,6 +77,10 @@ impl PullSink for &Sink {
 
     async fn send(&self, chunk: Option<&Chunk>, remaining: u64, backend_id: &str) -> Result<(), PullError> {
         PullSink::send(*self, chunk, remaining, backend_id).await
+    }
+
+    async fn failed(&self, error: PullError, failures: u32) -> Result<(), PullError> {
+        PullSink::failed(*self, error, failures).await
     }
 
     fn caught_up(&self) {
@@ -238,6 +251,40 @@ async fn a_log_that_fails_fails_the_pull_and_not_the_store() {
         assert_eq!((sink.chunks(), sink.times_caught_up()), (vec![], 0));
         assert_eq!(f.pull(None, true, &sink).await.expect("pulls"), 3);
     }
+}
+
+/// Whatever fails, and however often: what was sent is not sent again, and nothing is left out.
+#[tokio::test]
+async fn a_pull_goes_on_where_it_was_when_the_log_failed() {
+    let operations =
+        [Operation::BackendId, Operation::Head, Operation::Read, Operation::Count, Operation::Events, Operation::Read];
+    for (nth, live) in [(0, true), (0, false), (1, true), (1, false), (2, true)] {
+        for operation in operations {
+            let f = fixture();
+            // With a gap, so that what remains is counted.
+            f.append_elsewhere([run(0, 150), vec![event(150, 160)], run(160, 300)].concat()).await;
+            (0..nth).for_each(|_| f.faults.succeed(operation));
+            f.faults.fail(operation, Fault::Refused);
+            f.faults.fail(operation, Fault::Refused);
+            let sink = Sink { patience: 2, ..Sink::default() };
+            assert_eq!(f.pull(None, live, &sink).await.expect("pulls"), 291, "{operation:?} {nth}");
+            let chunks = sink.chunks();
+            let firsts: Vec<_> = chunks.iter().map(|(first, _, remaining)| (*first, *remaining)).collect();
+            assert_eq!(firsts, [(1, 191), (101, 91), (210, 0)], "{operation:?} {nth}: {chunks:?}");
+            assert_eq!(sink.times_caught_up(), 1);
+            let failures = sink.failures.lock().expect("usable").clone();
+            assert!([vec![], vec![1], vec![1, 2]].contains(&failures), "{operation:?} {nth}: {failures:?}");
+        }
+    }
+    // What has worked in between counts for something.
+    let f = fixture();
+    f.append_elsewhere(run(0, 5_000)).await;
+    f.faults.fail(Operation::Read, Fault::Refused);
+    f.faults.succeed(Operation::Read);
+    f.faults.fail(Operation::Read, Fault::Refused);
+    let sink = Sink { patience: 1, ..Sink::default() };
+    assert_eq!(f.pull(None, true, &sink).await.expect("pulls"), 5_000);
+    assert_eq!(*sink.failures.lock().expect("usable"), [1, 1]);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use super::super::Pushed::{self, Committed, Repeated};
 use super::{BACKEND_ID, by, context, event, fixture, now_ms, origin, run, seq, settle, with_hooks};
 use crate::error::{HistoryLost, HookError, InvalidBatch, LogError};
 use crate::event_log::{Fault, Operation};
+use crate::failure::Failure;
 use crate::hooks::{HookContext, HookFns, Hooks, Pull, Push};
 use crate::platform::Platform;
 use crate::{PullError, PushError};
@@ -395,12 +396,14 @@ async fn what_a_hook_rejects_is_not_stored() {
     let f = with_hooks(hooks);
     let error = f.push("a", run(0, 2)).await.expect_err("the hook says no");
     assert!(matches!(&error, PushError::Rejected(text) if text.to_string() == "no pairs"), "{error}");
-    assert!(f.start_push("b", run(0, 3)).await.await.expect_err("the hook panics").is_panic());
+    let error = f.push("b", run(0, 3)).await.expect_err("the hook panics");
+    assert!(matches!(error, PushError::Failed(Failure::Panicked)), "{error}");
     f.push("c", run(0, 1)).await.expect("the store is usable");
     f.push("d", run(5, 9)).await.expect_err("it does not fit");
     assert_eq!((f.stored().await, f.published()), (vec![1], vec![(1, 1, by("c"))]));
     let lost = "the log backend ends at 1, and the client is at 5: events were lost";
-    let expected = ["2 Err(\"no pairs\")".to_owned(), "1 Ok(())".to_owned(), format!("4 Err({lost:?})")];
+    let panicked = "3 Err(\"the server failed on this request\")".to_owned();
+    let expected = ["2 Err(\"no pairs\")".to_owned(), panicked, "1 Ok(())".to_owned(), format!("4 Err({lost:?})")];
     assert_eq!(*results.lock().expect("usable"), expected);
 }
 
@@ -454,14 +457,14 @@ async fn a_slow_hook_delays_nobody_else() {
         });
     }
     settle().await;
-    assert_eq!(f.store.hooks().waiting.load(Ordering::Relaxed), 3);
+    assert_eq!(f.store.hooks().app().waiting.load(Ordering::Relaxed), 3);
     // Two that wait for their last hook only.
     f.start_push("fast", run(0, 2)).await;
     f.start_push("faster", run(2, 4)).await;
     assert_eq!(f.published(), [(1, 2, by("fast")), (3, 4, by("faster"))]);
-    f.store.hooks().go_on.notify_waiters();
+    f.store.hooks().app().go_on.notify_waiters();
     settle().await;
-    f.store.hooks().go_on.notify_waiters();
+    f.store.hooks().app().go_on.notify_waiters();
     let pushed: Pushed = slow.await.expect("no panic").expect("it is there, by chance");
     assert_eq!(pushed, Repeated);
 }
@@ -473,7 +476,7 @@ async fn a_push_is_answered_before_its_hook_is_told() {
     let admitted = f.store.admit(batch, None, None, &Arc::default(), context(), now_ms()).await.expect("admitted");
     let completed = f.store.complete(admitted).await;
     assert_eq!(*completed.result.as_ref().expect("it fits"), Committed);
-    assert_eq!(f.store.hooks().waiting.load(Ordering::Relaxed), 0);
+    assert_eq!(f.store.hooks().app().waiting.load(Ordering::Relaxed), 0);
     let ended = f.store.ended(completed);
     let mut ended = std::pin::pin!(ended);
     assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(ended.as_mut().poll(cx).is_pending())).await);

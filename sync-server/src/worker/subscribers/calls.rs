@@ -23,6 +23,7 @@ use super::queue::{Action, Id, Next, Queue, Refused};
 use crate::budget::Budget;
 use crate::error::PullError;
 use crate::event::{Committed, Publish};
+use crate::host::patience::pause;
 use crate::platform::{BoxFuture, Platform};
 use crate::store::PullSink;
 
@@ -278,6 +279,12 @@ impl PullSink for Resumed<'_> {
             true => Ok(()),
             false => Err(PullError::Gone),
         }
+    }
+
+    /// Whoever is given up gets nothing any more, and does not notice.
+    async fn failed(&self, _error: PullError, failures: u32) -> Result<(), PullError> {
+        Isolate.sleep(pause(failures)).await;
+        Ok(())
     }
 
     fn caught_up(&self) {
