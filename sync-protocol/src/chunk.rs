@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::SeqNum;
-use crate::limits::{CHUNK_BYTES_MAX, CHUNK_ENVELOPE_BYTES_MAX, CHUNK_EVENTS_MAX};
+use crate::limits::{CHUNK_BYTES_GOOD, CHUNK_ENVELOPE_BYTES_MAX, CHUNK_EVENTS_MAX};
 
 /// The two spellings of an event's metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,7 +126,7 @@ impl Envelope {
     }
 }
 
-/// Cuts rows into chunks of at most [`CHUNK_EVENTS_MAX`] events and [`CHUNK_BYTES_MAX`] bytes, in
+/// Cuts rows into chunks of at most [`CHUNK_EVENTS_MAX`] events and [`CHUNK_BYTES_GOOD`] bytes, in
 /// one pass. An event that is larger on its own gets a chunk of its own.
 ///
 /// ```
@@ -172,7 +172,7 @@ impl From<Open> for Chunk {
     }
 }
 
-const ITEMS_BYTES_MAX: usize = CHUNK_BYTES_MAX - CHUNK_ENVELOPE_BYTES_MAX;
+const ITEMS_BYTES_MAX: usize = CHUNK_BYTES_GOOD - CHUNK_ENVELOPE_BYTES_MAX;
 
 impl ChunkBuilder {
     /// A builder without rows.
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn an_oversize_event_travels_alone() {
-        let large = "1".repeat(CHUNK_BYTES_MAX);
+        let large = "1".repeat(CHUNK_BYTES_GOOD);
         assert_eq!(chunks(&[row(1, "1"), row(2, &large), row(3, "1")]), [(1, 1), (1, 2), (1, 3)]);
     }
 

@@ -8,6 +8,10 @@ pub const CHUNK_EVENTS_MAX: usize = 100;
 /// A single event may exceed it, up to [`EVENT_BYTES_MAX`]; it then travels in a chunk of its own.
 pub const CHUNK_BYTES_MAX: usize = 900_000;
 
+/// A chunk of several events ends before it exceeds this. What is on its way to a client stands before whatever it
+/// is sent next, the answer to its ping included, and over a slow link 900 kB take half a minute.
+pub const CHUNK_BYTES_GOOD: usize = 100_000;
+
 /// What a pull response holds beside its events: page info, backend id and punctuation.
 pub const CHUNK_ENVELOPE_BYTES_MAX: usize = 256;
 

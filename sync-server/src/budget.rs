@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 /// A connection that holds no more than this may also take from the part of its store's and of the process's
 /// budget that is kept for such: so that those who hold much cannot shut out those who want little. Enough for
 /// a page with an event of the largest size, or for the push of one.
-pub(crate) const MODEST_BYTES: u64 = 1536 * 1024;
+pub(crate) const MODEST_BYTES: u64 = 2304 * 1024;
 
 /// The part of a shared budget, one in so many, that is kept for the modest.
 const RESERVE_PART: u64 = 4;
@@ -272,6 +272,11 @@ impl Held {
         self.bytes -= bytes;
     }
 
+    /// Gives back what there is beyond this.
+    pub(crate) fn shrink_to(&mut self, bytes: u64) {
+        self.shrink(self.bytes.saturating_sub(bytes));
+    }
+
     /// How many these are.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
@@ -311,10 +316,10 @@ mod tests {
 
     #[test]
     fn the_process_has_a_limit_for_all_stores() {
-        let process = Budget::process(8 * MIB);
+        let process = Budget::process(10 * MIB);
         let stores = [process.child(Holder::Store, 20 * MIB), process.child(Holder::Store, 20 * MIB)];
-        let _held = connection(&stores[0]).take(6 * MIB).expect("all but the part that is kept");
-        let refused = Exceeded { holder: Holder::Process, max: 8 * MIB };
+        let _held = connection(&stores[0]).take(7 * MIB).expect("all but the part that is kept");
+        let refused = Exceeded { holder: Holder::Process, max: 10 * MIB };
         assert_eq!(connection(&stores[1]).take(MODEST_BYTES + 1).expect_err("too much"), refused);
         let _modest = connection(&stores[1]).take(MODEST_BYTES).expect("a modest one gets in");
     }
@@ -324,14 +329,14 @@ mod tests {
         let store = Budget::process(16 * MIB);
         let (a, b, c) = (connection(&store), connection(&store), connection(&store));
         let all = [a.take(8 * MIB), b.take(4 * MIB)].map(|held| held.expect("room"));
-        let mut waiting: Vec<_> = [&b, &c].map(|budget| Box::pin(budget.take_in_turn(2 * MIB))).into_iter().collect();
+        let mut waiting: Vec<_> = [&b, &c].map(|budget| Box::pin(budget.take_in_turn(3 * MIB))).into_iter().collect();
         for wait in &mut waiting {
             assert!(futures_util::poll!(wait).is_pending(), "there is no room");
         }
         drop(all);
         // One ring is enough: who got room passes it on.
         let (second, first) = (waiting.pop().expect("two"), waiting.pop().expect("two"));
-        assert_eq!((first.await.bytes(), second.await.bytes()), (2 * MIB, 2 * MIB));
+        assert_eq!((first.await.bytes(), second.await.bytes()), (3 * MIB, 3 * MIB));
         assert_eq!(store.held(), 0);
         let most = a.take_in_turn(100 * MIB).await;
         assert_eq!(most.bytes(), 8 * MIB, "nobody waits for what there never is");

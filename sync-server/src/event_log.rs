@@ -41,7 +41,7 @@ use crate::platform::{MaybeSend, MaybeSync};
 /// A page ends after this many events ...
 pub const PAGE_EVENTS_MAX: u32 = 1_000;
 /// ... or once it holds this many bytes.
-pub const PAGE_BYTES_MAX: usize = 2_000_000;
+pub const PAGE_BYTES_MAX: usize = 250_000;
 
 /// Where a log stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

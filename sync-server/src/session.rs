@@ -4,6 +4,7 @@
 
 mod rpc;
 mod v03;
+mod window;
 
 use self::v03::V03;
 pub(crate) use self::v03::{Lost, Position, Proof};
@@ -17,6 +18,9 @@ use crate::close::CloseCode;
 use crate::error::{HistoryLost, PullError, PushError, rpc_failure};
 use crate::event::Committed;
 use crate::frame::Frame;
+
+/// Pulls that may send their backlog on one connection, or, in 0.4 and next, run there. LiveStore clients have one.
+pub(crate) const PULLS_MAX: usize = 64;
 
 /// What a frame asks for.
 #[derive(Debug)]
@@ -49,8 +53,10 @@ pub(crate) enum Action {
     },
     /// This client continues nothing: it is a new one. 0.3 only.
     NewClient,
-    /// A pull may have room for another chunk, or is over: wake it.
+    /// A pull may have room for another chunk, or something else has changed that tasks wait for: wake them.
     Progress,
+    /// Send this frame: a pull is over.
+    PullEnded(String),
     /// Close the connection.
     Close(CloseCode),
 }
@@ -173,6 +179,7 @@ impl Session {
     pub(crate) fn poll_ready(&self, delivery: &Delivery) -> Option<bool> {
         match (&self.kind, delivery) {
             (Kind::Rpc(session), Delivery::Rpc(id, pull)) => session.poll_ready(id, *pull),
+            (Kind::V03(session), _) => Some(session.poll_ready()),
             _ => Some(true),
         }
     }
@@ -185,13 +192,14 @@ impl Session {
         chunk: Option<&Chunk>,
         remaining: u64,
         backend_id: &str,
+        now_ms: u64,
     ) -> Option<Frame> {
         match (&mut self.kind, delivery) {
             (Kind::V03(session), Delivery::V03(context, id)) => {
-                Some(session.handle_chunk(*context, id, chunk, remaining))
+                Some(session.handle_chunk(*context, id, chunk, remaining, now_ms))
             }
             (Kind::Rpc(session), Delivery::Rpc(id, pull)) => {
-                session.handle_chunk(id, *pull, chunk, remaining, backend_id)
+                session.handle_chunk(id, *pull, chunk, remaining, backend_id, now_ms)
             }
             _ => None,
         }
@@ -300,6 +308,11 @@ impl Session {
         self.as_v03().map(V03::pulls).unwrap_or_default()
     }
 
+    /// Whether there are any.
+    pub(crate) fn has_continuable_pulls(&self) -> bool {
+        self.as_v03().is_some_and(V03::has_pulls)
+    }
+
     /// Whether a connection of this generation may continue an earlier one.
     pub(crate) fn may_continue(&self) -> bool {
         self.as_v03().is_some()
@@ -349,9 +362,9 @@ impl Session {
     }
 
     /// The answer to a WebSocket ping has come.
-    pub(crate) fn handle_pong(&mut self, ping: u64) {
+    pub(crate) fn handle_pong(&mut self, ping: u64, now_ms: u64) {
         if let Kind::V03(session) = &mut self.kind {
-            session.handle_pong(ping);
+            session.handle_pong(ping, now_ms);
         }
     }
 
@@ -371,6 +384,15 @@ impl Session {
         match &self.kind {
             Kind::V03(_) => true,
             Kind::Rpc(session) => session.has_pulled(),
+        }
+    }
+
+    /// Whether this client has been sent much that it should have acknowledged, and has not.
+    #[must_use]
+    pub(crate) fn is_deaf(&self) -> bool {
+        match &self.kind {
+            Kind::V03(_) => false,
+            Kind::Rpc(session) => session.is_deaf(),
         }
     }
 

@@ -21,6 +21,9 @@ use crate::event_log::{EventLog, Head, LogError};
 use crate::hooks::{Asked, Hooks};
 use crate::platform::Platform;
 
+/// Events of another writer that are read at a time, however large.
+const FOREIGN_EVENTS_MAX: u32 = 16;
+
 /// The engine of one store, over any event log. Cheap to share behind an [`Arc`].
 pub(crate) struct Store<L, H, P, C> {
     log: L,
@@ -124,7 +127,7 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
             core.published = Some(head.seq_num);
         }
         while published < head.seq_num {
-            let events = self.log.events(published, head.seq_num, crate::event_log::PAGE_EVENTS_MAX).await?;
+            let events = self.log.events(published, head.seq_num, FOREIGN_EVENTS_MAX).await?;
             let Some(last) = events.last() else { break };
             published = last.event.seq_num;
             for batch in Batch::from_log(&events) {

@@ -4,8 +4,14 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
-use crate::event::quoted;
+use crate::event::{quoted, seqs};
 use crate::{Answer, Chunk, Event, Exit, Pulled, Socket, Store};
+
+/// What a pull is sent at first without an `Ack`, in bytes of events.
+const WINDOW_BYTES_START: usize = 128_000;
+
+/// What a chunk has beside its events, about.
+const ENVELOPE_BYTES: usize = 120;
 
 /// The JSON type of a client's request ids, by which servers tell the generations apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +90,7 @@ fn joined(chunks: &[&Chunk]) -> (Vec<Pulled>, Vec<(usize, u64)>) {
         assert!(*events > 0 || pages.len() == 1, "no empty chunk beside others: {pages:?}");
     }
     for chunk in chunks {
-        assert!(chunk.bytes <= 900_000 || chunk.events.len() == 1, "{} bytes in a chunk", chunk.bytes);
+        assert!(chunk.bytes <= 100_000 || chunk.events.len() == 1, "{} bytes in a chunk", chunk.bytes);
         assert_eq!(chunk.backend, chunks[0].backend, "the backend id");
     }
     let events: Vec<_> = chunks.iter().flat_map(|chunk| chunk.events.clone()).collect();
@@ -213,6 +219,17 @@ impl Rpc {
             self.ack(id).await;
         }
         events
+    }
+
+    /// Takes chunks without acknowledging them, as many as come at first.
+    pub async fn fill_window(&mut self, id: &Value) -> Vec<i64> {
+        let (mut numbers, mut bytes) = (Vec::new(), 0);
+        while bytes < WINDOW_BYTES_START {
+            let chunk = self.expect_chunk(id).await;
+            bytes += chunk.bytes - ENVELOPE_BYTES;
+            numbers.extend(seqs(&chunk.events));
+        }
+        numbers
     }
 
     /// Acknowledges a chunk.

@@ -290,6 +290,32 @@ impl Process {
         .await
     }
 
+    /// Its data folder.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.log.parent().expect("the log is in it")
+    }
+
+    /// The most memory that it had since the last [`reset_peak_bytes`](Self::reset_peak_bytes). On Linux.
+    #[must_use]
+    pub fn peak_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// Counts the peak from here. What it has now.
+    pub fn reset_peak_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/clear_refs", lock(&self.child).id());
+        fs::write(&path, "5").unwrap_or_else(|error| panic!("{path}: {error}"));
+        self.status_bytes("VmRSS:")
+    }
+
+    fn status_bytes(&self, name: &str) -> u64 {
+        let path = format!("/proc/{}/status", lock(&self.child).id());
+        let status = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let value = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of memory");
+        1024 * value.trim().trim_end_matches(" kB").parse::<u64>().expect("kB")
+    }
+
     /// The end of what it wrote to stderr.
     #[must_use]
     pub fn log_tail(&self) -> String {

@@ -148,7 +148,7 @@ impl V03 {
             let page = self.expect_pull_res().await;
             assert_eq!((page.context.as_str(), page.id.as_str()), ("pull", id), "a page of the pull");
             assert!(page.events.len() <= 100, "at most 100 events in a page");
-            assert!(page.bytes <= 901_000 || page.events.len() == 1, "{} bytes in a page", page.bytes);
+            assert!(page.bytes <= 101_000 || page.events.len() == 1, "{} bytes in a page", page.bytes);
             let end = page.remaining == 0;
             pages.push(page);
             if end {

@@ -5,6 +5,7 @@ use livestore_sync_tests::{Answer, Event, Incoming, Rpc, Server, Store, assert_p
 const FRAME_BYTES_MAX: usize = 8 << 20;
 const EVENT_BYTES_MAX: usize = 1_900_000;
 const BATCH_EVENTS_MAX: i64 = 5_000;
+const PULLS_MAX: usize = 64;
 
 async fn open() -> (Store, Rpc) {
     let store = Server::shared().store();
@@ -106,7 +107,7 @@ async fn events_that_poison_the_reference_are_pulled_or_refused() {
     }
 }
 
-/// That no chunk is over 900,000 bytes is checked by the harness, for every pull of every test.
+/// That no chunk of several events is over 100,000 bytes is checked by the harness, for every pull of every test.
 #[tokio::test]
 async fn chunks_are_cut_by_bytes() {
     let (store, mut client) = open().await;
@@ -125,7 +126,7 @@ async fn chunks_are_cut_by_bytes() {
     let mut got = Vec::new();
     while got.len() < 40 {
         let chunk = live_client.expect_chunk(&live).await;
-        assert!(chunk.bytes <= 900_000, "{} bytes in a broadcast", chunk.bytes);
+        assert!(chunk.bytes <= 100_000 || chunk.events.len() == 1, "{} bytes in a broadcast", chunk.bytes);
         live_client.ack(&live).await;
         got.extend(chunk.events);
     }
@@ -133,7 +134,7 @@ async fn chunks_are_cut_by_bytes() {
     let mut got = Vec::new();
     while got.len() < 40 {
         let res = v03.expect_pull_res().await;
-        assert!(res.bytes <= 901_000, "{} bytes in a broadcast", res.bytes);
+        assert!(res.bytes <= 101_000 || res.events.len() == 1, "{} bytes in a broadcast", res.bytes);
         got.extend(res.events);
     }
     assert_pulled(&got, &batch);
@@ -265,14 +266,14 @@ async fn a_frame_may_hold_a_thousand_messages() {
 }
 
 #[tokio::test]
-async fn a_connection_may_have_a_thousand_pulls() {
+async fn a_connection_may_have_so_many_pulls() {
     let (_, mut client) = open().await;
     let mut ids = Vec::new();
-    for _ in 0..1_000 {
+    for _ in 0..PULLS_MAX {
         ids.push(client.live(None).await.id);
     }
     let over = client.start_pull(true, None).await;
-    assert!(client.expect_exit(&over).await.died_of().contains("1000 pulls"));
+    assert!(client.expect_exit(&over).await.died_of().contains("64 pulls"));
     client.push_ok(&chain(0, 1)).await;
     for id in &ids {
         assert_eq!(seqs(&client.chunk(id).await.events), [1]);

@@ -166,9 +166,7 @@ async fn an_interrupted_id_may_be_used_again_at_once() {
         let id = Value::from(format!("r{round}"));
         client.start_pull_as(&id, true, None).await;
         // The window is full, the first pull waits for room.
-        for _ in 0..8 {
-            client.expect_chunk(&id).await;
-        }
+        client.fill_window(&id).await;
         client.expect_silence().await;
         let payload = pull_payload(&store, Some(live), None);
         client

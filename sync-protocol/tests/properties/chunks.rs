@@ -1,4 +1,4 @@
-use livestore_sync_protocol::limits::{CHUNK_BYTES_MAX, CHUNK_ENVELOPE_BYTES_MAX, CHUNK_EVENTS_MAX};
+use livestore_sync_protocol::limits::{CHUNK_BYTES_GOOD, CHUNK_ENVELOPE_BYTES_MAX, CHUNK_EVENTS_MAX};
 use livestore_sync_protocol::v03::{self, Context, PullRes};
 use livestore_sync_protocol::{
     Args, Chunk, ChunkBuilder, Event, EventRow, ItemFormat, PageInfo, PullResponse, PulledEvent, RequestId, SeqNum, rpc,
@@ -13,7 +13,7 @@ const CREATED_AT: &str = "2026-11-21T00:14:31.259Z";
 /// Small events, and some whose arguments are near the sizes at which chunks are cut.
 fn rows() -> impl Strategy<Value = Vec<Event>> {
     let near = |bytes: usize| (bytes - 700..bytes + 100).prop_map(|bytes| format!("\"{}\"", "x".repeat(bytes)));
-    let large = (event(), prop_oneof![near(CHUNK_BYTES_MAX / 3), near(CHUNK_BYTES_MAX / 2), near(CHUNK_BYTES_MAX)])
+    let large = (event(), prop_oneof![near(CHUNK_BYTES_GOOD / 3), near(CHUNK_BYTES_GOOD / 2), near(CHUNK_BYTES_GOOD)])
         .prop_map(|(event, args)| Event { args: Args::from_json(args).unwrap(), ..event });
     let some_large = vec(prop_oneof![2 => event(), 1 => large], 0..6);
     // Many events need few shapes: they are cut by count.
@@ -72,12 +72,12 @@ proptest! {
             let longest = PageInfo::MoreKnown { remaining: u64::MAX };
             let frame = rpc::encode_chunk(&RequestId::Number(7), Some(chunk), longest, &"x".repeat(21));
             let bytes = response(&frame).len();
-            prop_assert!(chunk.events == 1 || bytes <= CHUNK_BYTES_MAX, "{} events in {bytes} bytes", chunk.events);
+            prop_assert!(chunk.events == 1 || bytes <= CHUNK_BYTES_GOOD, "{} events in {bytes} bytes", chunk.events);
         }
         for (chunk, next) in chunks.iter().zip(chunks.iter().skip(1)) {
             let first = &events[usize::try_from(next.first.get()).unwrap() - 1];
             let with_next = chunk.items.len() + 1 + rendered(first).len() + CHUNK_ENVELOPE_BYTES_MAX;
-            prop_assert!(chunk.events == CHUNK_EVENTS_MAX || with_next > CHUNK_BYTES_MAX, "cut too early");
+            prop_assert!(chunk.events == CHUNK_EVENTS_MAX || with_next > CHUNK_BYTES_GOOD, "cut too early");
         }
     }
 

@@ -9,6 +9,7 @@ use livestore_sync_protocol::{Chunk, Generation, RequestId, SeqNum};
 use tokio::sync::mpsc;
 
 use super::{Closed, Host, Link, Peer, Shell, patience};
+use crate::budget::Held;
 use crate::close::CloseCode;
 use crate::error::{PullError, PushError};
 use crate::event::Origin;
@@ -21,6 +22,14 @@ use crate::store::{PullSink, Refusals};
 
 /// How long a push, or its refusal, waits for the pusher's own live pull to have caught up.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a client may leave a pull without any sign that it takes what it is sent: the time for an event of the
+/// largest size over a link of some 100 kbit/s. Without an end, one that never acknowledges would keep an object
+/// awake for ever.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// How long a page is kept for a client that has no room for its next chunk. Later it is read again.
+pub(super) const PAGE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Held until what a frame asked for is done, for platforms that wait for it: the receiver ends with the last
 /// holder.
@@ -37,6 +46,14 @@ pub(super) trait Replies: MaybeSend + MaybeSync {
 
     /// Waits until a pull may send another chunk.
     fn ready(&self, delivery: &Delivery) -> impl Future<Output = Result<(), Closed>> + MaybeSend;
+
+    /// Waits a moment for the same; whether a pull may send another chunk now.
+    fn ready_soon(&self, delivery: &Delivery) -> impl Future<Output = Result<bool, Closed>> + MaybeSend;
+
+    /// Takes what is held for this client, once there is room.
+    fn hold(&self, bytes: u64) -> impl Future<Output = Result<Held, Closed>> + MaybeSend;
+
+    fn now_ms(&self) -> u64;
 
     /// Sends a frame once there is room.
     fn send(&self, frame: Frame) -> impl Future<Output = Result<(), Closed>> + MaybeSend;
@@ -115,8 +132,17 @@ impl<R: Replies> PullSink for Sink<'_, R> {
         self.replies.ready(self.delivery).await.map_err(|Closed| PullError::Gone)
     }
 
+    async fn ready_soon(&self) -> Result<bool, PullError> {
+        self.replies.ready_soon(self.delivery).await.map_err(|Closed| PullError::Gone)
+    }
+
+    async fn hold(&self, bytes: u64) -> Result<Held, PullError> {
+        self.replies.hold(bytes).await.map_err(|Closed| PullError::Gone)
+    }
+
     async fn send(&self, chunk: Option<&Chunk>, remaining: u64, backend_id: &str) -> Result<(), PullError> {
-        let frame = self.replies.session().handle_chunk(self.delivery, chunk, remaining, backend_id);
+        let now_ms = self.replies.now_ms();
+        let frame = self.replies.session().handle_chunk(self.delivery, chunk, remaining, backend_id, now_ms);
         self.replies.send(frame.ok_or(PullError::Gone)?).await.map_err(|Closed| PullError::Gone)?;
         if let Some(chunk) = chunk {
             // Only now: what is noted before it is queued would be covered by a ping that is queued meanwhile.
@@ -147,6 +173,24 @@ impl<S: Shell> Clone for SocketCalls<S> {
 }
 
 impl<S: Shell> SocketCalls<S> {
+    /// Waits until a pull may send another chunk, and until the link could take it.
+    async fn until_ready(&self, delivery: &Delivery) -> Result<(), Closed> {
+        let mut over = false;
+        self.peer
+            .until(|session| match session.poll_ready(delivery) {
+                Some(ready) => ready,
+                None => {
+                    over = true;
+                    true
+                }
+            })
+            .await;
+        if !over {
+            self.peer.link.room().await;
+        }
+        if over || self.peer.link.is_closed() { Err(Closed) } else { Ok(()) }
+    }
+
     /// Waits until no live pull of this connection has a backlog, or for as long as that may take.
     pub(super) async fn caught_up_or_late(&self) {
         let caught_up = self.peer.until(|session| !session.is_catching_up());
@@ -190,17 +234,28 @@ impl<S: Shell> Replies for SocketCalls<S> {
     }
 
     async fn ready(&self, delivery: &Delivery) -> Result<(), Closed> {
-        let mut over = false;
-        self.peer
-            .until(|session| match session.poll_ready(delivery) {
-                Some(ready) => ready,
-                None => {
-                    over = true;
-                    true
-                }
-            })
-            .await;
-        if over || self.peer.link.is_closed() { Err(Closed) } else { Ok(()) }
+        let ready = self.host.platform.timeout(ARRIVAL_TIMEOUT, self.until_ready(delivery)).await;
+        ready.unwrap_or_else(|| {
+            tracing::info!("closing a connection that takes nothing of its pull");
+            self.peer.abort(CloseCode::SlowReader);
+            Err(Closed)
+        })
+    }
+
+    async fn ready_soon(&self, delivery: &Delivery) -> Result<bool, Closed> {
+        let ready = self.host.platform.timeout(PAGE_TIMEOUT, self.until_ready(delivery)).await;
+        ready.map_or(Ok(false), |ready| ready.map(|()| true))
+    }
+
+    async fn hold(&self, bytes: u64) -> Result<Held, Closed> {
+        tokio::select! {
+            held = self.peer.link.budget().take_in_turn(bytes) => Ok(held),
+            () = self.peer.link.closed() => Err(Closed),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.host.platform.now_ms()
     }
 
     async fn send(&self, frame: Frame) -> Result<(), Closed> {

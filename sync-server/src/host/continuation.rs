@@ -26,6 +26,10 @@ use super::{Link, Peer};
 use crate::event::Origin;
 use crate::session::{Lost, Position};
 
+/// Open connections that look like a new one and are asked whether they are still there: those that were heard longest
+/// ago. The others are taken for alive. More than these are an office behind one address.
+const ALIKE_ASKED_MAX: usize = 64;
+
 /// What is known of the 0.3 clients of one store.
 pub(crate) struct Continuation {
     lost: Mutex<LostPulls>,
@@ -62,10 +66,18 @@ impl Continuation {
         if !session.may_continue() {
             return None;
         }
-        let is_alike = |other: &&Arc<Peer<K>>| {
-            other.fingerprint == peer.fingerprint && !other.session().continuable_pulls().is_empty()
+        // When each was heard, of those that look like it.
+        let heard_ms = |other: &Arc<Peer<K>>| {
+            let session = other.session();
+            session.heard_ms().filter(|_| session.has_continuable_pulls())
         };
-        let alike: Vec<_> = others.filter(is_alike).cloned().collect();
+        let alike = others.filter(|other| other.fingerprint == peer.fingerprint);
+        let mut alike: Vec<_> = alike.filter_map(|other| Some((heard_ms(other)?, Arc::clone(other)))).collect();
+        if alike.len() > ALIKE_ASKED_MAX {
+            alike.sort_by_key(|(heard_ms, _)| *heard_ms);
+            alike.truncate(ALIKE_ASKED_MAX);
+        }
+        let alike: Vec<_> = alike.into_iter().map(|(_, other)| other).collect();
         if alike.is_empty() && !self.lost().has(&peer.fingerprint, now_ms) {
             return None;
         }
@@ -90,8 +102,8 @@ impl Continuation {
     }
 
     /// A connection turned out to be a new client's: it continues nothing.
-    pub(super) fn release(&self, connection: Uuid) {
-        self.lost().release(connection);
+    pub(super) fn release<K: Link>(&self, peer: &Peer<K>) {
+        self.lost().release(peer.connection.id, &peer.fingerprint);
         self.changed.notify_one();
     }
 

@@ -136,8 +136,11 @@ impl<S: Shell> Conversation<S> {
     /// The answer to a numbered WebSocket ping has come.
     pub(crate) fn handle_pong(&self, ping: u64) {
         let mut session = self.peer().session();
-        session.handle_pong(ping);
+        session.handle_pong(ping, self.calls.host.platform.now_ms());
         self.peer().poll_ping(&mut session);
+        drop(session);
+        // It may have made room for a backlog.
+        self.peer().progress.notify_waiters();
     }
 
     /// Takes a frame: answers it, starts pulls, and queues pushes. Returns once the frame is taken;
@@ -157,7 +160,7 @@ impl<S: Shell> Conversation<S> {
         let actions = session.handle_frame(text, host.platform.now_ms());
         let remembered = peer.link.remember(&session);
         drop(session);
-        if actions.iter().any(|action| matches!(action, Action::Progress)) {
+        if actions.iter().any(|action| matches!(action, Action::Progress | Action::PullEnded(_))) {
             peer.progress.notify_waiters();
         }
         Taken { actions, remembered, held: None }
@@ -170,11 +173,12 @@ impl<S: Shell> Conversation<S> {
         for action in actions {
             match action {
                 // A closed connection needs no answer.
-                Action::Reply(frame) => drop(peer.link.send(frame.into()).await),
+                Action::Reply(frame) | Action::PullEnded(frame) => drop(peer.link.send(frame.into()).await),
                 Action::Pong(frame) => drop(peer.link.send_ahead(frame.into()).await),
                 Action::Close(code) => peer.link.close(code),
+                // Told already.
                 Action::Progress => {}
-                Action::NewClient => host.hub().continuation().release(peer.connection.id),
+                Action::NewClient => host.hub().continuation().release(peer),
                 Action::Push { request_id, batch, backend_id, generation } => {
                     let in_progress = in_progress.clone();
                     drop(held.take());
@@ -204,7 +208,6 @@ impl<S: Shell> Conversation<S> {
                 }
             }
         }
-        peer.progress.notify_waiters();
     }
 
     /// Waits for room. Meanwhile the platform reads nothing, so this notices the client's end.

@@ -10,10 +10,10 @@ use livestore_sync_protocol::RequestId;
 use livestore_sync_protocol::rpc::msgpack;
 use tokio::sync::mpsc;
 
-use super::calls::{PullCall, Replies, run_pull};
+use super::calls::{PAGE_TIMEOUT, PullCall, Replies, run_pull};
 use super::pushes::{Admission, PushCall, admit_push, complete_push};
 use super::{Closed, Host, Shell, patience};
-use crate::budget::Budget;
+use crate::budget::{Budget, Held};
 use crate::error::PullError;
 use crate::event::{Origin, held_bytes};
 use crate::frame::Frame;
@@ -115,7 +115,8 @@ pub(crate) fn exchange<S: Shell>(
         answer.run(&host, &body).await;
     };
     let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
-        let part = receiver.recv().await?;
+        // Whoever asks for the next part has written the last one.
+        let (part, _held) = receiver.recv().await?;
         Some((part, receiver))
     });
     (work, stream)
@@ -129,7 +130,7 @@ struct Answer<F, C> {
     /// What is held for it is taken from this.
     budget: Budget,
     refusals: Arc<Refusals>,
-    parts: mpsc::Sender<Bytes>,
+    parts: mpsc::Sender<(Bytes, Held)>,
     framing: Framing,
     state: Mutex<State>,
     caught_up: F,
@@ -155,7 +156,7 @@ impl<F: Fn() + MaybeSend + MaybeSync, C: Platform> Answer<F, C> {
         let is_empty = !self.state().is_begun;
         if let Some(end) = self.framing.end(is_empty) {
             // A client that has gone needs no end.
-            let _ = self.parts.send(end).await;
+            let _ = self.parts.send((end, self.budget.take_anyway(0))).await;
         }
     }
 
@@ -164,7 +165,9 @@ impl<F: Fn() + MaybeSend + MaybeSync, C: Platform> Answer<F, C> {
     async fn run_action<S: Shell>(&self, host: &Arc<Host<S>>, action: Action) -> ControlFlow<()> {
         match action {
             // A client that has gone needs no answer.
-            Action::Reply(frame) | Action::Pong(frame) => drop(self.send(frame.into()).await),
+            Action::Reply(frame) | Action::Pong(frame) | Action::PullEnded(frame) => {
+                drop(self.send(frame.into()).await);
+            }
             // For sockets only.
             Action::Close(_) | Action::Progress | Action::NewClient => {}
             Action::Push { request_id, batch, backend_id, generation } => {
@@ -217,13 +220,31 @@ impl<F: Fn() + MaybeSend + MaybeSync, C: Platform> Replies for Answer<F, C> {
     }
 
     async fn ready(&self, _delivery: &Delivery) -> Result<(), Closed> {
-        Ok(())
+        // Given back at once.
+        self.parts.reserve().await.map(drop).map_err(|_| Closed)
+    }
+
+    async fn ready_soon(&self, delivery: &Delivery) -> Result<bool, Closed> {
+        let ready = self.platform.timeout(PAGE_TIMEOUT, self.ready(delivery)).await;
+        ready.map_or(Ok(false), |ready| ready.map(|()| true))
+    }
+
+    async fn hold(&self, bytes: u64) -> Result<Held, Closed> {
+        tokio::select! {
+            held = self.budget.take_in_turn(bytes) => Ok(held),
+            () = self.parts.closed() => Err(Closed),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.platform.now_ms()
     }
 
     async fn send(&self, frame: Frame) -> Result<(), Closed> {
         let is_first = self.begin();
         let part = self.framing.part(&frame.into_text(), is_first).ok_or(Closed)?;
-        self.parts.send(part).await.map_err(|_| Closed)
+        let held = self.hold(part.len() as u64).await?;
+        self.parts.send((part, held)).await.map_err(|_| Closed)
     }
 
     /// There is no answer on which a published client would pull again, and nothing like the end of a socket. So it is
@@ -234,7 +255,7 @@ impl<F: Fn() + MaybeSend + MaybeSync, C: Platform> Replies for Answer<F, C> {
         }
         if let Some(nothing) = self.framing.nothing() {
             // Where parts wait, they will do.
-            let _ = self.parts.try_send(nothing);
+            let _ = self.parts.try_send((nothing, self.budget.take_anyway(0)));
         }
         Ok(())
     }

@@ -112,6 +112,10 @@ fn deliver<K: Link>(peer: &Peer<K>, committed: &Committed, held: &Arc<Held>, is_
         // Nothing goes out any more, so nothing may count as sent: a 0.3 client is continued behind what was.
         return session.handle_committed_unsent(committed);
     }
+    if session.is_deaf() {
+        peer.abort(CloseCode::SlowReader);
+        return note(|| tracing::info!("closing a connection that acknowledges nothing"));
+    }
     for outgoing in session.handle_committed(committed) {
         match outgoing {
             Outgoing::Text(frame) => peer.link.send_now(frame.shared(held)),

@@ -34,6 +34,11 @@ pub(crate) trait Link: MaybeSend + MaybeSync + 'static {
         self.send(frame)
     }
 
+    /// Waits until another frame would find room at once.
+    fn room(&self) -> impl Future<Output = ()> + MaybeSend {
+        std::future::ready(())
+    }
+
     /// Closes once everything before it is sent. Nothing is sent after it.
     fn close(&self, code: CloseCode);
 

@@ -332,6 +332,14 @@ impl Link for Outbox {
         }
     }
 
+    async fn room(&self) {
+        tokio::select! {
+            () = self.closed() => {}
+            // Given back at once.
+            _ = self.room.acquire() => {}
+        }
+    }
+
     fn close(&self, code: CloseCode) {
         // The first reason is told.
         let _ = self.shared.put(|queue| queue.close = Some(code));

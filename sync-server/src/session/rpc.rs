@@ -7,17 +7,16 @@ use livestore_sync_protocol::rpc::{self, Cause, ClientMessage, Request, ServerMe
 use livestore_sync_protocol::{Chunk, ItemFormat, PageInfo, RequestId};
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Delivery, Outgoing};
+use super::window::Window;
+use super::{Action, Delivery, Outgoing, PULLS_MAX};
 use crate::close::CloseCode;
 use crate::error::{HistoryLost, PullError, rpc_failure};
 use crate::event::Committed;
 use crate::frame::Frame;
 
-/// Chunks of one pull that may be on the way without an `Ack`. Clients take them into a buffer of 16.
-pub(super) const WINDOW_CHUNKS_MAX: usize = 8;
-
-/// Pulls that may run on one connection. LiveStore clients have one.
-pub(super) const PULLS_MAX: usize = 1_000;
+/// Chunks of one pull that may be without an `Ack`, however small: a client that acknowledges nothing of what is
+/// published must not make a list grow for ever.
+pub(super) const UNACKED_CHUNKS_MAX: usize = 16_384;
 
 /// A connection that lives longer than this (ms), pings, and never asked for a pull, belongs to a
 /// client that waits on a pull of an earlier connection: every
@@ -66,7 +65,8 @@ struct Pull {
     number: u64,
     phase: Phase,
     live: bool,
-    unacked: usize,
+    /// What it was sent and has not acknowledged.
+    unacked: Window,
 }
 
 /// What an [`Rpc`] is rebuilt from.
@@ -141,7 +141,7 @@ impl Rpc {
 
     /// Rebuilds a session; `None` if it was sending a backlog.
     pub(super) fn restore(snapshot: Snapshot) -> Option<Self> {
-        let live = |number| Pull { number, phase: Phase::Live, live: true, unacked: 0 };
+        let live = |number| Pull { number, phase: Phase::Live, live: true, unacked: Window::default() };
         snapshot.pulls.iter().all(|(_, _, kept)| *kept == Kept::Live).then(|| Self {
             called: snapshot.called,
             pulled: snapshot.pulled,
@@ -189,7 +189,7 @@ impl Rpc {
             }
             ClientMessage::Ack { request_id } => match self.pulls.get_mut(&request_id) {
                 Some(pull) => {
-                    pull.unacked = pull.unacked.saturating_sub(1);
+                    pull.unacked.arrive(now_ms);
                     Some(Action::Progress)
                 }
                 None => self.handle_unknown_pull(),
@@ -197,7 +197,7 @@ impl Rpc {
             ClientMessage::Interrupt { request_id } => match self.pulls.remove(&request_id) {
                 Some(_) => {
                     let cause = Cause::interrupted(request_id.generation());
-                    Some(Action::Reply(ServerMessage::failure(request_id, cause).encode()))
+                    Some(Action::PullEnded(ServerMessage::failure(request_id, cause).encode()))
                 }
                 None => self.handle_unknown_pull(),
             },
@@ -246,7 +246,10 @@ impl Rpc {
                 };
                 self.pulled = true;
                 self.count += 1;
-                self.pulls.insert(id.clone(), Pull { number: self.count, phase: Phase::CatchingUp, live, unacked: 0 });
+                self.pulls.insert(
+                    id.clone(),
+                    Pull { number: self.count, phase: Phase::CatchingUp, live, unacked: Window::default() },
+                );
                 Action::Pull { delivery: Delivery::Rpc(id, self.count), cursor: pull.cursor, live, generation }
             }
         }
@@ -259,7 +262,7 @@ impl Rpc {
 
     pub(super) fn poll_ready(&self, id: &RequestId, number: u64) -> Option<bool> {
         let pull = self.pulls.get(id).filter(|pull| pull.number == number);
-        pull.map(|pull| self.flow != Flow::Acks || pull.unacked < WINDOW_CHUNKS_MAX)
+        pull.map(|pull| self.flow != Flow::Acks || pull.unacked.is_open())
     }
 
     pub(super) fn handle_chunk(
@@ -269,8 +272,13 @@ impl Rpc {
         chunk: Option<&Chunk>,
         remaining: u64,
         backend_id: &str,
+        now_ms: u64,
     ) -> Option<Frame> {
-        self.pull(id, number)?.unacked += 1;
+        let acks = self.flow == Flow::Acks;
+        let pull = self.pull(id, number)?;
+        if acks {
+            pull.unacked.send(chunk.map_or(0, |chunk| chunk.items.len()), now_ms);
+        }
         let envelope = if self.flow == Flow::Calls { rpc::answer_chunk_envelope } else { rpc::chunk_envelope };
         Some(Frame::new(envelope(id, PageInfo::from_remaining(remaining), backend_id), chunk))
     }
@@ -302,13 +310,18 @@ impl Rpc {
         let mut frames = Vec::new();
         for (id, pull) in self.pulls.iter_mut().filter(|(_, pull)| pull.phase == Phase::Live) {
             for chunk in committed.batch.chunks(ItemFormat::Rpc) {
-                pull.unacked += 1;
+                pull.unacked.publish(chunk.items.len());
                 let envelope = rpc::chunk_envelope(id, PageInfo::NoMore, &committed.backend_id);
                 frames.push(Outgoing::Text(Frame::new(envelope, Some(chunk))));
             }
         }
         frames.extend(own.map(|id| Outgoing::Text(acknowledge(id).into())));
         frames
+    }
+
+    /// Whether the client leaves without an `Ack` more than it ever would.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.pulls.values().any(|pull| pull.unacked.on_the_way() > UNACKED_CHUNKS_MAX)
     }
 
     pub(super) fn is_catching_up(&self) -> bool {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use self::arrivals::Arrivals;
 pub(crate) use self::arrivals::{HEARD_MS_MAX, Lost, Position, Proof};
-use super::{Action, Delivery, Outgoing, pusher};
+use super::{Action, Delivery, Outgoing, PULLS_MAX, pusher};
 use crate::error::{HistoryLost, PullError, PushError, v03_failure};
 use crate::event::Committed;
 use crate::frame::Frame;
@@ -124,21 +124,31 @@ impl V03 {
         lost.acknowledged.iter().map(|id| self.acknowledge(id)).collect()
     }
 
+    pub(super) fn has_pulls(&self) -> bool {
+        self.arrivals.has_pulls()
+    }
+
     pub(super) fn pulls(&self) -> Vec<String> {
         self.arrivals.pulls()
     }
 
     pub(super) fn handle_frame(&mut self, text: &str, now_ms: u64) -> Vec<Action> {
         let message = ClientMessage::decode(text);
-        self.spoken = true;
+        let spoken = std::mem::replace(&mut self.spoken, true);
         self.heard_ms = now_ms;
         self.arrivals.heard(matches!(message, Ok(ClientMessage::Push(_))));
-        let mut actions = vec![Action::Progress];
-        if matches!(message, Ok(ClientMessage::Pull(_))) {
+        let mut actions = Vec::new();
+        if !spoken || matches!(message, Ok(ClientMessage::Pull(_))) {
+            actions.push(Action::Progress);
+        }
+        if matches!(message, Ok(ClientMessage::Pull(_))) && self.catching_up < PULLS_MAX {
             actions.extend(self.handle_first_pull());
         }
         actions.push(match message {
             Ok(ClientMessage::Ping(_)) => Action::Pong(v03::PONG.to_owned()),
+            Ok(ClientMessage::Pull(pull)) if self.catching_up >= PULLS_MAX => {
+                Action::Reply(refusal(pull.request_id, format!("more than {PULLS_MAX} pulls at a time")))
+            }
             Ok(ClientMessage::Pull(pull)) => self.handle_pull(pull),
             Ok(ClientMessage::Push(push)) if push.batch.is_empty() => Action::Reply(self.acknowledge(&push.request_id)),
             Ok(ClientMessage::Push(push)) => Action::Push {
@@ -188,7 +198,25 @@ impl V03 {
         unknown
     }
 
-    pub(super) fn handle_chunk(&mut self, context: Context, id: &str, chunk: Option<&Chunk>, remaining: u64) -> Frame {
+    /// Whether more of a backlog may be sent.
+    pub(super) fn poll_ready(&self) -> bool {
+        self.arrivals.has_room()
+    }
+
+    /// A chunk of a backlog.
+    pub(super) fn handle_chunk(
+        &mut self,
+        context: Context,
+        id: &str,
+        chunk: Option<&Chunk>,
+        remaining: u64,
+        now_ms: u64,
+    ) -> Frame {
+        self.arrivals.send(chunk.map_or(0, |chunk| chunk.items.len()), now_ms);
+        self.chunk(context, id, chunk, remaining)
+    }
+
+    fn chunk(&mut self, context: Context, id: &str, chunk: Option<&Chunk>, remaining: u64) -> Frame {
         self.sent |= chunk.is_some();
         let mut context = context;
         if let Client::New { pull, answered } = &mut self.client
@@ -269,7 +297,7 @@ impl V03 {
             }
             let id = pusher(committed);
             for chunk in committed.batch.chunks(ItemFormat::V03) {
-                outgoing.push(Outgoing::Text(self.handle_chunk(Context::Push, &id, Some(chunk), 0)));
+                outgoing.push(Outgoing::Text(self.chunk(Context::Push, &id, Some(chunk), 0)));
                 self.handle_sent(Context::Push, &id, chunk.last);
                 outgoing.extend(self.poll_ping().map(Outgoing::Ping));
             }
@@ -286,8 +314,8 @@ impl V03 {
         self.arrivals.poll_ping()
     }
 
-    pub(super) fn handle_pong(&mut self, ping: u64) {
-        self.arrivals.handle_pong(ping);
+    pub(super) fn handle_pong(&mut self, ping: u64, now_ms: u64) {
+        self.arrivals.handle_pong(ping, now_ms);
     }
 
     pub(super) fn handle_lost(&mut self, now_ms: u64) -> Lost {

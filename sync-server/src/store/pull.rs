@@ -1,13 +1,18 @@
 //! One pull: the backlog, page by page, then the step that makes it live.
 
+use livestore_sync_protocol::limits::EVENT_BYTES_MAX;
 use livestore_sync_protocol::{Chunk, ItemFormat, SeqNum};
 
 use super::Store;
 use crate::PullError;
+use crate::budget::Held;
 use crate::event::Publish;
-use crate::event_log::{EventLog, Head, LogError};
+use crate::event_log::{EventLog, Head, LogError, PAGE_BYTES_MAX};
 use crate::hooks::{HookContext, Hooks, Pull};
 use crate::platform::{MaybeSend, MaybeSync, Platform};
+
+/// What a page takes while it is read: it ends with the event that fills it.
+const PAGE_HELD_BYTES: u64 = (PAGE_BYTES_MAX + EVENT_BYTES_MAX) as u64;
 
 /// Where the chunks of one pull go.
 pub(crate) trait PullSink: MaybeSend + MaybeSync {
@@ -17,6 +22,22 @@ pub(crate) trait PullSink: MaybeSend + MaybeSync {
     ///
     /// [`PullError::Gone`] when the pull is over.
     fn ready(&self) -> impl Future<Output = Result<(), PullError>> + MaybeSend;
+
+    /// Waits a moment for the same; whether the puller may be sent another chunk now.
+    ///
+    /// # Errors
+    ///
+    /// [`PullError::Gone`] when the pull is over.
+    fn ready_soon(&self) -> impl Future<Output = Result<bool, PullError>> + MaybeSend {
+        async { self.ready().await.map(|()| true) }
+    }
+
+    /// Takes what a page makes the server hold, once there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// [`PullError::Gone`] when the pull is over.
+    fn hold(&self, bytes: u64) -> impl Future<Output = Result<Held, PullError>> + MaybeSend;
 
     /// Sends a chunk; `None` is the empty one.
     ///
@@ -200,12 +221,22 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
         sink: &impl PullSink,
     ) -> Result<(), PullError> {
         while !backlog.is_done() {
+            // Nothing is read for a puller that takes nothing, nor before there is room for it.
+            sink.ready().await?;
+            let mut held = sink.hold(PAGE_HELD_BYTES).await?;
             let page = self.log.read(backlog.after, format).await?;
+            let bytes = |chunks: &[Chunk]| chunks.iter().map(|chunk| chunk.items.len() as u64).sum::<u64>();
+            held.shrink_to(bytes(&page.chunks));
             if page.chunks.is_empty() {
                 return Err(LogError::nothing_stored("the log ends before its head").into());
             }
             for chunk in &page.chunks {
-                sink.ready().await?;
+                if !sink.ready_soon().await? {
+                    // A page is not kept for who takes its time: the rest is read again.
+                    break;
+                }
+                // From here on it counts as what waits for the puller.
+                held.shrink(chunk.items.len() as u64);
                 // Kept once it is sent: what fails before that is made again from here.
                 let mut next = Backlog { after: chunk.last, sent: backlog.sent + chunk.events as u64, ..*backlog };
                 let remaining = self.remaining(&mut next).await?;

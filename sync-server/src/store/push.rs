@@ -26,6 +26,9 @@ pub(super) const COMMIT_EVENTS_MAX: usize = 2 * BATCH_EVENTS_MAX;
 /// Bytes of them, likewise: what a Worker sends to D1 at once. A single push may be larger.
 pub(super) const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Events of the log that are compared with a push at a time.
+const COMPARED_EVENTS_MAX: u32 = 16;
+
 /// Times that a commit is tried again when somebody else appended first.
 const HEAD_MOVED_RETRIES: usize = 3;
 
@@ -33,7 +36,19 @@ pub(super) struct Queued {
     batch: Arc<Batch>,
     origin: Option<Origin>,
     refusals: Arc<Refusals>,
-    reply: oneshot::Sender<Result<Pushed, PushError>>,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// What the one who commits tells a push.
+enum Answer {
+    Done(Result<Pushed, PushError>),
+    /// It does not start at the log's end. Whether the log holds it already, it may look up by itself, at leisure: what
+    /// is up to this head does not change.
+    Stale {
+        head: Head,
+        /// Whether what it builds on is explained by an earlier push of its client that was refused.
+        explained: bool,
+    },
 }
 
 impl Queued {
@@ -42,7 +57,15 @@ impl Queued {
         if result.is_err() {
             self.refusals.note(self.batch.events());
         }
-        let _ = self.reply.send(result);
+        let _ = self.reply.send(Answer::Done(result));
+    }
+
+    fn is_stale(self, head: Head) {
+        let explained = self.refusals.explain(self.batch.parent());
+        // It will be refused, or the log holds all of it, where nothing has to be explained. Noted now, because the
+        // client's next push may be looked at before.
+        self.refusals.note(self.batch.events());
+        let _ = self.reply.send(Answer::Stale { head, explained });
     }
 }
 
@@ -84,7 +107,7 @@ pub(crate) enum Pushed {
 pub(crate) struct Admitted {
     push: Push,
     context: HookContext,
-    outcome: oneshot::Receiver<Result<Pushed, PushError>>,
+    outcome: oneshot::Receiver<Answer>,
 }
 
 impl Admitted {
@@ -165,7 +188,10 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
     )]
     pub(crate) async fn complete(&self, admitted: Admitted) -> Completed {
         let Admitted { push, context, mut outcome } = admitted;
-        let result = self.commit(&mut outcome).await;
+        let result = match self.commit(&mut outcome).await {
+            Answer::Done(result) => result,
+            Answer::Stale { head, explained } => self.answer_stale(head, explained, &push.batch).await,
+        };
         match &result {
             Ok(pushed) => {
                 tracing::Span::current().record("head", push.batch.last().map(|event| event.seq_num.get()));
@@ -190,18 +216,20 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
     }
 
     /// Commits what is in the queue until this push is answered.
-    async fn commit(&self, result: &mut oneshot::Receiver<Result<Pushed, PushError>>) -> Result<Pushed, PushError> {
+    async fn commit(&self, answer: &mut oneshot::Receiver<Answer>) -> Answer {
         // Held until this push is answered and no longer: the others that wait must not wait for all
         // pushes that still come.
         let mut core = self.core.lock().await;
         // The lock is fair, so by now another push may have committed this one; then there is nothing to do. A group
         // may also end before this push, if the ones before it fill a commit: hence the loop.
         loop {
-            match result.try_recv() {
-                Ok(result) => return result,
+            match answer.try_recv() {
+                Ok(answer) => return answer,
                 // This task has the lock, so no other can have taken it out of the queue.
                 Err(TryRecvError::Empty) => self.commit_group(&mut core, self.next_group()).await,
-                Err(TryRecvError::Closed) => return Err(LogError::unknown_outcome("the commit was given up").into()),
+                Err(TryRecvError::Closed) => {
+                    return Answer::Done(Err(LogError::unknown_outcome("the commit was given up").into()));
+                }
             }
         }
     }
@@ -235,7 +263,7 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
                 continue;
             }
             if fitting.is_empty() {
-                return self.answer_stale(head, &backend_id, stale).await;
+                return stale.into_iter().for_each(|queued| queued.is_stale(head));
             }
             let batches: Vec<_> = fitting.iter().map(|queued| Arc::clone(&queued.batch)).collect();
             let next = head.after(&batches);
@@ -249,7 +277,7 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
                     core.doubt = None;
                     self.publish_group(core, &backend_id, fitting);
                     core.head = Some(next);
-                    return self.answer_stale(next, &backend_id, stale).await;
+                    return stale.into_iter().for_each(|queued| queued.is_stale(next));
                 }
                 // Another process was faster. The next round publishes what it has appended, so that live pulls
                 // have it before a pusher here is told that the server is ahead.
@@ -282,19 +310,16 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
     }
 
     /// A batch that does not start at the head is acknowledged if the log holds it already.
-    async fn answer_stale(&self, head: Head, backend_id: &str, stale: Vec<Queued>) {
-        for queued in stale {
-            let position = queued.batch.parent();
-            let result = match self.is_stored(head, queued.batch.events()).await {
-                Ok(true) => Ok(Pushed::Repeated),
-                Ok(false) if position > head.seq_num && !queued.refusals.explain(position) => {
-                    Err(HistoryLost { backend_id: backend_id.to_owned(), head: head.seq_num, position }.into())
-                }
-                Ok(false) => Err(PushError::ServerAhead { head: head.seq_num, provided: position }),
-                Err(error) => Err(error.into()),
-            };
-            queued.answer(result);
+    async fn answer_stale(&self, head: Head, explained: bool, batch: &[Event]) -> Result<Pushed, PushError> {
+        let position = batch[0].parent_seq_num;
+        if self.is_stored(head, batch).await? {
+            return Ok(Pushed::Repeated);
         }
+        if position > head.seq_num && !explained {
+            let backend_id = self.backend_id().await?.to_string();
+            return Err(HistoryLost { backend_id, head: head.seq_num, position }.into());
+        }
+        Err(PushError::ServerAhead { head: head.seq_num, provided: position })
     }
 
     async fn is_stored(&self, head: Head, events: &[Event]) -> Result<bool, LogError> {
@@ -302,9 +327,19 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
         if last > head.seq_num {
             return Ok(false);
         }
-        let limit = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        let stored = self.log.events(events[0].parent_seq_num, last, limit).await?;
-        Ok(stored.len() == events.len() && stored.iter().map(|stored| &stored.event).eq(events))
+        // A few at a time, whatever their size, and no further than they are equal: tiny events of a client must not
+        // make the server read a whole log. The first alone, because it tells most lost races.
+        let mut rest = events;
+        let mut limit = 1;
+        while let Some(first) = rest.first() {
+            let stored = self.log.events(first.parent_seq_num, last, limit).await?;
+            if stored.is_empty() || !stored.iter().map(|stored| &stored.event).eq(rest.iter().take(stored.len())) {
+                return Ok(false);
+            }
+            rest = &rest[stored.len()..];
+            limit = COMPARED_EVENTS_MAX;
+        }
+        Ok(true)
     }
 
     /// The append failed. Where it may have been stored all the same, the log is asked.

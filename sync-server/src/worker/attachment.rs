@@ -167,7 +167,7 @@ mod tests {
             let is_pull = |input: &Action| matches!(input, Action::Pull { .. });
             let Some(Action::Pull { delivery, .. }) = inputs.into_iter().find(is_pull) else { panic!("{frame}") };
             let asked = bytes(&session);
-            session.handle_chunk(&delivery, None, 0, "backend");
+            session.handle_chunk(&delivery, None, 0, "backend", 0);
             session.handle_caught_up(&delivery, true);
             assert!(bytes(&session) <= asked, "{frame}");
             assert!(Session::restore(id, session.snapshot(), SeqNum::ROOT).is_some());

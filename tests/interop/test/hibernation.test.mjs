@@ -28,8 +28,8 @@ const HEARD_MS = 31_000
 const ROOM_BYTES = 16_384 - 64 - 2_048
 
 const idle = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
-/** The chunks that come without an Ack. */
-const WINDOW_EVENTS = 800
+/** The chunks that come without an Ack: the first 128 kB. */
+const WINDOW_EVENTS = 500
 
 describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
   let server

@@ -3,7 +3,7 @@
 //! A page is at most about 1 MB, D1's limit for a result, and a Worker has 128 MB for everything. So a page has
 //! to be cut before it leaves SQLite, by the sizes of its events, which only SQLite knows.
 
-use livestore_sync_protocol::limits::{CHUNK_BYTES_MAX, CHUNK_ENVELOPE_BYTES_MAX, CHUNK_EVENTS_MAX};
+use livestore_sync_protocol::limits::{CHUNK_BYTES_GOOD, CHUNK_BYTES_MAX, CHUNK_ENVELOPE_BYTES_MAX, CHUNK_EVENTS_MAX};
 use livestore_sync_protocol::{Chunk, ItemFormat, SeqNum};
 
 use super::COLUMNS;
@@ -13,6 +13,9 @@ use crate::table_name::Identifier;
 /// Estimated size of a page, so that it is one chunk at least and below D1's limit for a result of
 /// about 1 MB. An event that is larger is a page of its own.
 const PAGE_BYTES_MAX: usize = CHUNK_BYTES_MAX - CHUNK_ENVELOPE_BYTES_MAX;
+
+/// As in every chunk.
+const ITEMS_BYTES_MAX: usize = CHUNK_BYTES_GOOD - CHUNK_ENVELOPE_BYTES_MAX;
 
 /// What an item has beside its texts: member names, numbers, punctuation. In bytes.
 const ITEM_BYTES: usize = 240;
@@ -92,7 +95,8 @@ pub(crate) fn chunks(after: SeqNum, items: &str, index: &str) -> Option<Rendered
             // A hole may be one that the reference left; anything else is worse.
             rendered.broken = rendered.broken.filter(|found| !found.may_be_a_hole()).or(Some(broken));
         }
-        match chunks.last_mut().filter(|chunk| chunk.events < CHUNK_EVENTS_MAX) {
+        let fits = |chunk: &&mut Chunk| chunk.events < CHUNK_EVENTS_MAX && end + 1 + bytes - from <= ITEMS_BYTES_MAX;
+        match chunks.last_mut().filter(fits) {
             Some(chunk) => {
                 chunk.events += 1;
                 chunk.last = number;

@@ -4,6 +4,9 @@
 //! arrives is missing for ever. So a pull is continued from what certainly arrived, and where one pull was
 //! seen at two places, it is not continued at all.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use livestore_sync_protocol::SeqNum;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -11,6 +14,12 @@ use crate::session::{Lost, Position};
 
 /// Pulls remembered for one store; the oldest are forgotten.
 const LOST_MAX: usize = 1_000;
+
+/// Of those, pulls of clients that look alike, each of which continues all of them. The oldest are forgotten.
+const ALIKE_MAX: usize = 256;
+
+/// Acknowledgements that one client is to be told again; the last ones.
+const ACKNOWLEDGED_MAX: usize = 64;
 
 /// Connections of one client on which a push may still be on its way when it is lost once more.
 const CONNECTIONS_MAX: usize = 8;
@@ -32,134 +41,177 @@ pub(super) struct Entry {
     lost_ms: u64,
     /// Connections that continue it.
     #[serde(skip)]
-    claims: Vec<Uuid>,
+    claims: HashSet<Uuid>,
 }
 
 impl Entry {
     fn is_old(&self, now_ms: u64) -> bool {
         now_ms.saturating_sub(self.lost_ms) >= LOST_MS_MAX
     }
+
+    fn acknowledge(&mut self, ids: impl IntoIterator<Item = String>) {
+        self.acknowledged.extend(ids);
+        let excess = self.acknowledged.len().saturating_sub(ACKNOWLEDGED_MAX);
+        self.acknowledged.drain(..excess);
+    }
 }
 
-/// The lost 0.3 connections of one store.
+/// The lost 0.3 connections of one store, those that look alike together: nothing is ever compared with others.
 #[derive(Debug, Default)]
 pub(super) struct LostPulls {
-    entries: Vec<Entry>,
+    alike: BTreeMap<String, Vec<Entry>>,
+    /// All of them.
+    count: usize,
 }
 
 impl LostPulls {
     /// A connection is lost.
     pub(super) fn lose(&mut self, connection: Uuid, fingerprint: &str, lost: Lost, now_ms: u64) {
+        let entries = self.alike.entry(fingerprint.to_owned()).or_default();
+        self.count -= entries.len();
         // What it continued, it continued for good, unless another may have as well.
         let mut connections = vec![connection];
-        self.entries.retain_mut(|entry| {
-            let claimed = entry.claims.contains(&connection);
+        entries.retain_mut(|entry| {
+            let claimed = entry.claims.remove(&connection);
             if claimed {
                 // Pushes that were made there may still be on their way.
-                connections.extend(&entry.connections);
+                let news: Vec<_> = entry.connections.iter().filter(|id| !connections.contains(*id)).copied().collect();
+                connections.extend(news.into_iter().take(CONNECTIONS_MAX - connections.len()));
             }
-            entry.claims.retain(|claim| *claim != connection);
             let superseded = claimed && entry.claims.is_empty();
             !superseded && !entry.is_old(now_ms)
         });
-        connections.truncate(CONNECTIONS_MAX);
         if lost.pulls.is_empty() {
             // It was lost before it was clear what it continues: the next connection continues that, and gets the
             // acknowledgements of what was pushed on this one.
-            for entry in self.entries.iter_mut().filter(|entry| entry.fingerprint == fingerprint) {
-                entry.acknowledged.extend(lost.acknowledged.iter().cloned());
+            for entry in entries.iter_mut() {
+                entry.acknowledge(lost.acknowledged.iter().cloned());
                 if entry.connections.len() < CONNECTIONS_MAX {
                     entry.connections.push(connection);
                 }
             }
         }
+        let unclaimed = entries.iter().filter(|entry| entry.claims.is_empty());
+        let known: HashSet<_> = unclaimed.map(|entry| entry.position.clone()).collect();
         for position in lost.pulls {
-            if self.entries.iter().any(|entry| entry.position == position && entry.claims.is_empty()) {
+            if known.contains(&position) {
                 continue;
             }
-            self.entries.push(Entry {
+            let mut entry = Entry {
                 fingerprint: fingerprint.to_owned(),
                 position,
-                acknowledged: lost.acknowledged.clone(),
+                acknowledged: Vec::new(),
                 connections: connections.clone(),
                 lost_ms: now_ms,
-                claims: Vec::new(),
-            });
+                claims: HashSet::new(),
+            };
+            entry.acknowledge(lost.acknowledged.iter().cloned());
+            entries.push(entry);
         }
-        let excess = self.entries.len().saturating_sub(LOST_MAX);
-        self.entries.drain(..excess);
+        let excess = entries.len().saturating_sub(ALIKE_MAX);
+        entries.drain(..excess);
+        self.count += entries.len();
+        if entries.is_empty() {
+            self.alike.remove(fingerprint);
+        }
+        self.forget_oldest();
+    }
+
+    fn forget_oldest(&mut self) {
+        while self.count > LOST_MAX {
+            let oldest = self.alike.iter_mut().min_by_key(|(_, entries)| entries.first().map(|entry| entry.lost_ms));
+            let Some((fingerprint, entries)) = oldest else { return };
+            if entries.len() > 1 {
+                entries.remove(0);
+            } else {
+                let fingerprint = fingerprint.clone();
+                self.alike.remove(&fingerprint);
+            }
+            self.count -= 1;
+        }
     }
 
     /// Whether there is anything that a connection might continue.
     pub(super) fn has(&self, fingerprint: &str, now_ms: u64) -> bool {
-        self.entries.iter().any(|entry| entry.fingerprint == fingerprint && !entry.is_old(now_ms))
+        self.alike.get(fingerprint).is_some_and(|entries| entries.iter().any(|entry| !entry.is_old(now_ms)))
     }
 
     /// What a connection continues, in case its client is the one. Several may claim the same.
     pub(super) fn claim(&mut self, connection: Uuid, fingerprint: &str, now_ms: u64) -> Lost {
         let mut claimed = Lost::default();
+        let Some(entries) = self.alike.get_mut(fingerprint) else { return claimed };
         // Where one pull stands at two places, either could be wrong.
-        let ambiguous = |entries: &[Entry], position: &Position| {
-            entries.iter().any(|entry| entry.position.pull == position.pull && entry.position.after != position.after)
-        };
-        for index in 0..self.entries.len() {
-            let entry = &self.entries[index];
-            if entry.fingerprint != fingerprint || entry.is_old(now_ms) || ambiguous(&self.entries, &entry.position) {
+        let mut places: HashMap<String, Option<SeqNum>> = HashMap::new();
+        for Position { pull, after } in entries.iter().map(|entry| &entry.position) {
+            let place = places.entry(pull.clone()).or_insert(Some(*after));
+            *place = place.filter(|place| place == after);
+        }
+        let (mut continued, mut acknowledged) = (HashSet::new(), HashSet::new());
+        for entry in entries.iter_mut().filter(|entry| !entry.is_old(now_ms)) {
+            if places.get(&entry.position.pull).is_none_or(Option::is_none) {
                 continue;
             }
-            let entry = &mut self.entries[index];
-            entry.claims.push(connection);
-            if !claimed.pulls.contains(&entry.position) {
+            entry.claims.insert(connection);
+            // Kept twice, it is continued once.
+            if continued.insert(entry.position.clone()) {
                 claimed.pulls.push(entry.position.clone());
             }
-            for id in &entry.acknowledged {
-                if !claimed.acknowledged.contains(id) {
-                    claimed.acknowledged.push(id.clone());
-                }
-            }
+            let news = entry.acknowledged.iter().filter(|id| acknowledged.insert((*id).clone()));
+            claimed.acknowledged.extend(news.cloned());
         }
         claimed
     }
 
     /// The connection's client pulls: it is a new one, and continues nothing.
-    pub(super) fn release(&mut self, connection: Uuid) {
-        self.entries.iter_mut().for_each(|entry| entry.claims.retain(|claim| *claim != connection));
+    pub(super) fn release(&mut self, connection: Uuid, fingerprint: &str) {
+        for entry in self.alike.get_mut(fingerprint).into_iter().flatten() {
+            entry.claims.remove(&connection);
+        }
     }
 
     /// Whether nothing is remembered that is not too old.
     pub(super) fn is_empty(&mut self, now_ms: u64) -> bool {
-        self.entries.retain(|entry| !entry.is_old(now_ms));
-        self.entries.is_empty()
+        self.alike.retain(|_, entries| {
+            entries.retain(|entry| !entry.is_old(now_ms));
+            !entries.is_empty()
+        });
+        self.count = self.alike.values().map(Vec::len).sum();
+        self.count == 0
     }
 
     /// What the next server must know, beside the pulls that connections continue now.
     #[must_use]
     pub(super) fn unclaimed(&self) -> Vec<Entry> {
-        self.entries.iter().filter(|entry| entry.claims.is_empty()).cloned().collect()
+        let mut unclaimed: Vec<_> =
+            self.alike.values().flatten().filter(|entry| entry.claims.is_empty()).cloned().collect();
+        unclaimed.sort_by_key(|entry| entry.lost_ms);
+        unclaimed
     }
 
     /// Takes over from the last server.
     pub(super) fn restore(&mut self, entries: Vec<Entry>) {
-        self.entries.extend(entries);
+        self.count += entries.len();
+        for entry in entries {
+            self.alike.entry(entry.fingerprint.clone()).or_default().push(entry);
+        }
+        self.forget_oldest();
     }
 
     /// A push is committed whose connection was lost meanwhile. Returns the connections that continue that client's
     /// pulls already.
     pub(super) fn acknowledge(&mut self, connection: Uuid, request_id: &str) -> Vec<Uuid> {
-        let mut continued_by = Vec::new();
-        for entry in self.entries.iter_mut().filter(|entry| entry.connections.contains(&connection)) {
-            entry.acknowledged.push(request_id.to_owned());
-            let news: Vec<_> = entry.claims.iter().filter(|claim| !continued_by.contains(*claim)).copied().collect();
-            continued_by.extend(news);
+        let mut continued_by = BTreeSet::new();
+        let entries = self.alike.values_mut().flatten().filter(|entry| entry.connections.contains(&connection));
+        for entry in entries {
+            entry.acknowledge([request_id.to_owned()]);
+            continued_by.extend(&entry.claims);
         }
-        continued_by
+        continued_by.into_iter().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use livestore_sync_protocol::SeqNum;
-
     use super::*;
 
     fn at(pull: &str, after: i64) -> Position {
@@ -197,7 +249,7 @@ mod tests {
         let mut pulls = LostPulls::default();
         pulls.lose(A, "x", lost(&[at("p", 3)]), 0);
         pulls.claim(B, "x", 1);
-        pulls.release(B);
+        pulls.release(B, "x");
         pulls.lose(B, "x", lost(&[at("q", 9)]), 2);
         assert_eq!(pulls.claim(C, "x", 3), lost(&[at("p", 3), at("q", 9)]));
     }
@@ -247,10 +299,45 @@ mod tests {
     #[test]
     fn the_oldest_are_forgotten() {
         let mut pulls = LostPulls::default();
-        for n in 0..=LOST_MAX {
+        for n in 0..=ALIKE_MAX {
             pulls.lose(Uuid::from_u128(n as u128), "x", lost(&[at(&n.to_string(), 1)]), 0);
         }
         let claimed = pulls.claim(A, "x", 1).pulls;
-        assert_eq!((claimed.len(), claimed[0].pull.as_str()), (LOST_MAX, "1"));
+        assert_eq!((claimed.len(), claimed[0].pull.as_str()), (ALIKE_MAX, "1"));
+
+        let mut pulls = LostPulls::default();
+        for n in 0..=LOST_MAX {
+            pulls.lose(Uuid::from_u128(n as u128), &n.to_string(), lost(&[at("p", 1)]), n as u64);
+        }
+        assert_eq!((pulls.count, pulls.unclaimed().len()), (LOST_MAX, LOST_MAX));
+        assert!(!pulls.has("0", 0) && pulls.has("1", 0));
+    }
+
+    #[test]
+    fn no_client_is_told_more_than_so_much_again() {
+        let mut pulls = LostPulls::default();
+        let acknowledged: Vec<_> = (0..=ACKNOWLEDGED_MAX).map(|n| n.to_string()).collect();
+        let left = Lost { pulls: vec![at("p", 3), at("q", 3)], acknowledged: acknowledged.clone() };
+        pulls.lose(A, "x", left, 0);
+        assert_eq!(pulls.claim(B, "x", 1).acknowledged, acknowledged[1..]);
+        pulls.acknowledge(A, "late");
+        assert_eq!(pulls.claim(C, "x", 1).acknowledged.last().map(String::as_str), Some("late"));
+        assert_eq!(pulls.claim(C, "x", 1).acknowledged.len(), ACKNOWLEDGED_MAX);
+    }
+
+    /// An office behind one address, after a restart. With each compared with each, it takes minutes.
+    #[test]
+    fn thousands_that_look_alike_come_back_in_no_time() {
+        let mut pulls = LostPulls::default();
+        for round in 0..3 {
+            for n in 0..2_000_u128 {
+                let continued = pulls.claim(Uuid::from_u128(n), "x", round);
+                assert!(continued.pulls.len() <= ALIKE_MAX);
+            }
+            for n in 0..2_000_u128 {
+                pulls.lose(Uuid::from_u128(n), "x", lost(&[at(&n.to_string(), 1)]), round);
+                pulls.release(Uuid::from_u128(n), "x");
+            }
+        }
     }
 }

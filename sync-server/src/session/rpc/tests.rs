@@ -1,9 +1,10 @@
 use livestore_sync_protocol::rpc::{Exit, PING, ServerMessage};
-use livestore_sync_protocol::{Generation, ItemFormat, PageInfo, RequestId};
+use livestore_sync_protocol::{Chunk, Generation, ItemFormat, PageInfo, RequestId};
 
 use super::super::sample::{ME, OTHER, chunk, seq};
-use super::super::{Action, Delivery, Session};
-use super::{PARKED_CLIENT_MS, PULLS_MAX, WINDOW_CHUNKS_MAX};
+use super::super::window::{WINDOW_BYTES_MAX, WINDOW_BYTES_START};
+use super::super::{Action, Delivery, PULLS_MAX, Session};
+use super::{PARKED_CLIENT_MS, UNACKED_CHUNKS_MAX};
 use crate::PullError;
 use crate::close::CloseCode;
 use crate::error::{HistoryLost, HookError};
@@ -84,7 +85,7 @@ fn frames(texts: &[String]) -> Vec<String> {
 /// What a frame asks for, in a few words.
 fn handle(session: &mut Session, text: &str, now_ms: u64) -> Vec<String> {
     let describe = |input| match input {
-        Action::Reply(text) | Action::Pong(text) => frame(&text),
+        Action::Reply(text) | Action::Pong(text) | Action::PullEnded(text) => frame(&text),
         Action::Push { request_id, batch, generation, .. } => {
             format!("push {request_id} of {} ({})", batch.len(), generation.name())
         }
@@ -108,7 +109,7 @@ fn start(session: &mut Session, id: &str, live: bool) -> Delivery {
 
 fn send(session: &mut Session, delivery: &Delivery, number: i64, remaining: u64) -> Option<String> {
     let chunk = chunk(number - 1, number, ItemFormat::Rpc);
-    session.handle_chunk(delivery, Some(&chunk), remaining, "backend").map(|text| frame(&text.into_text()))
+    session.handle_chunk(delivery, Some(&chunk), remaining, "backend", OPENED_MS).map(|text| frame(&text.into_text()))
 }
 
 fn close() -> String {
@@ -142,14 +143,19 @@ fn an_array_is_its_messages() {
     assert_eq!(handle(&mut session(), &array, OPENED_MS), expected);
 }
 
+/// Sends a chunk of so many bytes.
+fn send_bytes(session: &mut Session, delivery: &Delivery, bytes: usize) {
+    let chunk = Chunk { items: "x".repeat(bytes).into(), ..chunk(0, 1, ItemFormat::Rpc) };
+    assert!(session.handle_chunk(delivery, Some(&chunk), 1, "backend", OPENED_MS).is_some());
+}
+
 #[test]
-fn so_many_chunks_wait_for_acks_and_no_more() {
+fn so_many_bytes_wait_for_acks_and_no_more() {
     let mut session = session();
     let (first, second) = (start(&mut session, "1", true), start(&mut session, "2", false));
-    for number in 1..=WINDOW_CHUNKS_MAX as i64 {
-        assert_eq!(session.poll_ready(&first), Some(true), "chunk {number}");
-        send(&mut session, &first, number, 100);
-    }
+    send_bytes(&mut session, &first, WINDOW_BYTES_START - 1);
+    assert_eq!(session.poll_ready(&first), Some(true));
+    send_bytes(&mut session, &first, 1);
     assert_eq!(session.poll_ready(&first), Some(false));
     assert_eq!(session.poll_ready(&second), Some(true), "each pull has its own window");
     assert_eq!(handle(&mut session, &ack("2"), OPENED_MS), ["progress"]);
@@ -163,8 +169,23 @@ fn acks_for_nothing_give_no_credit() {
     let mut session = session();
     let pull = start(&mut session, "1", true);
     (0..100).for_each(|_| drop(handle(&mut session, &ack("1"), OPENED_MS)));
-    (1..=WINDOW_CHUNKS_MAX as i64).for_each(|number| drop(send(&mut session, &pull, number, 1)));
+    send_bytes(&mut session, &pull, WINDOW_BYTES_START);
     assert_eq!(session.poll_ready(&pull), Some(false));
+}
+
+#[test]
+fn who_acknowledges_nothing_of_what_is_published_is_deaf() {
+    let mut session = session();
+    let pull = start(&mut session, "1", true);
+    session.handle_caught_up(&pull, true);
+    for number in 0..UNACKED_CHUNKS_MAX as i64 {
+        session.commit(number, number + 1, None);
+    }
+    assert!(!session.is_deaf());
+    session.commit(UNACKED_CHUNKS_MAX as i64, UNACKED_CHUNKS_MAX as i64 + 1, None);
+    assert!(session.is_deaf());
+    handle(&mut session, &ack("1"), OPENED_MS);
+    assert!(!session.is_deaf());
 }
 
 #[test]
@@ -172,7 +193,8 @@ fn published_chunks_need_no_window() {
     let mut session = session();
     let pull = start(&mut session, "1", true);
     session.handle_caught_up(&pull, true);
-    for number in 0..3 * WINDOW_CHUNKS_MAX as i64 {
+    send_bytes(&mut session, &pull, WINDOW_BYTES_MAX);
+    for number in 0..3 {
         assert_eq!(frames(&session.commit(number, number + 1, None)), [format!("1: {0}..={0}", number + 1)]);
     }
 }
@@ -185,9 +207,9 @@ fn http_bodies_have_no_window_and_no_live_pulls() {
         panic!("no pull")
     };
     assert!(!live);
-    for number in 1..=3 * WINDOW_CHUNKS_MAX as i64 {
+    for _ in 0..3 {
+        send_bytes(&mut session, &delivery, WINDOW_BYTES_MAX);
         assert_eq!(session.poll_ready(&delivery), Some(true));
-        send(&mut session, &delivery, number, 1);
     }
     assert!(handle(&mut session, &ack("9"), OPENED_MS).is_empty(), "there is no socket to close");
 }
@@ -210,7 +232,7 @@ fn a_pull_says_what_remains_and_ends() {
 fn an_empty_pull_gets_an_empty_chunk() {
     let mut session = session();
     let pull = start(&mut session, "1", false);
-    let text = session.handle_chunk(&pull, None, 0, "backend").expect("a frame");
+    let text = session.handle_chunk(&pull, None, 0, "backend", OPENED_MS).expect("a frame");
     assert_eq!(frame(&text.into_text()), "1: empty");
 }
 
@@ -372,7 +394,7 @@ fn rpc_never_asks_for_what_only_v03_needs() {
     let pull = start(&mut session, "1", true);
     send(&mut session, &pull, 1, 0);
     assert_eq!(session.poll_ping(), None);
-    session.handle_pong(1);
+    session.handle_pong(1, 0);
     assert!(!session.may_continue());
     assert_eq!(id("1").generation(), Generation::V04);
 }
@@ -390,10 +412,10 @@ fn a_durable_object_has_its_updates_elsewhere() {
             panic!("a pull")
         };
         assert_eq!(*live, expected);
-        for n in 0..2 * WINDOW_CHUNKS_MAX as i64 {
+        for n in 0..20 {
             // Nobody acknowledges anything.
             assert_eq!(session.poll_ready(delivery), Some(true));
-            let text = session.handle_chunk(delivery, Some(&chunk(n, n + 1, ItemFormat::Rpc)), 0, "b");
+            let text = session.handle_chunk(delivery, Some(&chunk(n, n + 1, ItemFormat::Rpc)), 0, "b", 0);
             assert!(text.is_some_and(|text| {
                 text.into_text().contains(&format!(r#""values":[{{"rpcRequestId":"{id}","batch":["#))
             }));

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 
 use livestore_sync_protocol::SeqNum;
 
+use super::super::window::{WINDOW_BYTES_START, Window};
+
 /// What proves that something which was sent has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
@@ -19,9 +21,9 @@ pub(crate) enum Proof {
 /// 0.3 clients ping every 25 s and take 5 s for the answer (`ws-impl.ts` of sync-cf 0.3.1).
 pub(crate) const HEARD_MS_MAX: u64 = 30_000;
 
-/// Acknowledgements that may be repeated where nothing proves that they have arrived. Published
+/// Acknowledgements that may be repeated where nothing proves that they have arrived; the last ones. Published
 /// clients wait for each before they push again.
-const UNPROVEN_ACKS_MAX: usize = 8;
+pub(super) const UNPROVEN_ACKS_MAX: usize = 32;
 
 /// Pulls of one connection that a later one could continue. Published clients have one.
 const KNOWN_PULLS_MAX: usize = 16;
@@ -30,7 +32,7 @@ const KNOWN_PULLS_MAX: usize = 16;
 pub(super) const PINGS_MAX: u64 = 64;
 
 /// Where a 0.3 client's pull stands.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Position {
     /// The pull's request id.
     pub(crate) pull: String,
@@ -53,13 +55,19 @@ pub(super) struct Arrivals {
     /// The pulls that the client may have: its own, or those that it may continue.
     pulls: Vec<Pull>,
     /// Acknowledgements that were sent and may not have arrived, each with the ping that covers it.
-    acknowledged: Vec<(u64, String)>,
+    acknowledged: VecDeque<(u64, String)>,
     /// Whether something was sent behind the last ping.
     unpinged: bool,
     /// How many pings were sent. The pong of one proves that what was sent before it has arrived.
     pinged: u64,
     /// The last ping that was answered.
     ponged: u64,
+    /// What was sent of backlogs and has not arrived yet, as pongs tell.
+    window: Window,
+    /// What was sent of them behind the last ping, and when.
+    unproven: Option<(usize, u64)>,
+    /// The pings that cover what is in the window.
+    backlog: VecDeque<u64>,
 }
 
 /// How far one pull is.
@@ -74,7 +82,17 @@ struct Pull {
 
 impl Arrivals {
     pub(super) fn new(proof: Proof) -> Self {
-        Self { proof, pulls: Vec::new(), acknowledged: Vec::new(), unpinged: false, pinged: 0, ponged: 0 }
+        Self {
+            proof,
+            pulls: Vec::new(),
+            acknowledged: VecDeque::new(),
+            unpinged: false,
+            pinged: 0,
+            ponged: 0,
+            window: Window::default(),
+            unproven: None,
+            backlog: VecDeque::new(),
+        }
     }
 
     /// Those of a connection that has been sent everything up to `head`.
@@ -130,12 +148,25 @@ impl Arrivals {
         }
     }
 
+    /// Part of a backlog is sent.
+    pub(super) fn send(&mut self, bytes: usize, now_ms: u64) {
+        if self.proof == Proof::Pongs {
+            let sent = self.unproven.map_or(0, |(bytes, _)| bytes);
+            self.unproven = Some((sent + bytes, now_ms));
+        }
+    }
+
+    /// Whether more of a backlog may be sent. Where nothing says what arrives, the link has to know.
+    pub(super) fn has_room(&self) -> bool {
+        self.window.is_open() && self.unproven.is_none_or(|(bytes, _)| bytes < WINDOW_BYTES_START)
+    }
+
     /// A push is acknowledged.
     pub(super) fn sent_acknowledgement(&mut self, push: &str) {
-        self.acknowledged.push((self.pinged + 1, push.to_owned()));
+        self.acknowledged.push_back((self.pinged + 1, push.to_owned()));
         self.unpinged = true;
-        if self.proof == Proof::Frames && self.acknowledged.len() > UNPROVEN_ACKS_MAX {
-            self.acknowledged.remove(0);
+        if self.acknowledged.len() > UNPROVEN_ACKS_MAX {
+            self.acknowledged.pop_front();
         }
     }
 
@@ -159,15 +190,23 @@ impl Arrivals {
         self.unpinged = false;
         self.pinged += 1;
         self.pulls.iter_mut().for_each(|pull| pull.pinged.push_back((self.pinged, pull.sent)));
+        if let Some((bytes, at_ms)) = self.unproven.take() {
+            self.window.send(bytes, at_ms);
+            self.backlog.push_back(self.pinged);
+        }
         Some(self.pinged)
     }
 
-    pub(super) fn handle_pong(&mut self, ping: u64) {
+    pub(super) fn handle_pong(&mut self, ping: u64, now_ms: u64) {
         // A client may send pongs that answer nothing.
         if ping > self.pinged {
             return;
         }
         self.ponged = self.ponged.max(ping);
+        while self.backlog.front().is_some_and(|number| *number <= ping) {
+            self.backlog.pop_front();
+            self.window.arrive(now_ms);
+        }
         for pull in &mut self.pulls {
             while let Some((_, sent)) = pull.pinged.front().filter(|(number, _)| *number <= ping) {
                 pull.confirmed = *sent;

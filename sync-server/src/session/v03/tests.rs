@@ -1,10 +1,11 @@
 use livestore_sync_protocol::v03::{Context, PONG, ServerMessage};
-use livestore_sync_protocol::{ItemFormat, RequestId};
+use livestore_sync_protocol::{Chunk, ItemFormat, RequestId};
 use uuid::Uuid;
 
 use super::super::sample::{ME, OTHER, chunk, committed, seq};
-use super::super::{Action, Delivery, Outgoing, Session};
-use super::arrivals::PINGS_MAX;
+use super::super::window::WINDOW_BYTES_START;
+use super::super::{Action, Delivery, Outgoing, PULLS_MAX, Session};
+use super::arrivals::{PINGS_MAX, UNPROVEN_ACKS_MAX};
 use super::{Lost, Position, Proof};
 use crate::error::{HistoryLost, HookError, LogError, PullError};
 
@@ -58,15 +59,18 @@ fn handle(session: &mut Session, text: &str) -> Vec<String> {
         Action::NewClient => "new client".into(),
         other => panic!("not for 0.3: {other:?}"),
     };
+    let has_spoken = session.has_spoken();
     let mut inputs = session.handle_frame(text, 0);
-    assert!(matches!(inputs.remove(0), Action::Progress), "whoever waits for the client to speak hears of it");
+    let progress = matches!(inputs[0], Action::Progress);
+    assert!(progress || has_spoken, "whoever waits for the client to speak hears of it");
+    inputs.drain(..usize::from(progress));
     inputs.into_iter().map(describe).collect()
 }
 
 fn send(session: &mut Session, id: &str, first: i64, last: i64) -> String {
     let chunk = chunk(first - 1, last, ItemFormat::V03);
     let delivery = Delivery::V03(Context::Pull, id.into());
-    let text = session.handle_chunk(&delivery, Some(&chunk), 0, "backend").expect("0.3 pulls do not end");
+    let text = session.handle_chunk(&delivery, Some(&chunk), 0, "backend", 0).expect("0.3 pulls do not end");
     session.handle_sent(&delivery, chunk.last);
     frame(&text.into_text())
 }
@@ -126,7 +130,7 @@ fn pings(session: &mut Session, parent: i64, last: i64, origin: Option<(Uuid, Re
 /// What has been sent arrives: its pings are answered, those of pushes and one for the rest.
 fn confirm(session: &mut Session) {
     let _ = session.poll_ping();
-    (1..=PINGS_MAX).for_each(|ping| session.handle_pong(ping));
+    (1..=PINGS_MAX).for_each(|ping| session.handle_pong(ping, 0));
 }
 
 #[test]
@@ -295,22 +299,22 @@ fn what_arrived_is_known_by_pongs() {
     assert_eq!(session.poll_ping(), None, "there is no more");
     let second = pings(&mut session, 4, 5, origin(ME, "y"));
     session.commit(5, 6, origin(ME, "z"));
-    session.handle_pong(first[0]);
-    session.handle_pong(second[0] + 2);
+    session.handle_pong(first[0], 0);
+    session.handle_pong(second[0] + 2, 0);
     assert_eq!(lost(&mut session), left(&[("p", 4)], &["y", "z"]), "what answers no ping says nothing");
 
     let mut session = live(3);
     session.commit(3, 4, None);
     let last = pings(&mut session, 4, 5, None);
     session.commit(5, 6, None);
-    session.handle_pong(last[0]);
+    session.handle_pong(last[0], 0);
     assert_eq!(lost(&mut session), left(&[("p", 5)], &[]), "a pong covers the pings before it");
 
     let mut session = live(3);
     confirm(&mut session);
     let parts = pings(&mut session, 3, 253, None);
     assert_eq!(parts.len(), 3, "one behind each chunk");
-    session.handle_pong(parts[1]);
+    session.handle_pong(parts[1], 0);
     assert_eq!(lost(&mut session), left(&[("p", 203)], &[]), "a commit may arrive in part");
 
     let mut session = live(3);
@@ -318,13 +322,13 @@ fn what_arrived_is_known_by_pongs() {
         assert_eq!(pings(&mut session, 3 + number, 4 + number, None).len(), 1);
     }
     assert_eq!(pings(&mut session, 100, 101, None).len(), 0, "so many are on their way");
-    session.handle_pong(1);
+    session.handle_pong(1, 0);
     assert!(session.poll_ping().is_some());
-    session.handle_pong(PINGS_MAX + 1);
+    session.handle_pong(PINGS_MAX + 1, 0);
     assert_eq!(lost(&mut session), left(&[("p", 101)], &[]));
 
     let mut session = live(3);
-    session.handle_pong(1);
+    session.handle_pong(1, 0);
     assert_eq!(lost(&mut session), left(&[("p", 0)], &[]), "nobody asked");
 }
 
@@ -336,7 +340,7 @@ fn a_pong_says_nothing_about_a_pull_that_is_newer_than_its_ping() {
     let ping = session.poll_ping().expect("there is news");
     handle(&mut session, &pull("new", Some(3)));
     send(&mut session, "new", 4, 20);
-    session.handle_pong(ping);
+    session.handle_pong(ping, 0);
     assert_eq!(lost(&mut session), left(&[("new", 3)], &[]));
 }
 
@@ -345,7 +349,7 @@ fn a_pong_says_nothing_about_a_chunk_that_was_not_queued_before_its_ping() {
     let mut session = live(3);
     let delivery = Delivery::V03(Context::Pull, "p".into());
     let chunk = chunk(3, 9, ItemFormat::V03);
-    session.handle_chunk(&delivery, Some(&chunk), 0, "backend").expect("0.3 pulls do not end");
+    session.handle_chunk(&delivery, Some(&chunk), 0, "backend", 0).expect("0.3 pulls do not end");
     confirm(&mut session);
     assert_eq!(lost(&mut session), left(&[("p", 3)], &[]), "it still waits for room");
     session.handle_sent(&delivery, chunk.last);
@@ -412,7 +416,7 @@ fn what_the_log_yields_behind_a_pulls_last_page_is_pushed() {
     let chunk = |session: &mut Session, first: i64, last, remaining| {
         let chunk = chunk(first - 1, last, ItemFormat::V03);
         let delivery = Delivery::V03(Context::Pull, "p".into());
-        let text = session.handle_chunk(&delivery, Some(&chunk), remaining, "backend");
+        let text = session.handle_chunk(&delivery, Some(&chunk), remaining, "backend", 0);
         session.handle_sent(&delivery, chunk.last);
         frame(&text.expect("0.3 pulls do not end").into_text())
     };
@@ -421,4 +425,65 @@ fn what_the_log_yields_behind_a_pulls_last_page_is_pushed() {
     assert_eq!(chunk(&mut session, 4, 5, 2), "push p: 4..=5, 2 more", "its client takes no more pages");
     confirm(&mut session);
     assert_eq!(lost(&mut session), left(&[("p", 5)], &[]));
+}
+
+#[test]
+fn so_much_of_a_backlog_waits_for_pongs_and_no_more() {
+    let chunk = Chunk { items: "x".repeat(WINDOW_BYTES_START - 1).into(), ..chunk(0, 1, ItemFormat::V03) };
+    let delivery = Delivery::V03(Context::Pull, "p".into());
+    for (proof, expected) in [(Proof::Pongs, false), (Proof::Frames, true)] {
+        let mut session = Session::v03(ME, proof, 0);
+        handle(&mut session, &pull("p", None));
+        let send = |session: &mut Session| {
+            session.handle_chunk(&delivery, Some(&chunk), 1, "backend", 0).expect("0.3 pulls do not end");
+            session.handle_sent(&delivery, chunk.last);
+            session.poll_ping()
+        };
+        let ping = send(&mut session);
+        assert_eq!(session.poll_ready(&delivery), Some(true), "there is room for a byte");
+        send(&mut session);
+        assert_eq!(session.poll_ready(&delivery), Some(expected));
+        if let Some(ping) = ping {
+            session.handle_pong(ping, 1);
+            assert_eq!(session.poll_ready(&delivery), Some(true));
+        }
+    }
+}
+
+/// Whatever is sent without a ping of its own, because too many are on their way.
+#[test]
+fn what_no_ping_covers_yet_counts_as_well() {
+    let mut session = session();
+    handle(&mut session, &pull("p", None));
+    let delivery = Delivery::V03(Context::Pull, "p".into());
+    let chunk = Chunk { items: "x".repeat(WINDOW_BYTES_START).into(), ..chunk(0, 1, ItemFormat::V03) };
+    session.handle_chunk(&delivery, Some(&chunk), 1, "backend", 0).expect("0.3 pulls do not end");
+    assert_eq!(session.poll_ready(&delivery), Some(false));
+}
+
+#[test]
+fn so_many_backlogs_are_sent_at_a_time() {
+    let mut session = session();
+    for number in 0..PULLS_MAX {
+        let asked = handle(&mut session, &pull(&number.to_string(), None));
+        assert_eq!(asked.last(), Some(&format!("do pull {number} after None")));
+    }
+    let refused = [format!(r#"error "over": more than {PULLS_MAX} pulls at a time"#)];
+    assert_eq!(handle(&mut session, &pull("over", None)), refused);
+    caught_up(&mut session, "0");
+    assert_eq!(handle(&mut session, &pull("next", None)), ["do pull next after None"]);
+}
+
+#[test]
+fn the_last_acknowledgements_are_repeated() {
+    for proof in [Proof::Pongs, Proof::Frames] {
+        let mut session = Session::v03(ME, proof, 0);
+        handle(&mut session, &pull("p", None));
+        caught_up(&mut session, "p");
+        for number in 0..=UNPROVEN_ACKS_MAX {
+            session.acknowledge(&RequestId::Text(number.to_string()));
+        }
+        let acknowledged = lost(&mut session).acknowledged;
+        assert_eq!(acknowledged, (1..=UNPROVEN_ACKS_MAX).map(|n| n.to_string()).collect::<Vec<_>>());
+    }
 }

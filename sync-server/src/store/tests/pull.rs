@@ -5,6 +5,7 @@ use tokio::sync::Semaphore;
 
 use super::{BACKEND_ID, Fixture, by, context, event, fixture, run, seq, settle, with_hooks};
 use crate::PullError;
+use crate::budget::{Budget, Held};
 use crate::error::{HistoryLost, HookError};
 use crate::event_log::{Fault, Operation};
 use crate::hooks::{HookFns, Hooks, Pull};
@@ -23,6 +24,8 @@ pub(super) struct Sink {
     patience: u32,
     /// As which in a row it was told of each failure.
     failures: Mutex<Vec<u32>>,
+    /// Whether pages are not kept for it where it has to wait.
+    hurried: bool,
 }
 
 impl Sink {
@@ -47,13 +50,28 @@ impl Sink {
 impl PullSink for Sink {
     async fn ready(&self) -> Result<(), PullError> {
         if let Some(permits) = &self.permits {
-            permits.acquire().await.expect("open").forget();
+            // Given back at once: a chunk takes it.
+            let _ = permits.acquire().await.expect("open");
         }
         if self.gone_after == Some(self.chunks().len()) { Err(PullError::Gone) } else { Ok(()) }
     }
 
+    async fn ready_soon(&self) -> Result<bool, PullError> {
+        if self.hurried && self.permits.as_ref().is_some_and(|permits| permits.available_permits() == 0) {
+            return Ok(false);
+        }
+        self.ready().await.map(|()| true)
+    }
+
+    async fn hold(&self, bytes: u64) -> Result<Held, PullError> {
+        Ok(Budget::process(bytes).take_anyway(bytes))
+    }
+
     async fn send(&self, chunk: Option<&Chunk>, remaining: u64, backend_id: &str) -> Result<(), PullError> {
         assert_eq!(backend_id, BACKEND_ID);
+        if let Some(permits) = &self.permits {
+            permits.try_acquire().expect("it was ready").forget();
+        }
         let (first, last) = chunk.map_or((0, 0), |chunk| (chunk.first.get(), chunk.last.get()));
         self.chunks.lock().expect("usable").push((first, last, remaining));
         tokio::task::yield_now().await;
@@ -73,6 +91,14 @@ impl PullSink for Sink {
 impl PullSink for &Sink {
     async fn ready(&self) -> Result<(), PullError> {
         PullSink::ready(*self).await
+    }
+
+    async fn ready_soon(&self) -> Result<bool, PullError> {
+        PullSink::ready_soon(*self).await
+    }
+
+    async fn hold(&self, bytes: u64) -> Result<Held, PullError> {
+        PullSink::hold(*self, bytes).await
     }
 
     async fn send(&self, chunk: Option<&Chunk>, remaining: u64, backend_id: &str) -> Result<(), PullError> {
@@ -173,8 +199,8 @@ async fn a_live_pull_follows_the_log_before_it_is_live() {
     let pulling = f.start_pull(true, &sink).await;
     let mut head = 250;
     for _ in 0..20 {
-        f.push("a", run(head, head + 30)).await.expect("it fits");
-        head += 30;
+        f.push("a", run(head, head + 130)).await.expect("it fits");
+        head += 130;
         sink.allow(1);
         settle().await;
     }
@@ -187,6 +213,23 @@ async fn a_live_pull_follows_the_log_before_it_is_live() {
         expected = last;
     }
     assert_eq!((expected, sink.times_caught_up()), (head, 1));
+}
+
+/// A page is not kept for who takes its time, and what is read again comes once.
+#[tokio::test]
+async fn a_page_that_has_to_wait_is_read_again() {
+    let f = fixture();
+    f.append_elsewhere(run(0, 450)).await;
+    let sink = Arc::new(Sink { permits: Some(Semaphore::new(0)), hurried: true, ..Sink::default() });
+    let pulling = f.start_pull(false, &sink).await;
+    for sent in 0..5 {
+        settle().await;
+        assert_eq!(sink.chunks().len(), sent);
+        sink.allow(1);
+    }
+    assert_eq!(pulling.await.expect("no panic").expect("pulls"), 450);
+    let expected = [(1, 100, 350), (101, 200, 250), (201, 300, 150), (301, 400, 50), (401, 450, 0)];
+    assert_eq!(sink.chunks(), expected);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use super::super::open_store::ObjectHost;
 use super::super::panic;
 use super::super::platform::Isolate;
 use super::queue::{Action, Id, Next, Queue, Refused};
-use crate::budget::Budget;
+use crate::budget::{Budget, Held};
 use crate::error::PullError;
 use crate::event::{Committed, Publish};
 use crate::host::patience::pause;
@@ -271,6 +271,11 @@ impl PullSink for Resumed<'_> {
                 None => return Err(PullError::Gone),
             }
         }
+    }
+
+    async fn hold(&self, bytes: u64) -> Result<Held, PullError> {
+        let host = self.subscribers.host().ok_or(PullError::Gone)?;
+        Ok(host.budget.take_in_turn(bytes).await)
     }
 
     async fn send(&self, chunk: Option<&Chunk>, _remaining: u64, backend_id: &str) -> Result<(), PullError> {
