@@ -4,11 +4,12 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use livestore_sync_server::native::Server;
 use livestore_sync_server::protocol::Generation;
-use livestore_sync_server::{HookError, HookFns, Hooks, Transport};
+use livestore_sync_server::{HookError, HookFns, Hooks, Limits, Transport};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,8 +22,12 @@ struct Running {
 }
 
 async fn serve(hooks: impl Hooks) -> Running {
+    serve_limited(hooks, Limits::native()).await
+}
+
+async fn serve_limited(hooks: impl Hooks, limits: Limits) -> Running {
     let data = tempfile::tempdir().expect("a folder");
-    let server = Server::builder(data.path()).hooks(hooks).build().expect("a server");
+    let server = Server::builder(data.path()).hooks(hooks).limits(limits).build().expect("a server");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
@@ -35,6 +40,20 @@ impl Running {
     async fn open(&self, query: &str) -> Socket {
         let url = format!("ws://{}{query}", self.address);
         connect_async(&url).await.expect("an open socket").0
+    }
+
+    /// As soon as there is a place.
+    async fn open_in_the_end(&self, query: &str) -> Socket {
+        let url = format!("ws://{}{query}", self.address);
+        let opening = async {
+            loop {
+                match connect_async(&url).await {
+                    Ok((socket, _)) => return socket,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), opening).await.expect("a place")
     }
 
     async fn post(&self, query: &str, body: &Value) -> Value {
@@ -58,7 +77,7 @@ async fn ask(socket: &mut Socket, message: Value) -> Value {
 }
 
 async fn receive(socket: &mut Socket) -> Value {
-    let message = tokio::time::timeout(std::time::Duration::from_secs(10), socket.next()).await;
+    let message = tokio::time::timeout(Duration::from_secs(10), socket.next()).await;
     let message = message.expect("an answer in time").expect("an open socket").expect("a frame");
     serde_json::from_str(message.to_text().expect("text")).expect("JSON")
 }
@@ -119,6 +138,46 @@ async fn a_panicking_hook_fails_its_own_request_only() {
     let answer = server.post("storeId=a", &push("Http", json!("5"), "boom", 3)).await;
     assert_eq!(failure(&answer[0]), "the server failed on this request");
     assert_eq!(server.post("storeId=a", &push("Http", json!("6"), "fine", 3)).await[0]["exit"].to_string(), SUCCESS);
+}
+
+#[tokio::test]
+async fn a_hook_that_does_not_return_fails_its_own_request_only() {
+    let hooks = HookFns::new()
+        .validate_payload(async |connection| match &connection.payload {
+            Some(_) => std::future::pending().await,
+            None => Ok(()),
+        })
+        .on_push(async |push, _| match push.batch[0].name.as_str() {
+            "hangs" => std::future::pending().await,
+            _ => Ok(()),
+        })
+        .on_pull(async |_, context| match context.connection.transport {
+            Transport::Ws => std::future::pending().await,
+            _ => Ok(()),
+        });
+    let limits = Limits::native().with_hook_timeout(Duration::from_millis(300)).with_connections_max(1);
+    let server = serve_limited(hooks, limits).await;
+    let Err(Error::Http(response)) =
+        connect_async(format!("ws://{}/?storeId=a&transport=ws&payload=1", server.address)).await
+    else {
+        panic!("it must not connect");
+    };
+    assert_eq!(response.status(), 503);
+    let mut socket = server.open("/?storeId=a&transport=ws").await;
+    let answer = ask(&mut socket, push("Ws", json!("1"), "hangs", 1)).await;
+    assert_eq!(failure(&answer), "the app did not answer in time");
+    assert_eq!(ask(&mut socket, push("Ws", json!("2"), "fine", 1)).await["exit"].to_string(), SUCCESS);
+    socket.send(Message::text(pull("3").to_string())).await.expect("sends");
+    let closed = socket.next().await.expect("a frame").expect("a closing frame");
+    assert!(matches!(&closed, Message::Close(Some(frame)) if u16::from(frame.code) == 1011), "{closed:?}");
+    while socket.next().await.is_some() {}
+    // A client that goes away from a hook that hangs leaves its place to the next.
+    let mut gone = server.open_in_the_end("/?storeId=a&transport=ws").await;
+    for id in 0..100 {
+        gone.send(Message::text(push("Ws", json!(id.to_string()), "hangs", 2).to_string())).await.expect("sends");
+    }
+    drop(gone);
+    server.open_in_the_end("/?storeId=a&transport=ws").await;
 }
 
 #[tokio::test]

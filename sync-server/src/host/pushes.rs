@@ -110,7 +110,10 @@ async fn answer_push(replies: &impl Replies, request_id: &RequestId, result: &Re
         Ok(Pushed::Committed | Pushed::Repeated) => return replies.acknowledge(request_id).await,
         Err(error) => {
             match error {
-                PushError::ServerAhead { provided, .. } => replies.before_refusal(request_id, *provided).await,
+                // A batch on top of a refused one begins beyond the log's end; its client lacks nothing.
+                PushError::ServerAhead { head, provided } => {
+                    replies.before_refusal(request_id, (*provided).min(*head)).await;
+                }
                 // Whatever the client has, it has it in the place of other events, from the first on.
                 PushError::HistoryLost(_) => replies.before_refusal(request_id, SeqNum::ROOT).await,
                 _ => {}

@@ -456,6 +456,42 @@ async fn pushes_of_old_clients_outlast_a_log_that_fails() {
     }
 }
 
+/// With a hole it must not go on: it is continued on its next connection.
+#[tokio::test(start_paused = true)]
+async fn an_old_client_that_cannot_be_continued_comes_back() {
+    let world = World::new(HookFns::new());
+    let before = world.connect(1, Generation::V03).await;
+    before.send(OLD_PULL).await;
+    before.frames().await;
+    drop(before.conversation.close(CloseCode::Ended));
+    let pusher = world.connect(2, Generation::V04).await;
+    pusher.send(&push(1)).await;
+    pusher.frames().await;
+    world.fail(Operation::Read, patience::SOCKET_TRIES_MAX);
+    for (number, is_continued) in [(3, false), (4, true)] {
+        let client = world.connect(number, Generation::V03).await;
+        client.send(OLD_PING).await;
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(client.is_closed(), !is_continued);
+        assert_eq!(has(&client.frames().await, r#""seqNum":1"#), is_continued);
+        drop(client.conversation.close(CloseCode::Ended));
+    }
+}
+
+/// What panics is not the hook: the client's connection ends, since nothing else would answer it.
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_a_client_is_answered_ends_its_connection() {
+    let world = World::new(HookFns::new());
+    let client = world.connect(1, Generation::V03).await;
+    client.panics.store(true, Ordering::Relaxed);
+    // A chunk is sent as there is room; what is panicking is the acknowledgement of a repeated push.
+    let other = world.connect(2, Generation::V04).await;
+    other.send(&push(1)).await;
+    client.send(&old_push(1)).await;
+    client.frames().await;
+    assert!(client.is_closed());
+}
+
 fn body_pull() -> String {
     pull(1).replace("Ws", "Http")
 }

@@ -103,11 +103,12 @@ pub(crate) enum Op {
     Foreign {
         events: i64,
     },
-    /// After `skip` calls of this operation, one fails.
+    /// After `skip` calls of this operation, so many fail.
     Fault {
         operation: Operation,
         fault: Fault,
         skip: usize,
+        times: usize,
     },
     /// So many polls of any tasks.
     Run {
@@ -182,6 +183,8 @@ fn one(rng: &mut Rng) -> Op {
             operation: if rng.one_in(2) { Operation::Append } else { rng.pick(&OPERATIONS) },
             fault: rng.pick(&[Fault::Refused, Fault::LostBefore, Fault::LostAfter, Fault::LostAfter]),
             skip: rng.below(3),
+            // Once in a while for longer than a pull is tried.
+            times: if rng.one_in(4) { 8 } else { 1 },
         },
         _ => Op::Run { polls: 100 },
     }

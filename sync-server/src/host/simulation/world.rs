@@ -153,9 +153,9 @@ impl<L: EventLog> World<L> {
             }
             Op::Exchange { client, events } => self.exchange(client, events),
             Op::Foreign { events } => self.append_elsewhere(events),
-            Op::Fault { operation, fault, skip } => {
+            Op::Fault { operation, fault, skip, times } => {
                 (0..skip).for_each(|_| self.faults.succeed(operation));
-                self.faults.fail(operation, fault);
+                (0..times).for_each(|_| self.faults.fail(operation, fault));
                 self.failed.push(operation);
             }
             Op::Run { polls } => {
