@@ -75,7 +75,8 @@ pub(super) async fn read_body(
         while let Some(bytes) = stream.next().await {
             let bytes = bytes?;
             if held.grow(bytes.len() as u64).is_err() {
-                return Ok(Err(Refused::out_of_memory()));
+                let text = "This store has as many bodies to read as it may. Try again later.".to_owned();
+                return Ok(Err(Refused { status: 503, text }));
             }
             body.extend(bytes);
             if body.len() > bytes_max {
