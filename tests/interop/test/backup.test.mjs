@@ -40,6 +40,8 @@ describe('a backup that is put back', { skip, concurrency: 2 }, () => {
       await b.commit(created('new'))
       await converged([b], 2)
 
+      // Over http a poll that fails ends the package's live pull; it notices when it pushes.
+      if (kind === 'http') await a.commit(created('lost-3'))
       // The package says so, clears what it has and ends the store; the app opens it again.
       await until('the store notices', () => a.driver.log().includes('Sync backend identity changed'), BACK)
       await until('the store has ended', () => a.driver.log().includes('LiveStore shutdown complete'), BACK)
