@@ -78,8 +78,7 @@ pub(super) async fn read_body(
         while let Some(bytes) = stream.next().await {
             let bytes = bytes?;
             if held.grow(bytes.len() as u64).is_err() {
-                let text = "This store has as many bodies to read as it may. Try again later.".to_owned();
-                return Ok(Err(Refused { status: 503, text }));
+                return Ok(Err(Refused { status: 503, text: NO_MEMORY.to_owned() }));
             }
             body.extend(bytes);
             if body.len() > bytes_max {

@@ -68,14 +68,6 @@ mod tests {
     }
 
     #[test]
-    fn the_objects_of_a_thread_share_a_budget() {
-        let limits = Limits::worker().with_memory_bytes_max(8 << 20);
-        let connection = |store: Budget| store.child(Holder::Connection, limits.connection_bytes_max as u64);
-        let _held = connection(open("a".into(), &limits)).take(6 << 20).expect("room");
-        connection(open("b".into(), &limits)).take(6 << 20).expect_err("the isolate has no more");
-    }
-
-    #[test]
     fn an_isolate_has_a_limit_for_all_objects() {
         let limits = Limits::worker().with_memory_bytes_max(8 << 20);
         let connection = |store: Budget| store.child(Holder::Connection, limits.connection_bytes_max as u64);
