@@ -133,11 +133,6 @@ impl Refused {
         Self::new(431, format!("The headers are larger than {HEADERS_BYTES_MAX} bytes."))
     }
 
-    /// For a body that the budgets have no room for.
-    pub(crate) fn no_room() -> Self {
-        Self::new(503, "The server has no room for this request now. Try again later.")
-    }
-
     /// For a database that does not answer.
     pub(crate) fn log_unreachable() -> Self {
         Self::new(500, "The server cannot reach its event log.")

@@ -184,7 +184,7 @@ impl<H: Hooks> Server<H> {
             if text.len() + part.len() > limit {
                 return Err(Refused::body_too_large(limit));
             }
-            held.grow(part.len() as u64).map_err(|_| Refused::no_room())?;
+            held.grow(part.len() as u64).map_err(|_| Refused::out_of_memory())?;
             text.extend_from_slice(&part);
         }
         Ok((request::body_text(text)?, held))

@@ -78,9 +78,11 @@ async fn after_a_close_nothing_more_is_queued() {
         outbox.pong(Bytes::from_static(b"late"));
     }
     assert!(outbox.is_closed() && outbox.send("late".to_owned().into()).await.is_err());
-    let queue = outbox.shared.queue();
-    assert_eq!((queue.in_order.len(), queue.ahead.len(), queue.pong.is_some()), (0, 0, false));
-    drop(queue);
+    let waiting = {
+        let queue = outbox.shared.queue();
+        (queue.in_order.len(), queue.ahead.len(), queue.pong.is_some())
+    };
+    assert_eq!(waiting, (0, 0, false));
     assert_eq!(receive(&mut client).await.1.len(), 50_000);
     let (opcode, payload) = receive(&mut client).await;
     assert_eq!((opcode, &payload[..2]), (8, &4408_u16.to_be_bytes()[..]), "the first reason");
