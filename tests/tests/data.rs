@@ -30,7 +30,7 @@ fn start(data: &Path) -> (Arc<Process>, Server) {
     (Arc::clone(&process), Server::of(process))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_backup_ends_while_clients_push_and_what_is_restored_is_another_log() {
     let (data, elsewhere) = (TempDir::new(), TempDir::new());
     let copy = elsewhere.path().join("copy.db");
