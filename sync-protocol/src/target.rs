@@ -65,7 +65,7 @@ fn single<'a>(query: &'a str, name: &'static str) -> Result<Option<Cow<'a, str>>
         let (key, value) = form_urlencoded::parse(pair.as_bytes()).next()?;
         // What is not UTF-8 was replaced, so that many values would become one.
         let is_utf8 = percent_decode_str(pair).decode_utf8().is_ok();
-        (key == name).then(|| if is_utf8 { Ok(value) } else { Err(TargetError::NotUtf8(name)) })
+        (key == name).then_some(if is_utf8 { Ok(value) } else { Err(TargetError::NotUtf8(name)) })
     });
     let value = values.next().transpose();
     if values.next().is_some() { Err(TargetError::Repeated(name)) } else { value }

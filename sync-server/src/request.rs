@@ -78,7 +78,9 @@ impl SyncRequest {
         content_type: Option<&str>,
     ) -> Result<(), Refused> {
         origins.check(asking)?;
-        if self.transport == Transport::Http && !is_json(content_type) {
+        // A page can leave it out, too; what is no page need not say what there is only one of.
+        let is_json = content_type.map_or(asking.origin.is_none(), is_json);
+        if self.transport == Transport::Http && !is_json {
             return Err(Refused::new(415, CONTENT_TYPE_REQUIRED));
         }
         Ok(())
@@ -116,11 +118,6 @@ impl Refused {
         Self::new(413, format!("The body is cut short, or larger than {bytes_max} bytes."))
     }
 
-    /// For a body that there is no memory for.
-    pub(crate) fn out_of_memory() -> Self {
-        Self::new(503, "The server has as many bodies to read as it may. Try again later.")
-    }
-
     /// For as many connections as there may be, of `what`.
     pub(crate) fn too_many_connections(what: &str) -> Self {
         Self::new(503, format!("{what} has as many connections as it may. Try again later."))
@@ -151,8 +148,8 @@ impl Refused {
 pub(crate) const HEADERS_BYTES_MAX: usize = 32 * 1024;
 
 /// Whether this is the media type of JSON, or of lines of it.
-fn is_json(content_type: Option<&str>) -> bool {
-    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+fn is_json(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
     let (kind, subtype) = media_type.split_once('/').unwrap_or_default();
     kind.eq_ignore_ascii_case("application") && subtype.to_ascii_lowercase().ends_with("json")
 }
@@ -285,11 +282,12 @@ mod tests {
             (Some("application/x-www-form-urlencoded"), 415),
             (Some("multipart/form-data; boundary=json"), 415),
             (Some(""), 415),
-            (None, 415),
+            (None, 200),
         ] {
             assert_eq!(check(http, content_type, None), expected, "{content_type:?}");
             assert_eq!(check(ws, content_type, None), 200, "{content_type:?}");
         }
+        assert_eq!(check(http, None, Some("https://sync.example")), 415, "a page has to say it");
         for query in [http, ws, "storeId=a"] {
             assert_eq!(check(query, Some("application/json"), Some("https://evil.example")), 403, "{query}");
             assert_eq!(check(query, Some("application/json"), Some("https://sync.example")), 200, "{query}");

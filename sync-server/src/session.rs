@@ -2,76 +2,26 @@
 //! does becomes frames out. `host` runs the actions; time is an argument. One file per family of
 //! generations: `v03`, and `rpc` for 0.4 and next.
 
+mod action;
 mod rpc;
 mod v03;
 mod window;
 
+pub(crate) use self::action::{Action, Outgoing};
 use self::v03::V03;
 pub(crate) use self::v03::{Lost, Position, Proof};
 
 use livestore_sync_protocol::v03::Context;
-use livestore_sync_protocol::{Chunk, Cursor, Event, Generation, ItemFormat, RequestId, SeqNum};
+use livestore_sync_protocol::{Chunk, ItemFormat, RequestId, SeqNum};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::close::CloseCode;
 use crate::error::{HistoryLost, PullError, PushError, rpc_failure};
 use crate::event::Committed;
 use crate::frame::Frame;
 
 /// Pulls that may send their backlog on one connection, or, in 0.4 and next, run there. LiveStore clients have one.
 pub(crate) const PULLS_MAX: usize = 64;
-
-/// What a frame asks for.
-#[derive(Debug)]
-pub(crate) enum Action {
-    /// Send this frame.
-    Reply(String),
-    /// Send this frame. It answers whether somebody is there and nothing else: it may overtake.
-    Pong(String),
-    /// Run a push and answer it.
-    Push {
-        /// What to answer.
-        request_id: RequestId,
-        /// The events, at least one.
-        batch: Vec<Event>,
-        /// The log that the client believes to push to.
-        backend_id: Option<String>,
-        /// The protocol it came in.
-        generation: Generation,
-    },
-    /// Run a pull.
-    Pull {
-        /// How its chunks are addressed.
-        delivery: Delivery,
-        /// Where the client is.
-        cursor: Option<Cursor>,
-        /// Whether events that are pushed later follow.
-        live: bool,
-        /// The protocol it came in.
-        generation: Generation,
-    },
-    /// This client continues nothing: it is a new one. 0.3 only.
-    NewClient,
-    /// A pull may have room for another chunk, or something else has changed that tasks wait for: wake them.
-    Progress,
-    /// Send this frame: a pull is over.
-    PullEnded(String),
-    /// Close the connection.
-    Close(CloseCode),
-}
-
-/// What goes out, in this order.
-#[derive(Debug)]
-pub(crate) enum Outgoing {
-    /// A frame.
-    Text(Frame),
-    /// A WebSocket ping with this number. Its pong proves that the frames before it have arrived, and says
-    /// nothing of those behind it: so it stands right behind what it is for.
-    Ping(u64),
-    /// Nothing: but the session has changed in a way that a platform which loses its memory must not forget.
-    Remember,
-}
 
 /// How the chunks of a pull are addressed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 mod pull;
 mod push;
+mod refusals;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,8 @@ use tokio::sync::OnceCell;
 
 pub(crate) use self::pull::PullSink;
 use self::push::Queued;
-pub(crate) use self::push::{Admitted, Completed, Pushed, Refusals};
+pub(crate) use self::push::{Admitted, Completed, Pushed};
+pub(crate) use self::refusals::Refusals;
 use crate::error::{BackendIdMismatch, HistoryLost, PullError};
 use crate::event::{Batch, Committed, Publish};
 use crate::event_log::{EventLog, Head, LogError};

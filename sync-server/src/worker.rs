@@ -56,6 +56,8 @@ mod options;
 #[cfg(target_family = "wasm")]
 mod panic;
 #[cfg(target_family = "wasm")]
+mod pings;
+#[cfg(target_family = "wasm")]
 mod platform;
 #[cfg(target_family = "wasm")]
 mod saved_clients;

@@ -1,7 +1,7 @@
 //! Limits that the native server's flags set.
 
 use livestore_sync_tests::http;
-use livestore_sync_tests::{Incoming, Server, assert_pulled, chain, chain_with};
+use livestore_sync_tests::{Answer, Incoming, Server, assert_pulled, chain, chain_with, parse_answers, pull_payload};
 
 #[tokio::test]
 async fn frames_may_be_limited_further() {
@@ -34,14 +34,23 @@ async fn connections_over_the_limit_are_503_until_others_end() {
     first.push_ok(&chain(0, 1)).await;
     first.socket.send_close(Some((1000, ""))).await;
     first.socket.skip_to_close().await;
-    // Its place is free a moment later; the log is read over a connection of its own.
-    livestore_sync_tests::within("a free place", async {
-        while store.post(r#"{"_tag":"Ping"}"#).await.status == 503 {
+    // Its place is free a moment later, as is that of each connection which asks for it.
+    let pull = pull_payload(&store, None, None);
+    let pull = format!(r#"{{"_tag":"Request","id":"1","tag":"SyncHttpRpc.Pull","payload":{pull},"headers":[]}}"#);
+    let response = livestore_sync_tests::within("a free place", async {
+        loop {
+            let response = store.post(&pull).await;
+            if response.status != 503 {
+                break response;
+            }
             tokio::task::yield_now().await;
         }
     })
     .await;
-    assert_pulled(&store.log().await, &chain(0, 1));
+    match &parse_answers(response.text())[..] {
+        [Answer::Chunk(chunk), Answer::Exit(..)] => assert_pulled(&chunk.events, &chain(0, 1)),
+        other => panic!("expected the log, got {other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ pub(super) fn print(
     let events = store.events().map_err(|problem| Error::NoTable { store: store.id.clone(), problem })?;
     let mut printer = Printer::new();
     let filter = Filter { since: args.since, name: args.name.as_deref() };
-    let mut after = events.start(args.since);
+    let mut after = args.since.map_or_else(|| events.start(), |since| events.after(since));
     let mut room = if args.limit == 0 { u64::MAX } else { args.limit };
     // What is stored from now on is for `tail`: one might never catch up with a busy server.
     let head = database.read(|connection| rows::head(connection, events))?;

@@ -16,11 +16,11 @@ pub(super) enum Events {
 }
 
 impl Events {
-    /// What follows `FROM`, up to a condition that can be added to.
-    pub(super) fn rows(&self) -> String {
+    /// The table.
+    pub(super) fn table(&self) -> String {
         match self {
-            Self::Table(table) => format!("{table} WHERE TRUE"),
-            Self::Part(number) => format!("events WHERE id > {number} << 32 AND id < ({number} + 1) << 32"),
+            Self::Table(table) => table.to_string(),
+            Self::Part(_) => "events".into(),
         }
     }
 
@@ -32,11 +32,25 @@ impl Events {
         }
     }
 
-    /// After which key events after a number are, as far as that is known without looking.
-    pub(super) fn start(&self, since: Option<i64>) -> i64 {
+    /// Between which keys the events are. Statements have one bound on either side, and no more: SQLite begins and
+    /// ends where one of them says, and looks at all that is between.
+    fn bounds(&self) -> (i64, i64) {
         match self {
-            Self::Table(_) => since.unwrap_or(START),
-            Self::Part(_) => START,
+            Self::Table(_) => (START, i64::MAX),
+            Self::Part(number) => (number << 32, (number << 32) + i64::from(u32::MAX)),
+        }
+    }
+
+    /// Before all of them.
+    pub(super) fn start(&self) -> i64 {
+        self.bounds().0
+    }
+
+    /// After which key events after a number are, as far as that is known without looking.
+    pub(super) fn after(&self, since: i64) -> i64 {
+        match self {
+            Self::Table(_) => since,
+            Self::Part(_) => self.start(),
         }
     }
 }
@@ -56,7 +70,7 @@ const PAGE_EVENTS: u32 = 256;
 const PAGE_BYTES: usize = 1 << 20;
 
 /// Before all keys, broken ones included.
-pub(super) const START: i64 = i64::MIN;
+const START: i64 = i64::MIN;
 
 /// One event, whatever is in its columns.
 #[derive(Clone, Debug, Default)]
@@ -115,9 +129,11 @@ pub(super) struct Page {
 
 /// The key of the last of at most `rows` events after a key.
 pub(super) fn window(connection: &Connection, events: &Events, after: i64, rows: u32) -> rusqlite::Result<Option<i64>> {
-    let (from, key) = (events.rows(), events.key());
-    let sql = format!("SELECT MAX(key) FROM (SELECT {key} AS key FROM {from} AND {key} > ?1 ORDER BY 1 LIMIT ?2)");
-    connection.prepare_cached(&sql)?.query_row(params![after, rows], |row| row.get(0))
+    let (table, key) = (events.table(), events.key());
+    let sql = format!(
+        "SELECT MAX(key) FROM (SELECT {key} AS key FROM {table} WHERE {key} > ?1 AND {key} <= ?2 ORDER BY {key} LIMIT ?3)"
+    );
+    connection.prepare_cached(&sql)?.query_row(params![after, events.bounds().1, rows], |row| row.get(0))
 }
 
 /// The next events after a key; `None` if there are none.
@@ -128,10 +144,10 @@ pub(super) fn page(
     filter: Filter<'_>,
 ) -> rusqlite::Result<Option<Page>> {
     let Some(end) = window(connection, events, after, PAGE_EVENTS)? else { return Ok(None) };
-    let (from, key) = (events.rows(), events.key());
+    let (table, key) = (events.table(), events.key());
     let sql = format!(
-        r#"SELECT "seqNum", "parentSeqNum", "name", "args", "createdAt", "clientId", "sessionId", {key} FROM {from}
-           AND {key} > ?1 AND {key} <= ?2 AND (?3 IS NULL OR "name" GLOB ?3) AND (?4 IS NULL OR "seqNum" > ?4)
+        r#"SELECT "seqNum", "parentSeqNum", "name", "args", "createdAt", "clientId", "sessionId", {key} FROM {table}
+           WHERE {key} > ?1 AND {key} <= ?2 AND (?3 IS NULL OR "name" GLOB ?3) AND (?4 IS NULL OR "seqNum" > ?4)
            ORDER BY {key}"#
     );
     let mut statement = connection.prepare_cached(&sql)?;
@@ -157,17 +173,21 @@ pub(super) fn before_last(
     name: Option<&str>,
 ) -> rusqlite::Result<i64> {
     // The event before them; without one they are all.
-    let (from, key) = (events.rows(), events.key());
-    let sql =
-        format!(r#"SELECT {key} FROM {from} AND (?1 IS NULL OR "name" GLOB ?1) ORDER BY {key} DESC LIMIT 1 OFFSET ?2"#);
-    let before = connection.prepare_cached(&sql)?.query_row(params![name, count], |row| row.get(0)).optional()?;
-    Ok(before.unwrap_or(START))
+    let (table, key) = (events.table(), events.key());
+    let sql = format!(
+        r#"SELECT {key} FROM {table} WHERE {key} > ?3 AND {key} <= ?4 AND (?1 IS NULL OR "name" GLOB ?1)
+           ORDER BY {key} DESC LIMIT 1 OFFSET ?2"#
+    );
+    let (start, end) = events.bounds();
+    let before = connection.prepare_cached(&sql)?.query_row(params![name, count, start, end], |row| row.get(0));
+    Ok(before.optional()?.unwrap_or(start))
 }
 
 /// The highest key.
 pub(super) fn head(connection: &Connection, events: &Events) -> rusqlite::Result<Option<i64>> {
-    let sql = format!("SELECT MAX({}) FROM {}", events.key(), events.rows());
-    connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))
+    let (table, key) = (events.table(), events.key());
+    let sql = format!("SELECT MAX({key}) FROM {table} WHERE {key} > ?1 AND {key} <= ?2");
+    connection.prepare_cached(&sql)?.query_row(events.bounds(), |row| row.get(0))
 }
 
 #[cfg(test)]

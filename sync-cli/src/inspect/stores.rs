@@ -91,7 +91,7 @@ fn sums(file: &mut File) -> Result<Vec<Result<Sum, String>>, Error> {
 }
 
 fn sum(database: &mut Database, events: &Events) -> Result<Sum, Error> {
-    let (mut sum, mut after) = (Sum::default(), rows::START);
+    let (mut sum, mut after) = (Sum::default(), events.start());
     // As far as it is now: one might never catch up with a busy server.
     let end = database.read(|connection| rows::head(connection, events))?;
     while end.is_some_and(|end| after < end) {
@@ -105,13 +105,13 @@ fn sum(database: &mut Database, events: &Events) -> Result<Sum, Error> {
 /// The next events of a table, summed up, and the key of the last.
 fn part(connection: &Connection, events: &Events, after: i64) -> rusqlite::Result<Option<(i64, Sum)>> {
     let Some(end) = rows::window(connection, events, after, SCAN_EVENTS)? else { return Ok(None) };
-    let (from, key) = (events.rows(), events.key());
+    let (table, key) = (events.table(), events.key());
     let sql = format!(
         r#"SELECT COUNT(*), SUM(octet_length("name") + COALESCE(octet_length("args"), 0) + octet_length("createdAt")
              + octet_length("clientId") + octet_length("sessionId")),
-             (SELECT CAST("createdAt" AS BLOB) FROM {from} AND {key} = ?2),
-             (SELECT "seqNum" FROM {from} AND {key} = ?2)
-           FROM {from} AND {key} > ?1 AND {key} <= ?2"#
+             (SELECT CAST("createdAt" AS BLOB) FROM {table} WHERE {key} = ?2),
+             (SELECT "seqNum" FROM {table} WHERE {key} = ?2)
+           FROM {table} WHERE {key} > ?1 AND {key} <= ?2"#
     );
     connection.prepare_cached(&sql)?.query_row(params![after, end], |row| {
         let last_write: Vec<u8> = row.get(2)?;

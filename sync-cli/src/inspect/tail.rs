@@ -24,7 +24,7 @@ pub(super) fn follow(
     let events = store.events().map_err(|problem| Error::NoTable { store: store.id.clone(), problem })?;
     let mut filter = Filter { since: args.since, name: args.name.as_deref() };
     let mut after = match args.since {
-        Some(since) => events.start(Some(since)),
+        Some(since) => events.after(since),
         None => database.read(|connection| rows::before_last(connection, events, args.lines, filter.name))?,
     };
     let mut printer = Printer::new();
@@ -38,10 +38,10 @@ pub(super) fn follow(
         if !database.path().exists() {
             return Err(Error::Gone(database.path().into()));
         }
-        let head = database.read(|connection| rows::head(connection, events))?.unwrap_or(rows::START);
+        let head = database.read(|connection| rows::head(connection, events))?.unwrap_or(events.start());
         if began_anew(head, after, args.since) {
             output::note("the store began anew");
-            after = rows::START;
+            after = events.start();
             filter.since = None;
         }
     }
@@ -66,8 +66,8 @@ mod tests {
         assert!(!began_anew(5, 5, None));
         assert!(!began_anew(6, 5, None));
         assert!(began_anew(4, 5, None));
-        assert!(began_anew(rows::START, 5, None));
-        assert!(!began_anew(rows::START, rows::START, None));
+        assert!(began_anew(i64::MIN, 5, None));
+        assert!(!began_anew(i64::MIN, i64::MIN, None));
         assert!(!began_anew(4, 100, Some(100)), "what was asked for is yet to come");
         assert!(began_anew(4, 101, Some(100)));
     }

@@ -108,7 +108,7 @@ fn check(database: &mut Database, store: &Store) -> Result<Chain, Error> {
 }
 
 fn walk(database: &mut Database, store: &Store, events: &Events, chain: &mut Chain) -> Result<(), Error> {
-    let mut after = rows::START;
+    let mut after = events.start();
     // As far as it is now: one might never catch up with a busy server.
     let head = database.read(|connection| rows::head(connection, events))?;
     while head.is_some_and(|head| after < head) {

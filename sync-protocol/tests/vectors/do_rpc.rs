@@ -1,5 +1,5 @@
 use livestore_sync_protocol::rpc::{ClientMessage, Rpc, ServerMessage, Transport, encode_answer_chunk, msgpack};
-use livestore_sync_protocol::{ChunkBuilder, EventRow, ItemFormat};
+use livestore_sync_protocol::{ChunkBuilder, EventRow, ItemFormat, PageInfo, RequestId};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -126,4 +126,11 @@ fn answers_are_those_of_the_reference() {
         let [written, recorded] = [&format!("[{written}]"), &message.text].map(|text| json(text));
         assert_eq!(written, recorded);
     }
+}
+
+/// LiveStore's main branch counts its requests with numbers and looks its pulls up by text.
+#[test]
+fn the_id_in_an_answer_is_text_also_where_that_of_the_request_is_a_number() {
+    let frame = encode_answer_chunk(&RequestId::Number(7), None, PageInfo::NoMore, "b");
+    assert!(frame.starts_with(r#"{"_tag":"Chunk","requestId":7,"values":[{"rpcRequestId":"7","batch":["#), "{frame}");
 }

@@ -247,14 +247,14 @@ fn texts_that_servers_keep_have_limits_on_both_sides() {
             format!(r#","rpcContext":{{"callerContext":{{"bindingName":"{binding}","durableObjectId":"{object}"}}}}"#);
         pull("SyncDoRpc.Pull", r#"{"_tag":"None"}"#, &context)
     };
-    let frames: [(&str, usize, &dyn Fn(&str) -> String); 4] = [
-        ("backendId", BACKEND_ID_BYTES_MAX, &cursor),
-        ("backendId", BACKEND_ID_BYTES_MAX, &push),
-        ("callerContext", CALLER_BYTES_MAX, &|text| caller(text, "0")),
-        ("callerContext", CALLER_BYTES_MAX, &|text| caller("B", text)),
-    ];
-    for (name, max, frame) in frames {
-        let decode = |bytes: usize| rpc::ClientMessage::decode(&frame(&"x".repeat(bytes))).remove(0);
+    // The frame with a `%` where the text is.
+    for (name, max, frame) in [
+        ("backendId", BACKEND_ID_BYTES_MAX, cursor("%")),
+        ("backendId", BACKEND_ID_BYTES_MAX, push("%")),
+        ("callerContext", CALLER_BYTES_MAX, caller("%", "0")),
+        ("callerContext", CALLER_BYTES_MAX, caller("B", "%")),
+    ] {
+        let decode = |bytes: usize| rpc::ClientMessage::decode(&frame.replace('%', &"x".repeat(bytes))).remove(0);
         assert!(decode(max).is_ok(), "{name}: {:?}", decode(max));
         let error = decode(max + 1).expect_err(name).to_string();
         assert!(error.contains(name) && error.contains(&format!("longer than {max} bytes")), "{error}");

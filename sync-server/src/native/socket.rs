@@ -60,7 +60,13 @@ pub(super) async fn serve<H: Hooks>(
     let movement = stream.movement();
     let (reader, writer) = tokio::io::split(stream);
     let outbox = Outbox::new(host.connection_budget());
-    let mut writing = tokio::spawn(writer::run(outbox.shared(), writer));
+    let written = CancellationToken::new();
+    let (writer, has_written) = (writer::run(outbox.shared(), writer), written.clone().drop_guard());
+    let writing = tokio::spawn(async move {
+        writer.await;
+        // Told also if it panicked.
+        drop(has_written);
+    });
     // A 0.3 client that is refused comes back at once.
     let head = match tried(&Tokio, SOCKET_TRIES_MAX, || host.store.current_head()).await {
         Ok(head) => head.seq_num,
@@ -68,14 +74,14 @@ pub(super) async fn serve<H: Hooks>(
             note(|| tracing::error!(%error, "cannot read where a log stands"));
             outbox.abort(CloseCode::LogUnreachable);
             // The client comes back, whether or not it is told.
-            let _ = writing.await;
-            return;
+            return written.cancelled().await;
         }
     };
     let opening =
         Opening { connection, fingerprint, proof: Proof::Pongs, head, pushes_waiting_max: PUSHES_WAITING_MAX };
     let frames = Frames::new(reader, frame_bytes_max, outbox.budget().clone());
-    let mut talk = Talk { conversation: Conversation::open(&host, opening, outbox), frames, movement };
+    let mut talk =
+        Talk { conversation: Conversation::open(&host, opening, outbox), frames, movement, written: written.clone() };
     let code = tokio::select! {
         biased;
         () = dropping.cancelled() => CloseCode::Restart,
@@ -84,8 +90,7 @@ pub(super) async fn serve<H: Hooks>(
     };
     let pushes = talk.conversation.close(code);
     let rest = async {
-        // It has nothing to say any more, also if it panicked.
-        let _ = (&mut writing).await;
+        written.cancelled().await;
         pushes.await;
     };
     tokio::select! {
@@ -101,6 +106,8 @@ struct Talk<H: Hooks, R> {
     conversation: Conversation<H>,
     frames: Frames<R>,
     movement: Arc<Movement>,
+    /// Fires when nothing more is written.
+    written: CancellationToken,
 }
 
 impl<H: Hooks, R: AsyncRead + Unpin> Talk<H, R> {
@@ -193,10 +200,9 @@ impl<H: Hooks, R: AsyncRead + Unpin> Talk<H, R> {
 
     /// Waits until everything is sent, and then for the peer's half of the closing handshake.
     async fn drain(&mut self) {
-        let Self { conversation, frames, .. } = self;
-        let link = &conversation.peer().link;
+        let Self { conversation, frames, written, .. } = self;
         let late = async {
-            link.closed().await;
+            written.cancelled().await;
             // A peer that does not answer is left.
             sleep(CLOSE_TIMEOUT).await;
         };

@@ -10,8 +10,9 @@ use tokio::time::timeout;
 
 use super::outbox::{Batch, End, Next, Shared};
 
-/// How long a peer may take for the frame that is being written when a connection ends, and for the last one.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a peer may take for the frame that is being written when a connection ends, and for the one that says
+/// why. All that waited behind is given back before.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Writes until the connection is closed or aborted, or the peer takes no more.
 pub(super) async fn run(outbox: Arc<Shared>, mut stream: impl AsyncWrite + Unpin) {
@@ -43,5 +44,5 @@ pub(super) async fn run(outbox: Arc<Shared>, mut stream: impl AsyncWrite + Unpin
     // The peer must see the end of the frame that it has the beginning of.
     let mut last = batch.chain(Batch::close(end));
     // It may be gone already; the connection ends either way.
-    let _ = timeout(CLOSE_TIMEOUT, stream.write_all_buf(&mut last)).await;
+    let _ = timeout(LAST_WORDS_TIMEOUT, stream.write_all_buf(&mut last)).await;
 }

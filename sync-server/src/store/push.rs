@@ -5,13 +5,12 @@
 //! commits a single push at once, and a busy one pays for durability once per group, without a timer to tune.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use livestore_sync_protocol::limits::BATCH_EVENTS_MAX;
 use livestore_sync_protocol::{Event, SeqNum};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use super::{Core, Store, lock};
+use super::{Core, Refusals, Store, lock};
 use crate::admission;
 use crate::error::{HistoryLost, PushError};
 use crate::event::Batch;
@@ -66,29 +65,6 @@ impl Queued {
         // client's next push may be looked at before.
         self.refusals.note(self.batch.events());
         let _ = self.reply.send(Answer::Stale { head, explained });
-    }
-}
-
-/// What was refused of one client's pushes. A client may push on top of a push whose answer it does not have yet; once
-/// that is refused, the next one begins beyond the end of the log, which from any other client would mean that the log
-/// has lost events.
-#[derive(Debug, Default)]
-pub(crate) struct Refusals {
-    /// The highest number that would have been stored; 0 for none.
-    highest: AtomicI64,
-}
-
-impl Refusals {
-    /// A push of these events is refused.
-    pub(crate) fn note(&self, events: &[Event]) {
-        if let Some(last) = events.last() {
-            self.highest.fetch_max(last.seq_num.get(), Ordering::Relaxed);
-        }
-    }
-
-    /// Whether the client may have this event only in its own, refused push.
-    fn explain(&self, position: SeqNum) -> bool {
-        position.get() <= self.highest.load(Ordering::Relaxed)
     }
 }
 

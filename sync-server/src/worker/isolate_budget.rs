@@ -70,10 +70,9 @@ mod tests {
     #[test]
     fn an_isolate_has_a_limit_for_all_objects() {
         let limits = Limits::worker().with_memory_bytes_max(8 << 20);
-        let mut stores = Stores::new(&limits);
         let connection = |store: Budget| store.child(Holder::Connection, limits.connection_bytes_max as u64);
-        let _held = connection(stores.open("a".into(), &limits)).take(6 << 20).expect("room");
-        let refused = connection(stores.open("b".into(), &limits)).take(6 << 20).expect_err("the isolate has no more");
+        let _held = connection(open("a".into(), &limits)).take(6 << 20).expect("room");
+        let refused = connection(open("b".into(), &limits)).take(6 << 20).expect_err("the isolate has no more");
         assert_eq!(refused.holder, Holder::Process);
     }
 }

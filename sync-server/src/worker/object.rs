@@ -15,13 +15,14 @@ use tokio::sync::{OnceCell, mpsc};
 use worker::js_sys::{Promise, Uint8Array};
 use worker::wasm_bindgen::JsValue;
 use worker::worker_sys::web_sys;
-use worker::{Env, Headers, Request, Response, ResponseBody, Result, State, WebSocket, WebSocketRequestResponsePair};
+use worker::{Env, Headers, Request, Response, ResponseBody, Result, State, WebSocket};
 
 use super::attachment::Attachment;
 use super::call::Call;
 use super::forwarded::{self, Forwarded};
 use super::http::{OwnedParts, failure, read_body, refuse, text};
 use super::open_store::{Conversation, OpenStore, close};
+use super::pings::Pings;
 use super::platform::Isolate;
 use super::subscribers::Answering;
 use super::sweep::SWEEP_MS;
@@ -102,6 +103,7 @@ struct Body {
     env: Env,
     options: ObjectOptions,
     hooks: Arc<HookFns>,
+    pings: Rc<Pings>,
     /// Opened by the first event after the object came into memory.
     store: OnceCell<Rc<OpenStore>>,
     /// Whether the next sweep is certain.
@@ -110,13 +112,10 @@ struct Body {
 
 impl Body {
     fn new(state: State, env: Env, mut options: ObjectOptions) -> Self {
-        match WebSocketRequestResponsePair::new(rpc::PING, rpc::PONG) {
-            Ok(pair) => state.set_websocket_auto_response(&pair),
-            // Pings then wake the object, which answers them.
-            Err(error) => tracing::warn!(?error, "the platform does not answer pings"),
-        }
         let hooks = Arc::new(std::mem::take(&mut options.hooks));
-        Self { state: Rc::new(state), env, options, hooks, store: OnceCell::new(), sweeping: Cell::new(false) }
+        let state = Rc::new(state);
+        let pings = Pings::new(Rc::clone(&state));
+        Self { state, env, options, hooks, pings, store: OnceCell::new(), sweeping: Cell::new(false) }
     }
 
     /// The open store. `store_id` is known from a request; else a socket tells.
@@ -133,6 +132,7 @@ impl Body {
     }
 
     async fn fetch(&self, request: Request) -> Result<Response> {
+        self.pings.handle_work();
         let parts = OwnedParts::new(&request)?;
         #[cfg(debug_assertions)]
         debug_route(&parts.path).await;
@@ -204,6 +204,7 @@ impl Body {
     }
 
     async fn rpc(&self, message: &[u8]) -> Result<JsValue> {
+        self.pings.handle_work();
         if !self.options.transports.contains(&Transport::DurableObject) {
             return Err("this server does not serve calls of Durable Objects".into());
         }
@@ -288,6 +289,9 @@ impl Body {
             link.close(CloseCode::InvalidUtf8);
             return Ok(None);
         };
+        if frame != rpc::PING {
+            self.pings.handle_work();
+        }
         if frame.len() > self.options.limits.frame_bytes_max {
             link.close(CloseCode::FrameTooLarge);
         } else if conversation.is_full(frame.len()) {

@@ -8,6 +8,7 @@ use tokio::sync::Mutex as FairMutex;
 use worker::WebSocket;
 
 use super::attachment::Attachment;
+use super::end::End;
 use super::fan_out;
 use super::platform::Isolate;
 use super::sweep::SILENCE_MS_MAX;

@@ -54,9 +54,11 @@ export class Raw {
   frame(what, matches, { after = this.frames.length, ms } = {}) {
     return until(() => `${what}; got ${JSON.stringify(this.frames).slice(-500)}`, () => this.frames.slice(after).find(matches), ms)
   }
+  /** Sends a push and does not wait for its answer. */
+  pushes = (id, batch) => this.send(request(id, 'SyncWsRpc.Push', { storeId: this.storeId, batch, backendId: NONE }))
   async push(id, batch) {
     const after = this.frames.length
-    this.send(request(id, 'SyncWsRpc.Push', { storeId: this.storeId, batch, backendId: NONE }))
+    this.pushes(id, batch)
     const { exit } = await this.frame(`the exit of push ${id}`, (f) => f._tag === 'Exit' && f.requestId === String(id), { after })
     return exit
   }

@@ -219,6 +219,16 @@ fn there_is_room_for_so_many_and_so_long_names() {
 }
 
 #[test]
+fn calls_name_their_request_in_text_also_where_its_id_is_a_number() {
+    let mut queue = Queue::new(budget());
+    let id = queue.handle_join(context(CLIENT), RequestId::Number(7)).expect("a place");
+    queue.handle_caught_up(id);
+    queue.handle_answer_ended(id, 0);
+    queue.handle_committed(&committed(1));
+    assert_eq!(called(&queue.poll_call(id, 0)), (1, "7".to_owned()));
+}
+
+#[test]
 fn all_that_is_kept_fits_into_one_value_of_the_storage() {
     // The platform takes 128 KiB for classes without SQLite.
     let mut queue = Queue::new(budget());

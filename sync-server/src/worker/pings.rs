@@ -1,0 +1,72 @@
+//! Who answers the pings of 0.4 clients: the platform while the object has nothing to do, so that it may sleep; the
+//! object while it works, because the platform loses frames then. Told by `object` of each event; knows no socket.
+//!
+//! workerd queues its own answers behind frames that are being sent. A frame that the object sends while the last two
+//! of those answers go out is dropped, and the next one fails (`pendingAutoResponseDeque` in its `web-socket.c++`):
+//! nothing can be sent on that socket any more, it cannot be closed either, and its client, whose pings are answered,
+//! waits for ever. 0.4 clients ping twice when they connect, which is when they are sent most.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use livestore_sync_protocol::rpc;
+use worker::js_sys::{Function, Reflect};
+use worker::wasm_bindgen::{JsCast, JsValue};
+use worker::{State, WebSocketRequestResponsePair};
+
+use super::platform::Isolate;
+use crate::platform::Platform;
+
+/// So long (ms) after its last work an object leaves pings to the platform. It stays in memory for that.
+const QUIET_MS: u64 = 3_000;
+
+pub(super) struct Pings {
+    state: Rc<State>,
+    worked_ms: Cell<u64>,
+    by_platform: Cell<bool>,
+}
+
+impl Pings {
+    pub(super) fn new(state: Rc<State>) -> Rc<Self> {
+        let pings = Self { state, worked_ms: Cell::new(0), by_platform: Cell::new(false) };
+        pings.leave_to_platform();
+        Rc::new(pings)
+    }
+
+    /// The object has something to do, which is no ping.
+    pub(super) fn handle_work(self: &Rc<Self>) {
+        self.worked_ms.set(Isolate.now_ms());
+        if !self.by_platform.get() || !self.take() {
+            return;
+        }
+        let pings = Rc::clone(self);
+        Isolate.spawn(async move {
+            while let Some(left_ms) = QUIET_MS.checked_sub(Isolate.now_ms().saturating_sub(pings.worked_ms.get())) {
+                Isolate.sleep(Duration::from_millis(left_ms + 1)).await;
+            }
+            pings.leave_to_platform();
+        });
+    }
+
+    fn leave_to_platform(&self) {
+        match WebSocketRequestResponsePair::new(rpc::PING, rpc::PONG) {
+            Ok(pair) => {
+                self.state.set_websocket_auto_response(&pair);
+                self.by_platform.set(true);
+            }
+            // Pings then wake the object, which answers them.
+            Err(error) => tracing::warn!(?error, "the platform does not answer pings"),
+        }
+    }
+
+    /// Without a pair the platform answers nothing, which the `worker` crate cannot say.
+    fn take(&self) -> bool {
+        let raw: &JsValue = self.state.as_raw().as_ref();
+        let method = Reflect::get(raw, &JsValue::from("setWebSocketAutoResponse"));
+        let method = method.ok().and_then(|method| method.dyn_into::<Function>().ok());
+        let taken = method.is_some_and(|method| method.call0(raw).is_ok());
+        self.by_platform.set(!taken);
+        taken
+    }
+}
