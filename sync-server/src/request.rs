@@ -118,6 +118,11 @@ impl Refused {
         Self::new(413, format!("The body is cut short, or larger than {bytes_max} bytes."))
     }
 
+    /// For a body that there is no memory for.
+    pub(crate) fn out_of_memory() -> Self {
+        Self::new(503, "The server has as many bodies to read as it may. Try again later.")
+    }
+
     /// For as many connections as there may be, of `what`.
     pub(crate) fn too_many_connections(what: &str) -> Self {
         Self::new(503, format!("{what} has as many connections as it may. Try again later."))

@@ -61,9 +61,6 @@ pub(super) fn refuse(refused: Refused) -> Result<Response> {
     text(refused.status, refused.text)
 }
 
-/// For a body that there is no memory for.
-const NO_MEMORY: &str = "The server has as many bodies to read as it may. Try again later.";
-
 /// The body, or what is wrong with it. As long as it is not whole, which may take its client any time, it counts as held
 /// for that.
 pub(super) async fn read_body(
@@ -78,7 +75,7 @@ pub(super) async fn read_body(
         while let Some(bytes) = stream.next().await {
             let bytes = bytes?;
             if held.grow(bytes.len() as u64).is_err() {
-                return Ok(Err(Refused { status: 503, text: NO_MEMORY.to_owned() }));
+                return Ok(Err(Refused::out_of_memory()));
             }
             body.extend(bytes);
             if body.len() > bytes_max {
