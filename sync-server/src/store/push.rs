@@ -59,7 +59,7 @@ impl Queued {
         let _ = self.reply.send(Answer::Done(result));
     }
 
-    fn is_stale(self, head: Head) {
+    fn refuse_as_stale(self, head: Head) {
         let explained = self.refusals.explain(self.batch.parent());
         // It will be refused, or the log holds all of it, where nothing has to be explained. Noted now, because the
         // client's next push may be looked at before.
@@ -239,7 +239,7 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
                 continue;
             }
             if fitting.is_empty() {
-                return stale.into_iter().for_each(|queued| queued.is_stale(head));
+                return stale.into_iter().for_each(|queued| queued.refuse_as_stale(head));
             }
             let batches: Vec<_> = fitting.iter().map(|queued| Arc::clone(&queued.batch)).collect();
             let next = head.after(&batches);
@@ -253,7 +253,7 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
                     core.doubt = None;
                     self.publish_group(core, &backend_id, fitting);
                     core.head = Some(next);
-                    return stale.into_iter().for_each(|queued| queued.is_stale(next));
+                    return stale.into_iter().for_each(|queued| queued.refuse_as_stale(next));
                 }
                 // Another process was faster. The next round publishes what it has appended, so that live pulls
                 // have it before a pusher here is told that the server is ahead.
