@@ -1,4 +1,4 @@
-// A TCP proxy between a client and the server that can cut connections, lose their bytes like a dead network, or be slow.
+// A TCP proxy between a client and the server that can cut connections or lose their bytes like a dead network.
 import net from 'node:net'
 
 export class Proxy {
@@ -14,12 +14,8 @@ export class Proxy {
   /** Connections that came to nothing; tells a test that a client has noticed that it is offline. */
   failed = 0
 
-  #bytesPerSecond
-
-  /** With `bytesPerSecond`, each direction of each connection is a link of that speed. */
-  static async to(t, targetUrl, { bytesPerSecond } = {}) {
+  static async to(t, targetUrl) {
     const proxy = new Proxy()
-    proxy.#bytesPerSecond = bytesPerSecond
     const { hostname, port } = new URL(targetUrl)
     proxy.#server = net.createServer((client) => proxy.#accept(client, hostname, Number(port)))
     await new Promise((done) => proxy.#server.listen(0, '127.0.0.1', done))
@@ -55,14 +51,7 @@ export class Proxy {
 
   /** Lost bytes stay lost, and so does the news that a side has hung up: there is no FIN and no RST on a dead network. */
   #forward(link, from, to, direction) {
-    from.on('data', (bytes) => {
-      if (link.lost[direction]) return
-      to.write(bytes)
-      if (!this.#bytesPerSecond) return
-      // What is not taken from the sender waits with the sender, as on a slow link with a short queue.
-      from.pause()
-      setTimeout(() => from.resume(), (bytes.length / this.#bytesPerSecond) * 1000)
-    })
+    from.on('data', (bytes) => link.lost[direction] || to.write(bytes))
     from.on('error', () => {})
     from.on('close', () => {
       if (link.lost[direction]) return
