@@ -225,7 +225,7 @@ fn calls_name_their_request_in_text_also_where_its_id_is_a_number() {
     queue.handle_caught_up(id);
     queue.handle_answer_ended(id, 0);
     queue.handle_committed(&committed(1));
-    assert_eq!(called(&queue.poll_call(id, 0)), (1, "7".to_owned()));
+    assert_eq!(called(&queue.poll_call(id, 100)), (1, "7".to_owned()));
 }
 
 #[test]
