@@ -48,11 +48,14 @@ async fn a_pull_begins_at_its_cursor_also_where_the_log_is_not_known() {
         within(client.push(events(1..=450))).await.unwrap();
         let backend_id = within(client.pull(None).next()).await.unwrap().unwrap().backend_id;
         for backend_id in [None, backend_id] {
-            for (from, expected) in [(0, 450), (120, 330), (449, 1), (450, 0), (900, 0)] {
+            for (from, expected) in [(0, 450), (120, 330), (449, 1), (450, 0)] {
                 let cursor = Cursor { backend_id: backend_id.clone(), seq_num: at(from) };
                 let pulled = within(client.pull(cursor).events()).await.unwrap();
                 assert_eq!(numbers(&pulled), (from + 1..=from + expected).collect::<Vec<_>>(), "{protocol:?} {from}");
             }
+            // Who knows events that the log does not have knows another log, or one that has lost them.
+            let beyond = Cursor { backend_id, seq_num: at(900) };
+            within(client.pull(beyond).events()).await.expect_err("beyond the end");
         }
     }
 }
