@@ -68,7 +68,12 @@ async fn http_pushes_are_stored_and_pulled() {
     assert_pulled(&events, &chain(0, 4));
     assert_pulled(&store.http_pull(Some((&backend, 2))).await.0, &chain(2, 2));
     assert!(store.http_pull(Some((&backend, 4))).await.0.is_empty());
-    assert!(store.http_pull(Some((&backend, 99))).await.0.is_empty());
+    let beyond =
+        answers(&store.post(&request("\"1\"", "Pull", &pull_payload(&store, None, Some((&backend, 99))))).await);
+    match &beyond[..] {
+        [Answer::Exit(_, exit)] => assert_eq!(exit.error()["_tag"], "BackendIdMismatchError"),
+        other => panic!("expected a failure, got {other:?}"),
+    }
     assert_pulled(&store.log().await, &chain(0, 4));
 }
 

@@ -81,13 +81,14 @@ async fn a_frame_may_hold_several_messages() {
     for ids in [Ids::Text, Ids::Number] {
         let store = Server::shared().store();
         let mut client = store.rpc_with(ids).await;
+        client.push_ok(&chain(0, 1)).await;
         let (a, b, c) = (client.new_id(), client.new_id(), client.new_id());
         let frame = format!(
             r#"[{{"_tag":"Ping"}},
                 {{"_tag":"Request","id":{a},"tag":"SyncWsRpc.Push","payload":{},"headers":[]}},
                 {{"_tag":"Request","id":{b},"tag":"SyncWsRpc.Push","payload":{},"headers":[]}},
                 {{"_tag":"Request","id":{c},"tag":"SyncWsRpc.Pull","payload":{},"headers":[]}}]"#,
-            push_payload(&store, &chain(0, 2), None),
+            push_payload(&store, &chain(1, 1), None),
             push_payload(&store, &chain(2, 1), None),
             pull_payload(&store, Some(false), Some((&client.pull_all().await.backend, 1))),
         );

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use livestore_sync_protocol::limits::BATCH_EVENTS_MAX;
-use livestore_sync_protocol::{Event, SeqNum};
+use livestore_sync_protocol::{Event, Generation, SeqNum};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::{Core, Refusals, Store, lock};
@@ -132,6 +132,11 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
         self.hooks.on_push(push.clone(), context.clone()).await?;
         self.check_backend_id::<PushError>(backend_id).await?;
         admission::check_batch(&push.batch)?;
+        // Who does not say which log is meant, though its generation could, is not told that this one has lost events:
+        // to be beyond its end may be a mistake as well.
+        if backend_id.is_none() && context.generation != Generation::V03 {
+            refusals.note(&push.batch);
+        }
         Ok(self.enqueue(push, context, origin, refusals, now_ms))
     }
 
