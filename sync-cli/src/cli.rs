@@ -77,7 +77,7 @@ pub(crate) struct Serve {
     #[arg(long, env = "LIVESTORE_SYNC_MAX_CONNECTIONS", default_value_t = Limits::native().connections_max)]
     max_connections: usize,
 
-    /// Most connections at once from one address
+    /// Most connections at once from one address; not with --trusted-proxies, since all come from the proxy's
     #[arg(
         long,
         env = "LIVESTORE_SYNC_MAX_CONNECTIONS_PER_ADDRESS",

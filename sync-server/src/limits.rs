@@ -24,7 +24,7 @@ pub struct Limits {
     /// on Workers the WebSockets of one store.
     pub connections_max: usize,
     /// Connections at once from one address (of IPv6, one network of 64 bits); a further one gets status 503.
-    /// Natively only. Where all clients come through one proxy, this is what they may have together.
+    /// Natively only, and not where proxies are trusted, from whose addresses all connections come.
     pub connections_per_address_max: usize,
     /// Bytes that one connection may make the server hold: frames that wait for it, pages that it reads,
     /// pushes that wait for their commit. What it sends beyond is not read yet; a client for which more waits

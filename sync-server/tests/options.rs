@@ -22,6 +22,15 @@ async fn head(address: SocketAddr, request: &str) -> String {
     String::from_utf8(answer).expect("ASCII").to_lowercase()
 }
 
+/// The head and the body.
+async fn whole(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(request.as_bytes()).await.expect("sends");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("a whole answer");
+    answer
+}
+
 async fn serve(settings: impl FnOnce(Builder<()>) -> Builder<()>) -> (SocketAddr, tempfile::TempDir) {
     let data = tempfile::tempdir().expect("a folder");
     let server = settings(Server::builder(data.path())).build().expect("a server");
@@ -67,17 +76,21 @@ async fn response_headers_are_on_every_response_but_the_opening_of_a_websocket()
 
 #[tokio::test]
 async fn limits_are_those_that_were_set() {
-    let limits = Limits::native().with_frame_bytes_max(4).with_stores_max(1);
+    let limits = Limits::native().with_frame_bytes_max(400).with_stores_max(1);
     let (address, _data) = serve(|settings| settings.limits(limits)).await;
-    for (request, status) in [
-        (
-            "POST /?storeId=a&transport=http HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 5\r\n\r\n12345",
-            "413",
-        ),
-        ("POST /?storeId=a&transport=http HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 0", "200"),
-        ("POST /?storeId=b&transport=http HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 0", "503"),
-    ] {
-        let head = head(address, request).await;
-        assert!(head.starts_with(&format!("http/1.1 {status}")), "{request}: {head}");
+    let push = |store_id: &str| {
+        let event = r#"{"name":"n","args":{},"seqNum":1,"parentSeqNum":0,"clientId":"c","sessionId":"s"}"#;
+        let payload = format!(
+            r#"{{"storeId":"{store_id}","payload":{{"_tag":"None"}},"backendId":{{"_tag":"None"}},"batch":[{event}]}}"#
+        );
+        format!(r#"{{"_tag":"Request","id":"1","tag":"SyncHttpRpc.Push","payload":{payload},"headers":[]}}"#)
+    };
+    for (store_id, body, status) in [("a", "x".repeat(401), "413"), ("a", push("a"), "200"), ("b", push("b"), "503")] {
+        let content = format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let request =
+            format!("POST /?storeId={store_id}&transport=http HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{content}");
+        let answer = whole(address, &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answer}");
+        assert_eq!(answer.contains("Success"), status == "200", "{answer}");
     }
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use livestore_sync_server::Limits;
 use livestore_sync_server::native::Server;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
@@ -82,5 +83,21 @@ async fn a_client_is_known_by_its_own_address_where_proxies_are_trusted() {
         let missed = receives(&mut client, "PullRes", if is_known { SOON } else { Duration::from_secs(1) }).await;
         let is_continued = missed.is_some_and(|frame| frame.contains("its own") && frame.contains(r#""seqNum":1"#));
         assert_eq!(is_continued, is_known, "{trusted} {before} {after}");
+    }
+}
+
+#[tokio::test]
+async fn the_proxy_itself_is_not_one_client_with_too_many_connections() {
+    for (trusted, is_taken) in [(0, false), (1, true)] {
+        let data = tempfile::tempdir().expect("a folder");
+        let limits = Limits::native().with_connections_per_address_max(1);
+        let builder = Server::builder(data.path()).limits(limits).trusted_proxies(trusted);
+        let server = builder.build().expect("a server");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
+        let _first = open(address, "192.0.2.1").await;
+        let second = connect_async(format!("ws://{address}/websocket?storeId=a")).await;
+        assert_eq!(second.is_ok(), is_taken, "{trusted}");
     }
 }

@@ -65,6 +65,9 @@ impl<H: Hooks> Server<H> {
     /// A server with these settings. Opens the data file.
     pub(super) fn open(settings: Builder<H>) -> Result<Self, OpenError> {
         let Builder { data, synchronous, hooks, limits, origins, trusted_proxies, response_headers } = settings;
+        // Behind a proxy all connections come from its address, and whose they are is said per request.
+        let per_address_max =
+            if trusted_proxies == 0 { limits.connections_per_address_max } else { limits.connections_max };
         let file = SqliteFile::open(&data, synchronous)?;
         let hooks = Arc::new(hooks);
         let budget = Budget::process(limits.memory_bytes_max.map_or_else(memory::share, |bytes| bytes as u64));
@@ -75,7 +78,7 @@ impl<H: Hooks> Server<H> {
             origins,
             trusted_proxies,
             response_headers,
-            places: Places::new(limits.connections_max, limits.connections_per_address_max),
+            places: Places::new(limits.connections_max, per_address_max),
             connections: TaskTracker::new(),
             sockets: TaskTracker::new(),
             exchanges: TaskTracker::new(),
