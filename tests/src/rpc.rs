@@ -149,6 +149,12 @@ impl Rpc {
         self.exit(&id).await
     }
 
+    /// Pushes to the log with this id and waits for the answer.
+    pub async fn push_to(&mut self, batch: &[Event], backend: &str) -> Exit {
+        let id = self.start_push_to(batch, Some(backend)).await;
+        self.exit(&id).await
+    }
+
     /// Pushes; the push must be taken.
     pub async fn push_ok(&mut self, batch: &[Event]) {
         self.push(batch).await.assert_pushed();

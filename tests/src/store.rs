@@ -88,7 +88,16 @@ impl Store {
 
     /// Pushes over the http transport.
     pub async fn http_push(&self, batch: &[Event]) -> Exit {
-        let mut answers = self.call("\"0\"", "SyncHttpRpc.Push", &push_payload(self, batch, None)).await;
+        self.http_pushed(batch, None).await
+    }
+
+    /// Pushes over the http transport to the log with this id.
+    pub async fn http_push_to(&self, batch: &[Event], backend: &str) -> Exit {
+        self.http_pushed(batch, Some(backend)).await
+    }
+
+    async fn http_pushed(&self, batch: &[Event], backend: Option<&str>) -> Exit {
+        let mut answers = self.call("\"0\"", "SyncHttpRpc.Push", &push_payload(self, batch, backend)).await;
         match (answers.pop(), answers.is_empty()) {
             (Some(Answer::Exit(id, exit)), true) => {
                 assert_eq!(id, "0", "the request's id");

@@ -46,8 +46,8 @@ async fn clients_beyond_the_end_of_a_log_that_was_put_back_are_told() {
     assert_eq!(client.pull_all().await.backend, backend, "it is the same log to whoever asks for its id");
     let id = client.start_pull(true, Some((&backend, 10))).await;
     client.expect_exit(&id).await.assert_backend_id_mismatch(&backend);
-    client.push(&chain(10, 1)).await.assert_backend_id_mismatch(&backend);
-    store.http_push(&chain(10, 1)).await.assert_backend_id_mismatch(&backend);
+    client.push_to(&chain(10, 1), &backend).await.assert_backend_id_mismatch(&backend);
+    store.http_push_to(&chain(10, 1), &backend).await.assert_backend_id_mismatch(&backend);
     // A client that has no more than the log has, goes on.
     let mut behind = store.rpc().await;
     assert_eq!(behind.live(Some((&backend, 5))).await.pages, [(0, 0)]);

@@ -166,9 +166,11 @@ async fn a_parent_beyond_the_head_is_answered_as_another_log() {
     client.push_ok(&chain(0, 3)).await;
     let backend = client.pull_all().await.backend;
     for parent in [4, 1_000_000] {
-        client.push(&chain(parent, 1)).await.assert_backend_id_mismatch(&backend);
-        store.http_push(&chain(parent, 1)).await.assert_backend_id_mismatch(&backend);
+        client.push_to(&chain(parent, 1), &backend).await.assert_backend_id_mismatch(&backend);
+        store.http_push_to(&chain(parent, 1), &backend).await.assert_backend_id_mismatch(&backend);
     }
+    // Who names no log may mean any.
+    store.http_push(&chain(4, 1)).await.assert_server_ahead(3, 4);
     client.push(&chain(1, 1)).await.assert_pushed();
     client.push_ok(&chain(3, 1)).await;
 }
@@ -179,15 +181,16 @@ async fn a_push_on_top_of_a_refused_one_is_only_late() {
     let store = Server::shared().store();
     let (mut client, mut other) = (store.rpc().await, store.rpc().await);
     other.push_ok(&chain(0, 3)).await;
+    let backend = other.pull_all().await.backend;
     let mut pushes = Vec::new();
     for (head, count) in [(2, 3), (5, 2), (7, 1)] {
         let batch: Vec<_> = chain(head, count).into_iter().map(|event| event.from_client("late")).collect();
-        pushes.push((client.start_push(&batch).await, head));
+        pushes.push((client.start_push_to(&batch, Some(&backend)).await, head));
     }
     for (id, head) in pushes {
         client.exit(&id).await.assert_server_ahead(3, head);
     }
-    other.push(&chain(7, 1)).await.assert_backend_id_mismatch(&other.pull_all().await.backend);
+    other.push_to(&chain(7, 1), &backend).await.assert_backend_id_mismatch(&backend);
 }
 
 /// Counting positions instead of events would give other numbers.
