@@ -288,7 +288,7 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
   test('a pull for which there is no room is refused, and the others go on', async (t) => {
     const storeId = freshStoreId()
     // With this, before the connection has as many pulls as it may (session.rs, PULLS_MAX).
-    const raw = await Raw.open(t, server.url, storeId, { payload: 'x'.repeat(9_500) })
+    const raw = await Raw.open(t, server.url, storeId, { payload: 'x'.repeat(8_000), headers: { cookie: 'y'.repeat(1_500) } })
     const id = (n) => `1${String(n).padStart(120, '0')}`
     let live = 0
     for (;;) {
