@@ -7,6 +7,8 @@
 #[cfg(all(feature = "worker", target_family = "wasm"))]
 pub(crate) mod js_text;
 mod maybe_send;
+#[cfg(test)]
+pub(crate) mod paused;
 mod random;
 mod time;
 

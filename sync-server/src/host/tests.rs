@@ -22,7 +22,7 @@ use crate::error::HookError;
 use crate::event_log::{EventLog, Fault, Faults, Faulty, MemoryLog, Operation};
 use crate::frame::Frame;
 use crate::hooks::{Asked, Connection, HookFns, Transport};
-use crate::platform::Platform;
+use crate::platform::paused::Paused;
 use crate::session::{Proof, Session};
 use crate::store::Store;
 
@@ -30,23 +30,6 @@ const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// No test is about it.
 const HELD_BYTES_MAX: u64 = 1 << 30;
-
-#[derive(Clone)]
-struct Paused;
-
-impl Platform for Paused {
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        tokio::spawn(task);
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        sleep(duration).await;
-    }
-
-    fn now_ms(&self) -> u64 {
-        1_000_000
-    }
-}
 
 /// A mailbox that may have a bug.
 struct TestLink {

@@ -75,24 +75,8 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
+    use crate::platform::paused::Paused;
     use crate::session::Position;
-
-    #[derive(Clone)]
-    struct Paused;
-
-    impl Platform for Paused {
-        fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-            tokio::spawn(task);
-        }
-
-        async fn sleep(&self, duration: Duration) {
-            tokio::time::sleep(duration).await;
-        }
-
-        fn now_ms(&self) -> u64 {
-            0
-        }
-    }
 
     #[tokio::test(start_paused = true)]
     async fn what_could_not_be_saved_is_tried_again() {

@@ -12,7 +12,7 @@ use crate::error::{HistoryLost, HookError, InvalidBatch, LogError};
 use crate::event_log::{Fault, Operation};
 use crate::failure::Failure;
 use crate::hooks::{HookContext, HookFns, Hooks, Pull, Push};
-use crate::platform::Platform;
+use crate::platform::paused::Paused;
 use crate::{PullError, PushError};
 
 #[tokio::test]
@@ -329,24 +329,6 @@ async fn what_was_given_up_is_settled_by_time_or_by_the_next_push() {
             f.store.current_head().await.expect("reads");
             assert_eq!(f.store.known_head(), Some(SeqNum::ROOT));
         }
-    }
-}
-
-/// The clock of tokio, which tests may hold.
-#[derive(Clone)]
-struct Paused;
-
-impl Platform for Paused {
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        tokio::spawn(task);
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-
-    fn now_ms(&self) -> u64 {
-        now_ms()
     }
 }
 
