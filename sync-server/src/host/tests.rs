@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
+use super::calls::PAGE_TIMEOUT;
 use super::continuation::Continuation;
 use super::exchange::{Framing, exchange};
 use super::simulation::link::{Mail, MailLink, Mailbox};
@@ -48,6 +49,7 @@ impl Link for TestLink {
     }
 
     async fn send(&self, frame: Frame) -> Result<(), Closed> {
+        assert!(!self.panics.load(Ordering::Relaxed), "a bug");
         self.mail.send(frame).await
     }
 
@@ -465,14 +467,42 @@ async fn an_old_client_that_cannot_be_continued_comes_back() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_while_a_client_is_answered_ends_its_connection() {
     let world = World::new(HookFns::new());
-    let client = world.connect(1, Generation::V03).await;
-    client.panics.store(true, Ordering::Relaxed);
-    // A chunk is sent as there is room; what is panicking is the acknowledgement of a repeated push.
-    let other = world.connect(2, Generation::V04).await;
+    let other = world.connect(1, Generation::V04).await;
     other.send(&push(1)).await;
-    client.send(&old_push(1)).await;
-    client.frames().await;
-    assert!(client.is_closed());
+    other.frames().await;
+    // The acknowledgement of a repeated push, the chunk of a pull.
+    for (number, call) in [(2, old_push(1)), (3, OLD_PULL.to_owned())] {
+        let client = world.connect(number, Generation::V03).await;
+        client.panics.store(true, Ordering::Relaxed);
+        client.send(&call).await;
+        client.frames().await;
+        assert!(client.is_closed(), "{call}");
+    }
+}
+
+/// What has arrived makes room for what follows, without a timer.
+#[tokio::test(start_paused = true)]
+async fn a_chunk_that_has_arrived_is_followed_at_once() {
+    const EVENTS: i64 = 20;
+    let world = World::new(HookFns::new());
+    let pusher = world.connect(1, Generation::V04).await;
+    for number in 1..=EVENTS {
+        // Two of them fill a chunk.
+        pusher.send(&push(number).replace(r#""args":1"#, &format!(r#""args":"{}""#, "a".repeat(50_000)))).await;
+        pusher.frames().await;
+    }
+    let client = world.connect(2, Generation::V04).await;
+    let begun = Instant::now();
+    client.send(&pull(100)).await;
+    let mut chunks = Vec::new();
+    while !has(&chunks, &format!(r#""seqNum":{EVENTS},"#)) {
+        let arrived = client.frames().await;
+        assert!(!arrived.is_empty() && begun.elapsed() < PAGE_TIMEOUT, "{} chunks have arrived", chunks.len());
+        for _ in &arrived {
+            client.send(r#"{"_tag":"Ack","requestId":"100"}"#).await;
+        }
+        chunks.extend(arrived);
+    }
 }
 
 fn body_pull() -> String {

@@ -19,7 +19,11 @@ const event = (seqNum) => ({ name: 'e', args: { seqNum }, seqNum, parentSeqNum: 
 
 async function call(storeId, tag, payload) {
   const body = JSON.stringify({ _tag: 'Request', id: '1', tag, payload: { storeId, ...payload }, headers: [] })
-  const answer = await fetch(`${server.url}/?storeId=${storeId}&transport=http`, { method: 'POST', body })
+  const answer = await fetch(`${server.url}/?storeId=${storeId}&transport=http`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body,
+  })
   assert.equal(answer.status, 200)
   return answer.json()
 }
