@@ -8,6 +8,7 @@ use livestore_sync_protocol::Generation;
 
 use crate::error::{PullError, PushError};
 use crate::failure::Failure;
+use crate::hooks::Transport;
 use crate::platform::Platform;
 
 /// The first pause; each further one is twice as long ...
@@ -44,6 +45,12 @@ pub(crate) async fn tried<T, E, F: Future<Output = Result<T, E>>>(
             result => return result,
         }
     }
+}
+
+/// The pause before what a request needs is tried again; without one, it is refused. A client that wants a WebSocket
+/// comes back by itself; published ones over http do not, whatever they are answered. If one goes, so does its request.
+pub(crate) fn before_request(transport: Transport, failures: u32) -> Option<Duration> {
+    (transport == Transport::Http).then(|| pause(failures))
 }
 
 /// The pause before a pull on a socket is tried again; without one, the socket is closed.

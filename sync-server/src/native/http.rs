@@ -205,14 +205,11 @@ fn asking(headers: &HeaderMap) -> Asking<'_> {
     Asking { origin: text_of(headers, header::ORIGIN), host: text_of(headers, header::HOST) }
 }
 
-/// Waits before something of ours is tried again for a request. A client that wants a WebSocket is refused and comes
-/// back by itself; published ones over http do not, whatever they are answered. If one goes, so does its request.
+/// Waits before something of ours is tried again for a request.
 async fn wait(transport: Transport, failures: &mut u32, refused: impl FnOnce() -> Refused) -> Result<(), Refused> {
-    if transport != Transport::Http {
-        return Err(refused());
-    }
     *failures += 1;
-    Tokio.sleep(patience::pause(*failures)).await;
+    let pause = patience::before_request(transport, *failures).ok_or_else(refused)?;
+    Tokio.sleep(pause).await;
     Ok(())
 }
 

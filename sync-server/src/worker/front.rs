@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use worker::js_sys::{Function, Reflect};
 use worker::wasm_bindgen::{JsCast, JsValue};
-use worker::{Context, Env, ObjectNamespace, Request, Response, Result, Stub};
+use worker::{Context, Env, Error, ObjectNamespace, Request, Response, Result, Stub};
 
 use super::forwarded::{self, Forwarded};
 use super::http::{OwnedParts, Page, entries, failure, finish, refuse, text};
@@ -13,9 +13,13 @@ use super::options::BINDINGS;
 use super::platform::Isolate;
 use super::{WorkerOptions, log};
 use crate::hooks::{Asked, Transport};
+use crate::host::patience;
 use crate::limits::Limits;
 use crate::platform::{Platform, connection_id};
 use crate::request::{self, Route, route};
+
+/// How often a request over http is forwarded again, which takes half a minute.
+const FORWARDS_MAX: u32 = 10;
 
 /// A request that is one of a LiveStore client.
 #[derive(Debug)]
@@ -138,26 +142,58 @@ async fn forward(request: Request, sync: SyncRequest, env: &Env, options: &Worke
     let upgrade = sync.check_upgrade();
     let connection = Arc::new(sync.into_connection(connection_id(now_ms), now_ms, entries(request.headers())));
     let time_max = options.hook_timeout.unwrap_or(Limits::worker().hook_timeout);
-    match Asked::new(Arc::clone(&options.hooks), Isolate, time_max).validate_payload(Arc::clone(&connection)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return text(400, error.to_string()),
-        Err(failure) => return refuse(request::Refused::failed(failure)),
+    let hooks = Asked::new(Arc::clone(&options.hooks), Isolate, time_max);
+    let mut failures = 0;
+    loop {
+        match hooks.validate_payload(Arc::clone(&connection)).await {
+            Ok(Ok(())) => break,
+            Ok(Err(error)) => return text(400, error.to_string()),
+            Err(failure) => {
+                failures += 1;
+                match patience::before_request(connection.transport, failures) {
+                    Some(pause) => Isolate.sleep(pause).await,
+                    None => return refuse(request::Refused::failed(failure)),
+                }
+            }
+        }
     }
     if let Err(refused) = upgrade {
         return refuse(refused);
     }
-    let stub = match stub(env, options, &connection.store_id) {
-        Ok(Some(stub)) => stub,
-        Ok(None) => return text(424, missing_binding(options)),
-        Err(error) => return failure(500, "The store's Durable Object cannot be addressed.", error),
-    };
     let mut request = request.clone_mut()?;
     let forwarded = Forwarded { connection: connection.id, connected_ms: now_ms };
     request.headers_mut()?.set(forwarded::HEADER, &forwarded.encode())?;
-    match stub.fetch_with_request(request).await {
-        Ok(response) => Ok(response),
-        Err(error) => failure(503, "The store's Durable Object failed. The request may be repeated.", error),
+    let mut failures = 0;
+    loop {
+        // A new one each time: one that has failed may go on failing.
+        let stub = match stub(env, options, &connection.store_id) {
+            Ok(Some(stub)) => stub,
+            Ok(None) => return text(424, missing_binding(options)),
+            Err(error) => return failure(500, "The store's Durable Object cannot be addressed.", error),
+        };
+        let pause = patience::before_request(connection.transport, failures + 1).filter(|_| failures < FORWARDS_MAX);
+        // Copied where it may be needed again.
+        let sent = if pause.is_some() { request.clone()? } else { request.clone_mut()? };
+        match (stub.fetch_with_request(sent).await, pause) {
+            (Ok(response), _) => return Ok(response),
+            (Err(error), Some(pause)) if passes(&error) => {
+                tracing::warn!(%error, "a store's Durable Object failed");
+                Isolate.sleep(pause).await;
+            }
+            (Err(error), _) => {
+                return failure(503, "The store's Durable Object failed. The request may be repeated.", error);
+            }
+        }
+        failures += 1;
     }
+}
+
+/// Whether the platform says that it may work next time: an object that is moved or gets new code, a lost connection.
+/// What the object itself has thrown is not among it.
+/// <https://developers.cloudflare.com/durable-objects/best-practices/error-handling/>
+fn passes(error: &Error) -> bool {
+    let says = |name: &str| Reflect::get(&error.to_js_value(), &name.into()).is_ok_and(|value| value.is_truthy());
+    says("retryable") && !says("overloaded")
 }
 
 fn missing_binding(options: &WorkerOptions) -> String {

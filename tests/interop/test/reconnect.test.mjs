@@ -111,7 +111,8 @@ for (const { label, generation, kind } of KINDS) {
       for (const round of [1, 2, 3]) {
         await offline()
         await b.commit(created(`b${round}`))
-        await converged([b], 2 * round)
+        // On a busy machine its client may find a pong too late, and close a connection that nobody has cut.
+        await converged([b], 2 * round, BACK)
         proxy.open()
         await converged([a, b], 2 * round, BACK)
         await a.commit(created(`a${round}`))
