@@ -259,6 +259,13 @@ impl Held {
         Ok(())
     }
 
+    /// So many of them, to be given back apart from the others.
+    pub(crate) fn split(&mut self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self { budget: self.budget.clone(), bytes, depth: self.depth }
+    }
+
     /// Takes over what was taken of the same budget.
     pub(crate) fn absorb(&mut self, mut other: Self) {
         debug_assert!(Arc::ptr_eq(&self.budget.0, &other.budget.0) && self.depth == other.depth, "another budget's");

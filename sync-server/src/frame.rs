@@ -18,13 +18,20 @@ pub(crate) struct Frame {
     tail: String,
     /// What the body takes of its store's budget, where that is counted once for all receivers.
     shared: Option<Arc<Held>>,
+    /// What the body takes of its receiver's budget since it was read, where it was.
+    own: Option<Arc<Held>>,
 }
 
 impl Frame {
     /// The envelope around a chunk; without one, around nothing.
     pub(crate) fn new(envelope: Envelope, chunk: Option<&Chunk>) -> Self {
         let Envelope { head, tail } = envelope;
-        Self { head, body: chunk.map(|chunk| Arc::clone(&chunk.items)), tail, shared: None }
+        Self { head, body: chunk.map(|chunk| Arc::clone(&chunk.items)), tail, shared: None, own: None }
+    }
+
+    /// The same, whose body was taken from the receiver's budget before.
+    pub(crate) fn holding(self, held: Held) -> Self {
+        Self { own: Some(Arc::new(held)), ..self }
     }
 
     /// The same, whose body many receive: it is held once for all of them.
@@ -51,6 +58,22 @@ impl Frame {
         if self.shared.is_some() { budget.take_own(bytes) } else { budget.take(bytes) }
     }
 
+    /// Takes the same as soon as there is room; at once where its body was taken when it was read, since what makes room
+    /// may be that this frame goes out.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, nothing is taken.
+    pub(crate) async fn take_in_turn(&mut self, budget: &Budget) -> Held {
+        match self.own.take().and_then(Arc::into_inner) {
+            Some(mut held) => {
+                held.absorb(budget.take_anyway((self.len() as u64).saturating_sub(held.bytes())));
+                held
+            }
+            None => budget.take_in_turn(self.len() as u64).await,
+        }
+    }
+
     /// Whether its body is held for other receivers, too.
     pub(crate) fn is_shared(&self) -> bool {
         self.shared.is_some()
@@ -68,14 +91,14 @@ impl Frame {
 
     /// Its parts, whose body is not copied, and what that takes while it is shared.
     pub(crate) fn into_parts(self) -> ([Bytes; 3], Option<Arc<Held>>) {
-        let Self { head, body, tail, shared } = self;
+        let Self { head, body, tail, shared, own: _ } = self;
         let body = body.map_or_else(Bytes::new, |text| Bytes::from_owner(SharedText(text)));
         ([head.into(), body, tail.into()], shared)
     }
 
     /// The whole text. Copies the body.
     pub(crate) fn into_text(self) -> String {
-        let Self { head, body, tail, shared: _ } = self;
+        let Self { head, body, tail, shared: _, own: _ } = self;
         let mut text = head;
         text.reserve_exact(body.as_deref().map_or(0, str::len) + tail.len());
         text.extend(body.as_deref());
@@ -96,7 +119,7 @@ impl AsRef<[u8]> for SharedText {
 /// A frame that is nobody else's.
 impl From<String> for Frame {
     fn from(head: String) -> Self {
-        Self { head, body: None, tail: String::new(), shared: None }
+        Self { head, body: None, tail: String::new(), shared: None, own: None }
     }
 }
 

@@ -35,8 +35,9 @@ pub struct Limits {
     /// Bytes that all connections of one store may make the server hold. A quarter is kept for those that hold
     /// little.
     pub store_bytes_max: usize,
-    /// Bytes that all connections of the process may make it hold, natively `None` for a quarter of the memory
-    /// that the machine or the container has. On Workers all objects of an isolate, which has 128 MB.
+    /// Natively, the memory that the process may take, in bytes, of which two fifths are for what its connections make it
+    /// hold; `None` for half of what the machine or the container has. On Workers, what the connections of all objects of
+    /// an isolate may make it hold; an isolate has 128 MB.
     pub memory_bytes_max: Option<usize>,
     /// Stores in one data file; a client of a further one gets status 503. Natively only: on Workers each
     /// store is a Durable Object of its own.

@@ -140,10 +140,16 @@ impl<R: Replies> PullSink for Sink<'_, R> {
         self.replies.hold(bytes).await.map_err(|Closed| PullError::Gone)
     }
 
-    async fn send(&self, chunk: Option<&Chunk>, remaining: u64, backend_id: &str) -> Result<(), PullError> {
+    async fn send(&self, chunk: Option<(&Chunk, Held)>, remaining: u64, backend_id: &str) -> Result<(), PullError> {
         let now_ms = self.replies.now_ms();
+        let (chunk, held) = chunk.unzip();
         let frame = self.replies.session().handle_chunk(self.delivery, chunk, remaining, backend_id, now_ms);
-        self.replies.send(frame.ok_or(PullError::Gone)?).await.map_err(|Closed| PullError::Gone)?;
+        let frame = frame.ok_or(PullError::Gone)?;
+        let frame = match held {
+            Some(held) => frame.holding(held),
+            None => frame,
+        };
+        self.replies.send(frame).await.map_err(|Closed| PullError::Gone)?;
         if let Some(chunk) = chunk {
             // Only now: what is noted before it is queued would be covered by a ping that is queued meanwhile.
             self.replies.chunk_sent(self.delivery, chunk.last);

@@ -115,8 +115,7 @@ pub(crate) fn exchange<S: Shell>(
         answer.run(&host, &body).await;
     };
     let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
-        // Whoever asks for the next part has written the last one.
-        let (part, _held) = receiver.recv().await?;
+        let part = receiver.recv().await?;
         Some((part, receiver))
     });
     (work, stream)
@@ -130,10 +129,22 @@ struct Answer<F, C> {
     /// What is held for it is taken from this.
     budget: Budget,
     refusals: Arc<Refusals>,
-    parts: mpsc::Sender<(Bytes, Held)>,
+    parts: mpsc::Sender<Bytes>,
     framing: Framing,
     state: Mutex<State>,
     caught_up: F,
+}
+
+/// A part of an answer, with what it takes until the last who has it has written it: libraries queue parts, too.
+struct Part {
+    bytes: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 #[derive(Default)]
@@ -156,7 +167,7 @@ impl<F: Fn() + MaybeSend + MaybeSync, C: Platform> Answer<F, C> {
         let is_empty = !self.state().is_begun;
         if let Some(end) = self.framing.end(is_empty) {
             // A client that has gone needs no end.
-            let _ = self.parts.send((end, self.budget.take_anyway(0))).await;
+            let _ = self.parts.send(end).await;
         }
     }
 
@@ -240,11 +251,14 @@ impl<F: Fn() + MaybeSend + MaybeSync, C: Platform> Replies for Answer<F, C> {
         self.platform.now_ms()
     }
 
-    async fn send(&self, frame: Frame) -> Result<(), Closed> {
+    async fn send(&self, mut frame: Frame) -> Result<(), Closed> {
         let is_first = self.begin();
-        let part = self.framing.part(&frame.into_text(), is_first).ok_or(Closed)?;
-        let held = self.hold(part.len() as u64).await?;
-        self.parts.send((part, held)).await.map_err(|_| Closed)
+        let held = tokio::select! {
+            held = frame.take_in_turn(&self.budget) => held,
+            () = self.parts.closed() => return Err(Closed),
+        };
+        let bytes = self.framing.part(&frame.into_text(), is_first).ok_or(Closed)?;
+        self.parts.send(Bytes::from_owner(Part { bytes, _held: held })).await.map_err(|_| Closed)
     }
 
     /// There is no answer on which a published client would pull again, and nothing like the end of a socket. So it is
@@ -255,7 +269,7 @@ impl<F: Fn() + MaybeSend + MaybeSync, C: Platform> Replies for Answer<F, C> {
         }
         if let Some(nothing) = self.framing.nothing() {
             // Where parts wait, they will do.
-            let _ = self.parts.try_send((nothing, self.budget.take_anyway(0)));
+            let _ = self.parts.try_send(nothing);
         }
         Ok(())
     }

@@ -111,13 +111,13 @@ impl Outbox {
     }
 
     /// Queues a frame as soon as there is room.
-    async fn queue(&self, frame: Frame, push: fn(&mut Queue, Text)) -> Result<(), Closed> {
+    async fn queue(&self, mut frame: Frame, push: fn(&mut Queue, Text)) -> Result<(), Closed> {
         // A single frame always fits into an empty queue.
         let permits = u32::try_from(frame.len()).unwrap_or(u32::MAX).min(QUEUE_BYTES_GOOD);
         let room = async {
             let _turn = self.turn.lock().await;
             let permit = Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| Closed)?;
-            let held = self.budget.take_in_turn(frame.len() as u64).await;
+            let held = frame.take_in_turn(&self.budget).await;
             self.shared.put(|queue| push(queue, Text(frame, (held, Some(permit)))))
         };
         tokio::select! {

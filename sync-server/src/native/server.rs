@@ -70,7 +70,9 @@ impl<H: Hooks> Server<H> {
             if trusted_proxies == 0 { limits.connections_per_address_max } else { limits.connections_max };
         let file = SqliteFile::open(&data, synchronous)?;
         let hooks = Arc::new(hooks);
-        let budget = Budget::process(limits.memory_bytes_max.map_or_else(memory::share, |bytes| bytes as u64));
+        let budget = Budget::process(memory::for_connections(
+            limits.memory_bytes_max.map_or_else(memory::share, |bytes| bytes as u64),
+        ));
         Ok(Self(Arc::new(Inner {
             stores: Stores::new(file, ClientsFile::open(&data), Arc::clone(&hooks), limits, budget),
             hooks: Asked::new(hooks, Tokio, limits.hook_timeout),

@@ -39,14 +39,14 @@ pub(crate) trait PullSink: MaybeSend + MaybeSync {
     /// [`PullError::Gone`] when the pull is over.
     fn hold(&self, bytes: u64) -> impl Future<Output = Result<Held, PullError>> + MaybeSend;
 
-    /// Sends a chunk; `None` is the empty one.
+    /// Sends a chunk, with what it takes until it is written; `None` is the empty one.
     ///
     /// # Errors
     ///
     /// [`PullError::Gone`] when the pull is over.
     fn send(
         &self,
-        chunk: Option<&Chunk>,
+        chunk: Option<(&Chunk, Held)>,
         remaining: u64,
         backend_id: &str,
     ) -> impl Future<Output = Result<(), PullError>> + MaybeSend;
@@ -235,12 +235,11 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
                     // A page is not kept for who takes its time: the rest is read again.
                     break;
                 }
-                // From here on it counts as what waits for the puller.
-                held.shrink(chunk.items.len() as u64);
                 // Kept once it is sent: what fails before that is made again from here.
                 let mut next = Backlog { after: chunk.last, sent: backlog.sent + chunk.events as u64, ..*backlog };
                 let remaining = self.remaining(&mut next).await?;
-                sink.send(Some(chunk), remaining, backend_id).await?;
+                let chunk_held = held.split(chunk.items.len() as u64);
+                sink.send(Some((chunk, chunk_held)), remaining, backend_id).await?;
                 *backlog = next;
                 if !live && backlog.is_done() {
                     return Ok(());

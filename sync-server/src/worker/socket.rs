@@ -94,9 +94,9 @@ impl Socket {
         drop(self.socket.serialize_attachment(nothing));
     }
 
-    /// Takes room for so many bytes. `false` when the client is not heard while it waits for that.
-    async fn wait_for_room(&self, bytes: usize) -> bool {
-        let room = self.budget.take_in_turn(bytes as u64);
+    /// Takes room for a frame. `false` when the client is not heard while it waits for that.
+    async fn wait_for_room(&self, frame: &mut Frame) -> bool {
+        let room = frame.take_in_turn(&self.budget);
         match Isolate.timeout(Duration::from_millis(SILENCE_MS_MAX), room).await {
             Some(held) => {
                 self.unheard.borrow_mut().absorb(held);
@@ -128,11 +128,11 @@ impl Link for Socket {
         fan_out::send();
     }
 
-    async fn send(&self, frame: Frame) -> Result<(), Closed> {
+    async fn send(&self, mut frame: Frame) -> Result<(), Closed> {
         let bytes = frame.len();
         let sent = async {
             let _turn = self.turn.lock().await;
-            if !self.wait_for_room(bytes).await {
+            if !self.wait_for_room(&mut frame).await {
                 tracing::info!("closing a connection that does not read");
                 self.close(CloseCode::SlowReader);
                 return;

@@ -67,12 +67,12 @@ impl PullSink for Sink {
         Ok(Budget::process(bytes).take_anyway(bytes))
     }
 
-    async fn send(&self, chunk: Option<&Chunk>, remaining: u64, backend_id: &str) -> Result<(), PullError> {
+    async fn send(&self, chunk: Option<(&Chunk, Held)>, remaining: u64, backend_id: &str) -> Result<(), PullError> {
         assert_eq!(backend_id, BACKEND_ID);
         if let Some(permits) = &self.permits {
             permits.try_acquire().expect("it was ready").forget();
         }
-        let (first, last) = chunk.map_or((0, 0), |chunk| (chunk.first.get(), chunk.last.get()));
+        let (first, last) = chunk.map_or((0, 0), |(chunk, _)| (chunk.first.get(), chunk.last.get()));
         self.chunks.lock().expect("usable").push((first, last, remaining));
         tokio::task::yield_now().await;
         Ok(())
@@ -101,7 +101,7 @@ impl PullSink for &Sink {
         PullSink::hold(*self, bytes).await
     }
 
-    async fn send(&self, chunk: Option<&Chunk>, remaining: u64, backend_id: &str) -> Result<(), PullError> {
+    async fn send(&self, chunk: Option<(&Chunk, Held)>, remaining: u64, backend_id: &str) -> Result<(), PullError> {
         PullSink::send(*self, chunk, remaining, backend_id).await
     }
 

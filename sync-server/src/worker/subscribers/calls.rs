@@ -278,8 +278,9 @@ impl PullSink for Resumed<'_> {
         Ok(host.budget.take_in_turn(bytes).await)
     }
 
-    async fn send(&self, chunk: Option<&Chunk>, _remaining: u64, backend_id: &str) -> Result<(), PullError> {
-        let Some(chunk) = chunk else { return Ok(()) };
+    async fn send(&self, chunk: Option<(&Chunk, Held)>, _remaining: u64, backend_id: &str) -> Result<(), PullError> {
+        // The queue takes it anew.
+        let Some((chunk, _)) = chunk else { return Ok(()) };
         match self.subscribers.tell(|queue| queue.handle_chunk(self.id, chunk, backend_id)) {
             true => Ok(()),
             false => Err(PullError::Gone),
