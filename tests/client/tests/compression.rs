@@ -52,10 +52,10 @@ async fn bytes_of(protocol: Protocol, answer: &'static str, batch: &[Event]) -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_events_are_compressed_in_both_directions() {
-    let batch = todos(3_000);
-    for protocol in [Protocol::V04Ws, Protocol::V03] {
+    let batch = todos(2_000);
+    for (protocol, answers) in [(Protocol::V04Ws, &[OFFER, "permessage-deflate"][..]), (Protocol::V03, &[OFFER])] {
         let (plain_pushed, plain_pulled) = bytes_of(protocol, "", &batch).await;
-        for answer in [OFFER, "permessage-deflate", "permessage-deflate; server_max_window_bits=15"] {
+        for &answer in answers {
             let (pushed, pulled) = bytes_of(protocol, answer, &batch).await;
             assert!(pushed < plain_pushed / 4, "{protocol:?} {answer}: {pushed} of {plain_pushed}");
             assert!(pulled < plain_pulled / 4, "{protocol:?} {answer}: {pulled} of {plain_pulled}");
