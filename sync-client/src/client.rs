@@ -3,13 +3,17 @@
 //!
 //! The rooms, each of which knows only those after it: the handle ([`SyncClient`]: this file, `append`, `pull`), the
 //! `builder`, the `task`, the `link` (one attempt at a connection: `socket` or `http`), and below them `requests`,
-//! `channels`, `settings`, `net`, `activity` and `address`. The offline store is built on the handle and on nothing else in here.
+//! `channels`, `handshake`, `frames`, `deflate`, `settings`, `net`, `activity` and `address`. The offline store is built
+//! on the handle and on nothing else in here.
 
 mod activity;
 mod address;
 mod append;
 mod builder;
 mod channels;
+mod deflate;
+mod frames;
+mod handshake;
 mod http;
 mod link;
 mod net;

@@ -76,6 +76,10 @@ pub(super) struct Server {
     /// How to connect
     #[arg(long, default_value = "ws")]
     transport: TransportArg,
+
+    /// Do not offer the server to compress what is sent over a WebSocket
+    #[arg(long)]
+    no_compression: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -109,7 +113,8 @@ impl Server {
             (GenerationArg::V03, TransportArg::Ws) => Protocol::V03,
             (GenerationArg::V03, TransportArg::Http) => return Err(Failure::NoTransport),
         };
-        let mut builder = SyncClient::builder(&self.url, &self.store).protocol(protocol);
+        let mut builder =
+            SyncClient::builder(&self.url, &self.store).protocol(protocol).compression(!self.no_compression);
         if let Some(payload) = &self.payload {
             builder = builder.payload(payload.clone());
         }

@@ -32,6 +32,7 @@ pub struct Builder {
     store_id: String,
     payload: Payload,
     headers: Vec<(String, String)>,
+    compression: bool,
     protocol: Protocol,
     client_id: Option<String>,
     timing: Timing,
@@ -45,6 +46,7 @@ impl Builder {
             store_id,
             payload: Payload::None,
             headers: Vec::new(),
+            compression: true,
             protocol: Protocol::default(),
             client_id: None,
             timing: Timing::default(),
@@ -76,6 +78,14 @@ impl Builder {
     /// A header of the requests that open connections (ws), or of all (http).
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Whether to offer the server to compress what is sent over a WebSocket (permessage-deflate), on if nothing is said.
+    /// A server that cannot do it declines. Events of an app are alike, and become several times smaller; that costs
+    /// time of the processor, which a fast network may not be worth. Over http nothing is compressed.
+    pub fn compression(mut self, compression: bool) -> Self {
+        self.compression = compression;
         self
     }
 
@@ -126,6 +136,7 @@ impl Builder {
             store_id: self.store_id.clone(),
             payload: self.payload,
             headers: headers(&self.headers)?,
+            compression: self.compression,
             silence_max: self.timing.push_timeout,
             tls: self.tls,
         };

@@ -31,6 +31,8 @@ pub(super) struct Settings {
     pub(super) store_id: String,
     pub(super) payload: Payload,
     pub(super) headers: HeaderMap,
+    /// Whether the compression of WebSocket messages is offered.
+    pub(super) compression: bool,
     /// How long nothing may move while an answer over http is waited for.
     pub(super) silence_max: Duration,
     pub(super) tls: Tls,

@@ -1,96 +1,154 @@
-//! The WebSocket transport, of 0.3 and 0.4. Called by the link; it knows frames only as texts.
+//! The WebSocket transport, of 0.3 and 0.4. Called by the link; it knows messages only as texts.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
-use hyper::http::{Response, Uri};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use bytes::Bytes;
+use hyper::http::Uri;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, watch};
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::activity::Activity;
 use super::channels::{LinkChannels, LinkCommand, LinkEvent};
-use super::net::{self, Io};
-use super::settings::{FRAME_BYTES_MAX, Settings, refusal};
+use super::deflate::deflate;
+use super::frames::{Frames, Incoming, close_reason, frame};
+use super::handshake::{self, Opened};
+use super::net;
+use super::settings::{FRAME_BYTES_MAX, Settings};
 use crate::state::OfflineReason;
 
-/// A socket that cannot be written to may have a close frame to read, which says more.
+/// A socket that cannot be written to may have a close frame to read, which says more. And one that is over is told so,
+/// if it takes it.
 const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(1);
 
-type Socket = WebSocketStream<Box<dyn Io>>;
+/// What the reading side owes the server. Only the last is sent.
+#[derive(Debug)]
+enum Answer {
+    Nothing,
+    Pong(Bytes),
+    Close(Bytes),
+}
 
 /// Opens a socket and serves it until it is gone.
 pub(super) async fn run(settings: &Settings, uri: Uri, activity: Arc<Activity>, mut channels: LinkChannels) {
-    let socket = match open(settings, uri, activity).await {
-        Ok(socket) => socket,
+    let opened = match open(settings, &uri, activity).await {
+        Ok(opened) => opened,
         Err(reason) => return channels.tell(LinkEvent::Lost(reason)).await,
     };
     channels.tell(LinkEvent::Opened).await;
-    let (mut sink, mut stream) = socket.split();
-    let commands = &mut channels.commands;
-    let events = &channels.events;
-
-    let write = async {
-        while let Some(command) = commands.recv().await {
-            let message = match command {
-                LinkCommand::Send { frame, .. } => Message::text(frame),
-                LinkCommand::SocketPing => Message::Ping(Vec::new().into()),
-                LinkCommand::Cancel { .. } => continue,
-            };
-            sink.send(message).await?;
-        }
-        sink.close().await
-    };
-    let read = async {
-        loop {
-            let event = match stream.next().await {
-                Some(Ok(Message::Text(text))) => LinkEvent::Frame(text.as_str().to_owned()),
-                Some(Ok(Message::Pong(_))) => LinkEvent::SocketPong,
-                Some(Ok(Message::Close(frame))) => {
-                    let (code, message) =
-                        frame.map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
-                    return OfflineReason::Closed { code, message };
+    let compresses = opened.inflater.is_some();
+    let (reader, writer) = tokio::io::split(opened.stream);
+    let frames = Frames::new(reader, &opened.read, opened.inflater, FRAME_BYTES_MAX);
+    let (answer, answers) = watch::channel(Answer::Nothing);
+    let reason = {
+        let read = read(frames, &channels.events, &answer);
+        let write = write(writer, &mut channels.commands, answers, compresses);
+        tokio::pin!(read, write);
+        tokio::select! {
+            reason = &mut read => {
+                if matches!(*answer.borrow(), Answer::Close(_)) {
+                    let _ = tokio::time::timeout(LAST_WORDS_TIME_MAX, write).await;
                 }
-                // Servers of LiveStore send text only.
-                Some(Ok(Message::Ping(_) | Message::Binary(_) | Message::Frame(_))) => continue,
-                Some(Err(error)) => return OfflineReason::Lost { message: error.to_string() },
-                None => return OfflineReason::Lost { message: "the stream has ended".to_owned() },
-            };
-            // Fails only once the client is dropped: then the server's close frame is what is waited for.
-            let _ = events.send(event).await;
+                reason
+            }
+            written = &mut write => match (written, tokio::time::timeout(LAST_WORDS_TIME_MAX, read).await) {
+                (_, Ok(reason)) => reason,
+                (Err(error), Err(_)) => OfflineReason::Lost { message: error.to_string() },
+                (Ok(()), Err(_)) => return,
+            },
         }
-    };
-    tokio::pin!(read);
-    let reason = tokio::select! {
-        reason = &mut read => reason,
-        written = write => match (written, tokio::time::timeout(LAST_WORDS_TIME_MAX, &mut read).await) {
-            (_, Ok(reason)) => reason,
-            (Err(error), Err(_)) => OfflineReason::Lost { message: error.to_string() },
-            (Ok(()), Err(_)) => return,
-        },
     };
     channels.tell(LinkEvent::Lost(reason)).await;
 }
 
-async fn open(settings: &Settings, uri: Uri, activity: Arc<Activity>) -> Result<Socket, OfflineReason> {
-    let unreachable = |message: String| OfflineReason::Unreachable { message };
-    let stream = net::connect(&uri, &settings.tls, activity).await.map_err(|error| unreachable(error.to_string()))?;
-    let mut request = uri.into_client_request().map_err(|error| unreachable(error.to_string()))?;
-    for (name, value) in &settings.headers {
-        request.headers_mut().append(name, value.clone());
-    }
-    let config =
-        WebSocketConfig::default().max_message_size(Some(FRAME_BYTES_MAX)).max_frame_size(Some(FRAME_BYTES_MAX));
-    match client_async_with_config(request, stream, Some(config)).await {
-        Ok((socket, _)) => Ok(socket),
-        Err(Error::Http(response)) => Err(refused(&response)),
-        Err(error) => Err(unreachable(error.to_string())),
+async fn open(settings: &Settings, uri: &Uri, activity: Arc<Activity>) -> Result<Opened, OfflineReason> {
+    let unreachable = |error: io::Error| OfflineReason::Unreachable { message: error.to_string() };
+    let stream = net::connect(uri, &settings.tls, activity).await.map_err(unreachable)?;
+    handshake::open(settings, uri, stream).await
+}
+
+/// Reads until the socket is over, and says why it is.
+async fn read<R: AsyncRead + Unpin>(
+    mut frames: Frames<R>,
+    events: &mpsc::Sender<LinkEvent>,
+    answer: &watch::Sender<Answer>,
+) -> OfflineReason {
+    loop {
+        let event = match frames.next().await {
+            Ok(Incoming::Text(text)) => LinkEvent::Frame(text),
+            Ok(Incoming::Pong) => LinkEvent::SocketPong,
+            Ok(Incoming::Binary) => continue,
+            Ok(Incoming::Ping(payload)) => {
+                answer.send_replace(Answer::Pong(payload));
+                continue;
+            }
+            Ok(Incoming::Close(payload)) => {
+                let (code, message) = close_reason(&payload);
+                answer.send_replace(Answer::Close(payload));
+                return OfflineReason::Closed { code, message };
+            }
+            Err(error) => {
+                if let Some(code) = error.close_code() {
+                    answer.send_replace(Answer::Close(Bytes::copy_from_slice(&code.to_be_bytes())));
+                }
+                return OfflineReason::Lost { message: error.to_string() };
+            }
+        };
+        // Fails only once the client is dropped: then the server's close frame is what is waited for.
+        let _ = events.send(event).await;
     }
 }
 
-fn refused(response: &Response<Option<Vec<u8>>>) -> OfflineReason {
-    let body = response.body().as_deref().unwrap_or_default();
-    refusal(response.status().as_u16(), body)
+/// Writes until there is nothing more to say.
+async fn write(
+    mut writer: impl AsyncWrite + Unpin,
+    commands: &mut mpsc::UnboundedReceiver<LinkCommand>,
+    mut answers: watch::Receiver<Answer>,
+    compresses: bool,
+) -> io::Result<()> {
+    loop {
+        let mut is_last = false;
+        let frame = tokio::select! {
+            biased;
+            Ok(()) = answers.changed() => match &*answers.borrow_and_update() {
+                Answer::Nothing => continue,
+                Answer::Pong(payload) => masked(Control::Pong, payload),
+                Answer::Close(payload) => {
+                    is_last = true;
+                    masked(Control::Close, payload)
+                }
+            },
+            command = commands.recv() => match command {
+                Some(LinkCommand::Send { frame, .. }) => text(frame.as_bytes(), compresses),
+                Some(LinkCommand::SocketPing) => masked(Control::Ping, &[]),
+                Some(LinkCommand::Cancel { .. }) => continue,
+                None => {
+                    is_last = true;
+                    masked(Control::Close, &[])
+                }
+            },
+        };
+        writer.write_all(&frame).await?;
+        writer.flush().await?;
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+fn masked(control: Control, payload: &[u8]) -> Vec<u8> {
+    frame(OpCode::Control(control), false, payload, mask())
+}
+
+fn text(message: &[u8], compresses: bool) -> Vec<u8> {
+    let deflated = if compresses { deflate(message) } else { None };
+    let payload = deflated.as_deref().unwrap_or(message);
+    frame(OpCode::Data(Data::Text), deflated.is_some(), payload, mask())
+}
+
+/// Nobody can guess it, whatever the payload is.
+fn mask() -> [u8; 4] {
+    getrandom::u32().expect("the system has random numbers").to_ne_bytes()
 }

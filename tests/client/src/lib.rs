@@ -2,6 +2,7 @@
 //! and events. The tests are in `tests/`; they are a package of their own because they stand above both the client and
 //! the server.
 
+pub mod compressing;
 pub mod proxy;
 
 use std::net::SocketAddr;

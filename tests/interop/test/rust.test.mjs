@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { converged, created, done, renamed, Store } from '../lib/clients.mjs'
+import { Compressing } from '../lib/compressing.mjs'
 import { range } from '../lib/events.mjs'
 import { Proxy } from '../lib/proxy.mjs'
 import { anyServer } from '../lib/server.mjs'
@@ -130,3 +131,18 @@ test('2,000 events from Rust arrive in 0.4.0, and those of 0.4.0 in a new Rust s
   const late = await open(t, RUST_V03, storeId, 'late')
   assert.equal((await converged([a, b, late], 2000, BACK)).length, 2000)
 })
+
+for (const [label, options] of [['each by itself', {}], ['in a small window', { serverMaxWindowBits: 9 }]]) {
+  test(`Rust stores whose messages \`ws\` compresses and inflates, ${label}, converge`, async (t) => {
+    const storeId = freshStoreId()
+    const front = await Compressing.to(t, server.url, options)
+    const extra = { url: front.url }
+    const [a, b] = [await open(t, RUST, storeId, 'a', extra), await open(t, RUST_V03, storeId, 'b', extra)]
+    await a.commit(...range(1, 500).map((n) => created(`a${n}`)))
+    await converged([a, b], 500)
+    await b.commit(...range(1, 500).map((n) => created(`b${n}`, 'grüße 🚀')))
+    await converged([a, b], 1000, BACK)
+    assert.deepEqual([...new Set(front.extensions)], ['permessage-deflate'])
+    assert.ok(front.wireLength < front.length / 3, `${front.wireLength} of ${front.length}`)
+  })
+}
