@@ -125,13 +125,13 @@ impl Session {
         }
     }
 
-    /// The frame for a client amid a long message, if it waits for one: its own ping stands behind what it sends,
-    /// and 0.4 gives up a connection on which nothing comes. A 0.3 client waits.
+    /// The frame for a client amid a long message, if it is one that pings: the next ping stands behind what it
+    /// sends, and 0.4 gives up a connection on which nothing comes. A 0.3 client waits.
     #[must_use]
     pub(crate) fn reassurance(&self) -> Option<&'static str> {
-        match self.kind {
+        match &self.kind {
             Kind::V03(_) => None,
-            Kind::Rpc(_) => Some(PONG),
+            Kind::Rpc(session) => session.has_pinged().then_some(PONG),
         }
     }
 
