@@ -11,6 +11,7 @@ pub(crate) use self::action::{Action, Outgoing};
 use self::v03::V03;
 pub(crate) use self::v03::{Lost, Position, Proof};
 
+use livestore_sync_protocol::rpc::PONG;
 use livestore_sync_protocol::v03::Context;
 use livestore_sync_protocol::{Chunk, ItemFormat, RequestId, SeqNum};
 use serde::{Deserialize, Serialize};
@@ -121,6 +122,16 @@ impl Session {
         match &mut self.kind {
             Kind::V03(session) => session.handle_frame(text, now_ms),
             Kind::Rpc(session) => session.handle_frame(text, now_ms),
+        }
+    }
+
+    /// The frame for a client amid a long message, if it is one that pings: the next ping stands behind what it
+    /// sends, and 0.4 gives up a connection on which nothing comes. A 0.3 client waits.
+    #[must_use]
+    pub(crate) fn reassurance(&self) -> Option<&'static str> {
+        match &self.kind {
+            Kind::V03(_) => None,
+            Kind::Rpc(session) => session.has_pinged().then_some(PONG),
         }
     }
 

@@ -26,7 +26,7 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a client may leave a pull without any sign that it takes what it is sent: the time for an event of the
 /// largest size over a link of some 100 kbit/s. Without an end, one that never acknowledges would keep an object
 /// awake for ever.
-const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(150);
+pub(super) const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// How long a page is kept for a client that has no room for its next chunk. Later it is read again.
 pub(super) const PAGE_TIMEOUT: Duration = Duration::from_secs(1);

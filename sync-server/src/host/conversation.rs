@@ -133,6 +133,15 @@ impl<S: Shell> Conversation<S> {
         self.peer().heard.notify_waiters();
     }
 
+    /// A message takes long to come: its sender is told that somebody is there. For platforms that see it coming.
+    pub(crate) async fn reassure(&self) {
+        let frame = self.peer().session().reassurance();
+        if let Some(frame) = frame {
+            // A closed connection needs none.
+            let _ = self.peer().link.send_ahead(frame.to_owned().into()).await;
+        }
+    }
+
     /// The answer to a numbered WebSocket ping has come.
     pub(crate) fn handle_pong(&self, ping: u64) {
         let mut session = self.peer().session();

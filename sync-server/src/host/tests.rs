@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use super::calls::PAGE_TIMEOUT;
+use super::calls::{ARRIVAL_TIMEOUT, PAGE_TIMEOUT};
 use super::continuation::Continuation;
 use super::exchange::{Framing, exchange};
 use super::simulation::link::{Mail, MailLink, Mailbox};
@@ -480,17 +480,24 @@ async fn a_panic_while_a_client_is_answered_ends_its_connection() {
     }
 }
 
+const ACK: &str = r#"{"_tag":"Ack","requestId":"100"}"#;
+
+/// A log of so many events, two of which fill a chunk.
+async fn filled(events: i64) -> World {
+    let world = World::new(HookFns::new());
+    let pusher = world.connect(1, Generation::V04).await;
+    for number in 1..=events {
+        pusher.send(&push(number).replace(r#""args":1"#, &format!(r#""args":"{}""#, "a".repeat(50_000)))).await;
+        pusher.frames().await;
+    }
+    world
+}
+
 /// What has arrived makes room for what follows, without a timer.
 #[tokio::test(start_paused = true)]
 async fn a_chunk_that_has_arrived_is_followed_at_once() {
     const EVENTS: i64 = 20;
-    let world = World::new(HookFns::new());
-    let pusher = world.connect(1, Generation::V04).await;
-    for number in 1..=EVENTS {
-        // Two of them fill a chunk.
-        pusher.send(&push(number).replace(r#""args":1"#, &format!(r#""args":"{}""#, "a".repeat(50_000)))).await;
-        pusher.frames().await;
-    }
+    let world = filled(EVENTS).await;
     let client = world.connect(2, Generation::V04).await;
     let begun = Instant::now();
     client.send(&pull(100)).await;
@@ -499,9 +506,30 @@ async fn a_chunk_that_has_arrived_is_followed_at_once() {
         let arrived = client.frames().await;
         assert!(!arrived.is_empty() && begun.elapsed() < PAGE_TIMEOUT, "{} chunks have arrived", chunks.len());
         for _ in &arrived {
-            client.send(r#"{"_tag":"Ack","requestId":"100"}"#).await;
+            client.send(ACK).await;
         }
         chunks.extend(arrived);
+    }
+}
+
+/// Without an end, one that never acknowledges would keep what it pulls, and an object, for ever.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_acknowledges_nothing_for_long_is_closed_and_one_that_does_is_not() {
+    let world = filled(20).await;
+    let (silent, slow) = (world.connect(2, Generation::V04).await, world.connect(3, Generation::V04).await);
+    for client in [&silent, &slow] {
+        client.send(&pull(100)).await;
+    }
+    let mut on_the_way = slow.frames().await.len();
+    for silent_is_closed in [false, true] {
+        sleep(ARRIVAL_TIMEOUT - Duration::from_secs(1)).await;
+        assert!(!slow.is_closed());
+        assert_eq!(silent.is_closed(), silent_is_closed);
+        assert!(on_the_way > 0);
+        for _ in 0..on_the_way {
+            slow.send(ACK).await;
+        }
+        on_the_way = slow.frames().await.len();
     }
 }
 

@@ -30,6 +30,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(75);
 /// How long a message that was begun may stand still.
 const UNFINISHED_MAX: Duration = Duration::from_secs(30);
 
+/// How often a peer is told that somebody is there while a message of its own is on its way: 0.4 gives up between 10 s
+/// and 20 s after the last frame that came, and its ping stands behind the message.
+const REASSURANCE_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How long a peer may take to answer a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -101,6 +105,29 @@ pub(super) async fn serve<H: Hooks>(
     writing.abort();
 }
 
+/// A message that is on its way.
+#[derive(Default)]
+struct Upload {
+    /// Since when it has been, or when its sender was last told that somebody is there.
+    since: Option<Instant>,
+}
+
+impl Upload {
+    /// Whether it is time to tell its sender, where an unfinished message last grew at this moment.
+    fn takes_long(&mut self, grown: Option<Instant>) -> bool {
+        let Some(grown) = grown else {
+            self.since = None;
+            return false;
+        };
+        let since = self.since.get_or_insert(grown);
+        let takes_long = grown >= *since + REASSURANCE_INTERVAL;
+        if takes_long {
+            *since = grown;
+        }
+        takes_long
+    }
+}
+
 /// A conversation and its client.
 struct Talk<H: Hooks, R> {
     conversation: Conversation<H>,
@@ -127,6 +154,7 @@ impl<H: Hooks, R: AsyncRead + Unpin> Talk<H, R> {
     /// Listens until the connection ends; returns why.
     async fn listen(&mut self) -> CloseCode {
         let mut look_at = Instant::now() + PING_INTERVAL;
+        let mut upload = Upload::default();
         loop {
             let link = &self.conversation.peer().link;
             let incoming = tokio::select! {
@@ -140,6 +168,9 @@ impl<H: Hooks, R: AsyncRead + Unpin> Talk<H, R> {
                 // On a slow link, what is on its way is long a sign of life before an answer is.
                 () = self.movement.next() => {
                     self.conversation.handle_heard();
+                    if upload.takes_long(self.frames.unfinished_since()) {
+                        self.conversation.reassure().await;
+                    }
                     continue;
                 }
                 () = sleep_until(look_at) => match self.look() {
@@ -154,6 +185,7 @@ impl<H: Hooks, R: AsyncRead + Unpin> Talk<H, R> {
             match incoming {
                 Ok(None) => return CloseCode::Ended,
                 Ok(Some(Incoming::Text(text))) => {
+                    upload = Upload::default();
                     let taken = self.conversation.take(&text);
                     drop(text);
                     self.conversation.act(taken.holding(self.frames.take_held()), None).await;
@@ -226,5 +258,25 @@ impl<H: Hooks, R: AsyncRead + Unpin> Talk<H, R> {
             () = late => {}
             () = rest => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sender_of_a_message_that_goes_on_is_told_every_5_s_that_somebody_is_there() {
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let mut upload = Upload::default();
+        let mut told = |at| upload.takes_long(Some(start + ms(at)));
+        assert!(!told(60_000), "it begins");
+        assert!(!told(64_999));
+        assert!(told(65_000));
+        assert!(!told(69_999));
+        assert!(told(71_000));
+        assert!(!told(71_000), "what stands still is none");
+        assert!(!upload.takes_long(None), "it is whole");
+        assert!(!upload.takes_long(Some(start + ms(100_000))), "the next one begins");
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct Rpc {
     /// How many pulls were asked for.
     count: u64,
     pushes: Pushes,
+    /// Whether it is a client that looks whether somebody is there. Where memory is lost, nobody asks.
+    pinged: bool,
 }
 
 /// What the pushes of a connection say of its client. A backend id is what a client knows from a pull.
@@ -124,6 +126,7 @@ impl Rpc {
             pulls: HashMap::new(),
             count: 0,
             pushes: Pushes::None,
+            pinged: false,
         }
     }
 
@@ -150,6 +153,10 @@ impl Rpc {
             pulls: snapshot.pulls.into_iter().map(|(id, number, _)| (id, live(number))).collect(),
             ..Self::new(snapshot.opened_ms, Flow::Acks)
         })
+    }
+
+    pub(super) fn has_pinged(&self) -> bool {
+        self.pinged
     }
 
     pub(super) fn has_pulled(&self) -> bool {
@@ -204,7 +211,8 @@ impl Rpc {
         }
     }
 
-    fn handle_ping(&self, now_ms: u64) -> Action {
+    fn handle_ping(&mut self, now_ms: u64) -> Action {
+        self.pinged = true;
         if self.is_parked(now_ms) {
             return Action::Close(CloseCode::NoPull);
         }

@@ -1,9 +1,9 @@
-use livestore_sync_protocol::rpc::{Exit, PING, ServerMessage};
+use livestore_sync_protocol::rpc::{Exit, PING, PONG, ServerMessage};
 use livestore_sync_protocol::{Chunk, Generation, ItemFormat, PageInfo, RequestId};
 
 use super::super::sample::{ME, OTHER, chunk, seq};
 use super::super::window::{WINDOW_BYTES_MAX, WINDOW_BYTES_START};
-use super::super::{Action, Delivery, PULLS_MAX, Session};
+use super::super::{Action, Delivery, PULLS_MAX, Proof, Session};
 use super::{PARKED_CLIENT_MS, UNACKED_CHUNKS_MAX};
 use crate::PullError;
 use crate::close::CloseCode;
@@ -386,6 +386,19 @@ fn a_client_that_pings_and_never_pulls_is_sent_back() {
     }
     // A clock that is set back closes nothing.
     assert_eq!(handle(&mut session(), PING, 0), ["pong"]);
+}
+
+#[test]
+fn only_who_pings_is_told_unasked_that_somebody_is_there() {
+    let mut session = session();
+    assert_eq!(session.reassurance(), None);
+    start(&mut session, "1", true);
+    assert_eq!(session.reassurance(), None);
+    session.handle_frame(PING, OPENED_MS);
+    assert_eq!(session.reassurance(), Some(PONG));
+    let mut old = Session::v03(ME, Proof::Pongs, OPENED_MS);
+    old.handle_frame(r#"{"_tag":"WSMessage.Ping","requestId":"ping"}"#, OPENED_MS);
+    assert_eq!(old.reassurance(), None);
 }
 
 #[test]
