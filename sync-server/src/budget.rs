@@ -17,6 +17,10 @@ use tokio::sync::Notify;
 /// a page with an event of the largest size, or for the push of one.
 pub(crate) const MODEST_BYTES: u64 = 2304 * 1024;
 
+/// A connection that holds no more than this is given it whatever others hold: who reads its acknowledgements and pongs is
+/// not to suffer from those who read nothing. All of them together are some MB beyond the limit.
+const LITTLE_BYTES: u64 = 4 * 1024;
+
 /// The part of a shared budget, one in so many, that is kept for the modest.
 const RESERVE_PART: u64 = 4;
 
@@ -197,19 +201,23 @@ impl Budget {
         self.take_anyway(0)
     }
 
-    fn charge(&self, bytes: u64, modest: bool) -> Result<(), Exceeded> {
+    fn charge(&self, bytes: u64, wants: Wants) -> Result<(), Exceeded> {
         let Level { holder, max, held, parent, retired, .. } = &*self.0;
         let own = held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         // The one who asks is the innermost.
-        let (modest, kept) = match holder {
-            Holder::Connection => (own <= MODEST_BYTES, 0),
-            Holder::Store | Holder::Process => (modest, max / RESERVE_PART),
+        let wants = match holder {
+            Holder::Connection => Wants::of(own),
+            Holder::Store | Holder::Process => wants,
         };
-        let room = if modest { *max } else { max - kept };
+        let room = match (holder, wants) {
+            (Holder::Connection, _) | (_, Wants::Some) => *max,
+            (_, Wants::Much) => max - max / RESERVE_PART,
+            (_, Wants::Little) => u64::MAX,
+        };
         let result = if own > room || retired.load(Ordering::Relaxed) {
             Err(Exceeded { holder: *holder, max: *max })
         } else {
-            parent.as_ref().map_or(Ok(()), |parent| parent.charge(bytes, modest))
+            parent.as_ref().map_or(Ok(()), |parent| parent.charge(bytes, wants))
         };
         if result.is_err() {
             held.fetch_sub(bytes, Ordering::Relaxed);
@@ -225,6 +233,26 @@ impl Budget {
         self.0.freed.notify_one();
         if let (Depth::All, Some(parent), false) = (depth, &self.0.parent, self.0.retired.load(Ordering::Relaxed)) {
             parent.give_back(bytes, depth);
+        }
+    }
+}
+
+/// What the connection that asks would hold then.
+#[derive(Clone, Copy)]
+enum Wants {
+    /// See [`LITTLE_BYTES`].
+    Little,
+    /// See [`MODEST_BYTES`].
+    Some,
+    Much,
+}
+
+impl Wants {
+    fn of(bytes: u64) -> Self {
+        match bytes {
+            0..=LITTLE_BYTES => Self::Little,
+            ..=MODEST_BYTES => Self::Some,
+            _ => Self::Much,
         }
     }
 }
@@ -254,7 +282,7 @@ impl Held {
     /// [`Exceeded`]: what was held before still is, and no more.
     pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), Exceeded> {
         debug_assert_eq!(self.depth, Depth::All, "what is counted elsewhere does not grow here");
-        self.budget.charge(bytes, false)?;
+        self.budget.charge(bytes, Wants::Much)?;
         self.bytes += bytes;
         Ok(())
     }
@@ -329,6 +357,19 @@ mod tests {
         let refused = Exceeded { holder: Holder::Process, max: 10 * MIB };
         assert_eq!(connection(&stores[1]).take(MODEST_BYTES + 1).expect_err("too much"), refused);
         let _modest = connection(&stores[1]).take(MODEST_BYTES).expect("a modest one gets in");
+    }
+
+    #[test]
+    fn who_holds_next_to_nothing_is_never_refused() {
+        let process = Budget::process(MIB);
+        let _all = process.take_anyway(MIB);
+        let _little = connection(&process).take(LITTLE_BYTES).expect("it is little");
+        let client = connection(&process);
+        client.take(LITTLE_BYTES + 1).expect_err("and no more");
+        let held = client.take(LITTLE_BYTES - 1).expect("less");
+        client.take(2).expect_err("all in all");
+        drop(held);
+        assert_eq!((client.held(), process.held()), (0, MIB + LITTLE_BYTES));
     }
 
     #[tokio::test]

@@ -32,6 +32,10 @@ const NEXT_REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
 /// A peer that neither takes nor sends a byte for so long, while some wait for it, is gone.
 pub(super) const PEER_SILENCE_MAX: Duration = Duration::from_secs(30);
 
+/// While memory is short, what is held for a peer, or of a message of it, may stand still for no longer than this:
+/// others wait for that room.
+pub(super) const SHORT_SILENCE_MAX: Duration = Duration::from_secs(3);
+
 /// The request line and the headers. Of an address of the largest store id and payload, percent-encoded twice, the
 /// library takes 64 KiB; the headers have a limit of their own.
 const HEAD_BYTES_MAX: usize = 96 * 1024;
@@ -53,6 +57,7 @@ pub(super) async fn serve<H: Hooks>(
     address: SocketAddr,
     place: Place,
 ) {
+    let budget = server.0.budget.clone();
     let (stopping, dropping) = (server.0.stopping.clone(), server.0.dropping.clone());
     let has_asked = Arc::new(AtomicBool::new(false));
     let (asked, seat) = (Arc::clone(&has_asked), Seat::from(place));
@@ -64,7 +69,7 @@ pub(super) async fn serve<H: Hooks>(
         let server = server.clone();
         async move { Ok::<_, Infallible>(server.respond(request).await) }
     });
-    let stream = TokioIo::new(Watched::new(stream, PEER_SILENCE_MAX));
+    let stream = TokioIo::new(Watched::new(stream, budget));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(NEXT_REQUEST_TIMEOUT);
     http.max_header_size(HEAD_BYTES_MAX).max_buf_size(HEAD_BYTES_MAX);

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
+use super::connection::SHORT_SILENCE_MAX;
 use crate::budget::{Budget, Held};
 use crate::close::CloseCode;
 
@@ -29,6 +30,9 @@ const CONTROL_BYTES_MAX: u64 = 125;
 const ROOM_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often it is looked whether there is some.
 const ROOM_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often it is looked whether a message that stands still is in the way of others.
+const STANDSTILL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -119,7 +123,17 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 Step::Complete(incoming) => return Ok(Some(incoming)),
                 Step::NoRoom(bytes) => self.wait_for_room(bytes).await?,
                 Step::More => {
-                    if !self.read().await {
+                    let is_amid = self.held.bytes() > 0;
+                    let look_at = (self.grown + SHORT_SILENCE_MAX).max(Instant::now() + STANDSTILL_INTERVAL);
+                    let read = tokio::select! {
+                        biased;
+                        read = self.read() => read,
+                        () = sleep_until(look_at), if is_amid => {
+                            self.check_standstill()?;
+                            continue;
+                        }
+                    };
+                    if !read {
                         return Ok(None);
                     }
                 }
@@ -168,10 +182,21 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         read > 0
     }
 
+    /// Whether a message may go on standing still.
+    fn check_standstill(&self) -> Result<(), CloseCode> {
+        if self.budget.is_short() && self.grown.elapsed() >= SHORT_SILENCE_MAX {
+            tracing::info!("memory is short: closing a connection that does not go on with a message");
+            return Err(CloseCode::NoRoom);
+        }
+        Ok(())
+    }
+
     async fn wait_for_room(&mut self, bytes: u64) -> Result<(), CloseCode> {
         let since = *self.no_room_since.get_or_insert_with(Instant::now);
         while let Err(exceeded) = self.held.grow(bytes) {
-            if since.elapsed() >= ROOM_TIMEOUT {
+            // Who has room for a part and waits for more stands in the way of others that do the same.
+            let is_wanted = self.held.bytes() > 0 && self.budget.is_short();
+            if since.elapsed() >= if is_wanted { SHORT_SILENCE_MAX } else { ROOM_TIMEOUT } {
                 tracing::info!(%exceeded, "closing a connection for whose message there is no room");
                 return Err(CloseCode::NoRoom);
             }

@@ -43,6 +43,8 @@ impl<H: Hooks> Clone for Server<H> {
 
 pub(super) struct Inner<H: Hooks> {
     pub(super) stores: Stores<H>,
+    /// What all connections make it hold.
+    pub(super) budget: Budget,
     pub(super) hooks: Asked<H, Tokio>,
     pub(super) limits: Limits,
     pub(super) origins: Origins,
@@ -74,7 +76,8 @@ impl<H: Hooks> Server<H> {
             limits.memory_bytes_max.map_or_else(memory::share, |bytes| bytes as u64),
         ));
         Ok(Self(Arc::new(Inner {
-            stores: Stores::new(file, ClientsFile::open(&data), Arc::clone(&hooks), limits, budget),
+            stores: Stores::new(file, ClientsFile::open(&data), Arc::clone(&hooks), limits, budget.clone()),
+            budget,
             hooks: Asked::new(hooks, Tokio, limits.hook_timeout),
             limits,
             origins,

@@ -8,7 +8,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::PEER_SILENCE_MAX;
 use super::frames::{Frames, Incoming};
 use super::outbox::Outbox;
 use super::stores::{NativeHost, NativeShell};
@@ -60,7 +59,7 @@ pub(super) async fn serve<H: Hooks>(
     accepted: Accepted<H>,
 ) {
     let Accepted { host, connection, fingerprint, stopping, dropping, frame_bytes_max } = accepted;
-    let stream = Watched::new(stream, PEER_SILENCE_MAX);
+    let stream = Watched::new(stream, host.connection_budget());
     let movement = stream.movement();
     let (reader, writer) = tokio::io::split(stream);
     let outbox = Outbox::new(host.connection_budget());

@@ -1,5 +1,5 @@
 //! A byte stream that notes when a byte last moved, and fails once none has for too long while bytes wait to be
-//! written: time limits are for silence, not for slowness. `connection` has one around each TCP stream, `socket`
+//! written: time limits are for silence, not for slowness, unless memory is short. `connection` has one around each TCP stream, `socket`
 //! one around each WebSocket. It knows nothing of what the bytes mean.
 
 use std::io::{self, ErrorKind, IoSlice};
@@ -12,6 +12,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::connection::{PEER_SILENCE_MAX, SHORT_SILENCE_MAX};
+use crate::budget::Budget;
 
 /// When a byte last moved. Bytes that the peer sent count, and those that it made room for: what goes into the
 /// buffer of the operating system at once says nothing of the peer.
@@ -49,15 +52,16 @@ impl Movement {
 pub(super) struct Watched<S> {
     stream: S,
     movement: Arc<Movement>,
-    patience: Duration,
+    /// What is held for the peer is taken from this.
+    budget: Budget,
     /// Since when bytes wait to be written, and when that is looked at next.
     blocked: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl<S> Watched<S> {
-    /// Writing fails with [`ErrorKind::TimedOut`] after so much silence.
-    pub(super) fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, movement: Movement::new(), patience, blocked: None }
+    /// Writing fails with [`ErrorKind::TimedOut`] after too much silence.
+    pub(super) fn new(stream: S, budget: Budget) -> Self {
+        Self { stream, movement: Movement::new(), budget, blocked: None }
     }
 
     pub(super) fn movement(&self) -> Arc<Movement> {
@@ -71,17 +75,19 @@ impl<S> Watched<S> {
             }
             return polled;
         }
-        let (patience, movement) = (self.patience, &self.movement);
         let (since, sleep) = self.blocked.get_or_insert_with(|| {
             let now = Instant::now();
-            (now, Box::pin(sleep_until(now + patience)))
+            (now, Box::pin(sleep_until(now + SHORT_SILENCE_MAX)))
         });
         while sleep.as_mut().poll(context).is_ready() {
-            let deadline = movement.last().max(*since) + patience;
-            if deadline <= Instant::now() {
+            let now = Instant::now();
+            let deadline = self.movement.last().max(*since) + PEER_SILENCE_MAX;
+            // What the peer sends makes no room.
+            let is_wanted = self.budget.is_short() && *since + SHORT_SILENCE_MAX <= now;
+            if deadline <= now || is_wanted {
                 return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the peer takes no bytes")));
             }
-            sleep.as_mut().reset(deadline);
+            sleep.as_mut().reset(deadline.min(now + SHORT_SILENCE_MAX));
         }
         Poll::Pending
     }
@@ -137,12 +143,44 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const PATIENCE: Duration = PEER_SILENCE_MAX;
+
+    fn enough() -> Budget {
+        Budget::process(u64::MAX)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_memory_is_short_a_peer_must_take_what_is_held_for_it() {
+        for is_short in [false, true] {
+            let (near, mut far) = duplex(64);
+            let budget = Budget::process(1_000);
+            let _held = budget.take_anyway(if is_short { 751 } else { 750 });
+            let (mut reader, mut writer) = tokio::io::split(Watched::new(near, budget));
+            let start = Instant::now();
+            let talking = async {
+                loop {
+                    // That is alive, and holds up others all the same.
+                    far.write_all(b"x").await.expect("sends");
+                    reader.read_u8().await.expect("a byte");
+                    sleep(Duration::from_secs(1)).await;
+                }
+            };
+            let ended = tokio::select! {
+                written = writer.write_all(&[0; 1_000]) => Some(written.expect_err("the peer takes nothing")),
+                () = talking => unreachable!(),
+                () = sleep(PATIENCE * 2) => None,
+            };
+            assert_eq!(ended.is_some(), is_short);
+            if is_short {
+                assert_eq!(start.elapsed(), SHORT_SILENCE_MAX);
+            }
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_peer_is_waited_for_and_a_silent_one_is_not() {
         let (near, mut far) = duplex(64);
-        let mut near = Watched::new(near, PATIENCE);
+        let mut near = Watched::new(near, enough());
         let start = Instant::now();
         let reading = async {
             let mut byte = [0; 1];
@@ -168,7 +206,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_the_peer_sends_is_a_sign_of_life_of_a_writer_too() {
         let (near, mut far) = duplex(64);
-        let (mut reader, mut writer) = tokio::io::split(Watched::new(near, PATIENCE));
+        let (mut reader, mut writer) = tokio::io::split(Watched::new(near, enough()));
         let start = Instant::now();
         let talking = async {
             for _ in 0..5 {
@@ -195,7 +233,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_what_the_peer_does_is_movement() {
         let (near, mut far) = duplex(64);
-        let mut near = Watched::new(near, PATIENCE);
+        let mut near = Watched::new(near, enough());
         let (movement, start) = (near.movement(), Instant::now());
         advance(Duration::from_secs(1)).await;
         near.write_all(&[0; 64]).await.expect("there is room");

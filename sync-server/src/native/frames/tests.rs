@@ -177,6 +177,21 @@ async fn a_message_waits_for_room_and_is_given_up_without() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_stands_still_goes_where_memory_is_short() {
+    let budget = Budget::process(4 << 20);
+    let (mut near, far) = duplex(1 << 20);
+    let mut frames = Frames::new(far, 8 << 20, budget.clone());
+    feed(&mut near, &frame(0x81, &[b'x'; 250_000])[..100_000]).await;
+    assert!(tokio::time::timeout(SHORT_SILENCE_MAX * 5, frames.next()).await.is_err(), "there is room for it");
+    let others = budget.take_anyway((3 << 20) - budget.held());
+    assert!(tokio::time::timeout(SHORT_SILENCE_MAX, frames.next()).await.is_err(), "not short yet");
+    let _more = budget.take_anyway(1);
+    let ended = tokio::time::timeout(SHORT_SILENCE_MAX, frames.next()).await.expect("in time");
+    assert_eq!(ended, Err(CloseCode::NoRoom));
+    drop(others);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_connection_keeps_nothing_of_what_it_said() {
     let budget = budget(16 << 20);
     let (mut near, far) = duplex(1 << 20);

@@ -1,19 +1,18 @@
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::super::connection::PEER_SILENCE_MAX as PATIENCE;
 use super::super::testing::receive;
 use super::super::watched::Watched;
 use super::super::writer;
 use super::*;
 use crate::budget::Holder;
 
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// An outbox whose frames are written to the returned stream, which has this much room by itself.
 fn open(bytes_max: u64, buffered: usize) -> (Outbox, DuplexStream, tokio::task::JoinHandle<()>) {
     let (near, far) = duplex(buffered);
     let outbox = Outbox::new(Budget::process(u64::MAX).child(Holder::Connection, bytes_max));
-    let writing = tokio::spawn(writer::run(outbox.shared(), Watched::new(near, PATIENCE)));
+    let writing = tokio::spawn(writer::run(outbox.shared(), Watched::new(near, outbox.budget().clone())));
     (outbox, far, writing)
 }
 
