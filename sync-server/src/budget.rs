@@ -259,6 +259,15 @@ impl Held {
         Ok(())
     }
 
+    /// Takes more of the same budget, to be given back by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Exceeded`]: nothing is taken then.
+    pub(crate) fn beside(&self, bytes: u64) -> Result<Self, Exceeded> {
+        self.budget.take(bytes)
+    }
+
     /// Takes over what was taken of the same budget.
     pub(crate) fn absorb(&mut self, mut other: Self) {
         debug_assert!(Arc::ptr_eq(&self.budget.0, &other.budget.0) && self.depth == other.depth, "another budget's");

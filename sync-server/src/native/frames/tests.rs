@@ -14,7 +14,7 @@ fn budget(max: u64) -> Budget {
 async fn read(bytes: &[u8], piece: usize) -> (Vec<Incoming>, Option<CloseCode>) {
     let (mut near, far) = duplex(64 * 1024);
     let budget = budget(1 << 30);
-    let mut frames = Frames::new(far, BYTES_MAX, budget.clone());
+    let mut frames = Frames::new(far, BYTES_MAX, budget.clone(), false);
     let writing = async {
         for piece in bytes.chunks(piece) {
             near.write_all(piece).await.expect("reads on");
@@ -122,7 +122,7 @@ async fn feed(near: &mut DuplexStream, bytes: &[u8]) {
 async fn bytes_of_a_message_are_counted_as_they_come() {
     let budget = budget(1 << 20);
     let (mut near, far) = duplex(1 << 20);
-    let mut frames = Frames::new(far, 8 << 20, budget.clone());
+    let mut frames = Frames::new(far, 8 << 20, budget.clone(), false);
     let whole = frame(0x01, &[b'x'; 200_000]);
     feed(&mut near, &whole[..150_000]).await;
     let soon = Duration::from_millis(10);
@@ -147,7 +147,7 @@ async fn a_message_waits_for_room_and_is_given_up_without() {
     let message = frame(0x81, &[b'x'; 250_000]);
     let start = Instant::now();
     let (mut near, far) = duplex(1 << 20);
-    let mut frames = Frames::new(far, 8 << 20, budget.clone());
+    let mut frames = Frames::new(far, 8 << 20, budget.clone(), false);
     feed(&mut near, &message).await;
     let (got, ()) = tokio::join!(frames.next(), async {
         sleep(ROOM_TIMEOUT - Duration::from_secs(1)).await;
@@ -160,7 +160,7 @@ async fn a_message_waits_for_room_and_is_given_up_without() {
     assert_eq!((held.bytes(), budget.held()), (250_000, 250_000));
     drop(held);
     let (mut near, far) = duplex(1 << 20);
-    let mut frames = Frames::new(far, 8 << 20, budget.clone());
+    let mut frames = Frames::new(far, 8 << 20, budget.clone(), false);
     let _all = budget.take((1 << 20) - budget.held()).expect("room");
     feed(&mut near, &message).await;
     let start = Instant::now();
@@ -180,7 +180,7 @@ async fn a_message_waits_for_room_and_is_given_up_without() {
 async fn an_idle_connection_keeps_nothing_of_what_it_said() {
     let budget = budget(16 << 20);
     let (mut near, far) = duplex(1 << 20);
-    let mut frames = Frames::new(far, 8 << 20, budget.clone());
+    let mut frames = Frames::new(far, 8 << 20, budget.clone(), false);
     let (got, ()) = tokio::join!(frames.next(), async {
         feed(&mut near, &frame(0x81, &vec![b'x'; 5_000_000])).await;
     });
@@ -197,6 +197,6 @@ fn headers_of_the_server_have_no_mask() {
     for (bytes, expected) in
         [(2, &b"\x81\x02"[..]), (125, b"\x81\x7d"), (126, b"\x81\x7e\0\x7e"), (65_536, b"\x81\x7f\0\0\0\0\0\x01\0\0")]
     {
-        assert_eq!(&header(OpCode::Data(Data::Text), bytes)[..], expected);
+        assert_eq!(&header(OpCode::Data(Data::Text), false, bytes)[..], expected);
     }
 }

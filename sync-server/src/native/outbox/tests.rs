@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// An outbox whose frames are written to the returned stream, which has this much room by itself.
 fn open(bytes_max: u64, buffered: usize) -> (Outbox, DuplexStream, tokio::task::JoinHandle<()>) {
     let (near, far) = duplex(buffered);
-    let outbox = Outbox::new(Budget::process(u64::MAX).child(Holder::Connection, bytes_max));
+    let outbox = Outbox::new(Budget::process(u64::MAX).child(Holder::Connection, bytes_max), false);
     let writing = tokio::spawn(writer::run(outbox.shared(), Watched::new(near, PATIENCE)));
     (outbox, far, writing)
 }
@@ -175,19 +175,4 @@ async fn a_last_word_is_not_waited_for_long() {
     writing.await.expect("ends");
     assert!(start.elapsed() <= PATIENCE, "{:?}", start.elapsed());
     drop(client);
-}
-
-#[test]
-fn a_batch_is_read_in_parts() {
-    let mut batch = Batch::default();
-    batch.push(OpCode::Data(Data::Text), Bytes::from_static(b"abc"));
-    batch.push(OpCode::Control(Control::Ping), Bytes::new());
-    let mut slices = [std::io::IoSlice::new(b""); 8];
-    assert_eq!(batch.chunks_vectored(&mut slices), 3);
-    let mut got = Vec::new();
-    while batch.has_remaining() {
-        got.push(batch.chunk()[0]);
-        batch.advance(1);
-    }
-    assert_eq!(got, b"\x81\x03abc\x89\x00");
 }
