@@ -176,3 +176,42 @@ async fn a_last_word_is_not_waited_for_long() {
     assert!(start.elapsed() <= PATIENCE, "{:?}", start.elapsed());
     drop(client);
 }
+
+/// What is committed is compressed once for all who take that, each in an envelope of its own.
+#[tokio::test(start_paused = true)]
+async fn a_commit_is_compressed_once_for_all_receivers() {
+    use std::sync::Arc;
+
+    use livestore_sync_protocol::{Chunk, Envelope, SeqNum};
+
+    use crate::frame::HeldOnce;
+
+    const BYTES: usize = 50_000;
+    let chunk = Chunk { items: "x".repeat(BYTES).into(), events: 1, first: SeqNum::ROOT, last: SeqNum::ROOT };
+    let store = Budget::process(1 << 20);
+    let held = Arc::new(HeldOnce::from(store.take_anyway(BYTES as u64)));
+    let mut clients = Vec::new();
+    for (id, deflate) in [("a", true), ("b", false), ("c", true)] {
+        let (near, far) = duplex(1 << 20);
+        let outbox = Outbox::new(store.child(Holder::Connection, 1 << 20), deflate);
+        let writing = tokio::spawn(writer::run(outbox.shared(), Watched::new(near, PATIENCE)));
+        let envelope = Envelope { head: format!("{id}["), tail: "]".into() };
+        outbox.send_now(Frame::new(envelope, Some(&chunk)).shared(&held));
+        clients.push((id, deflate, outbox, far, writing));
+    }
+    for (id, deflate, _, client, _) in &mut clients {
+        let (opcode, payload) = receive(client).await;
+        let plain = format!("{id}[{}]", chunk.items);
+        if *deflate {
+            assert!(opcode == 0x41 && payload.len() < 1_000, "{opcode} {}", payload.len());
+            assert_eq!(&payload[5..7], &plain.as_bytes()[..2], "the envelope is not compressed");
+        } else {
+            assert!(opcode == 1 && payload == plain.as_bytes());
+        }
+    }
+    let packed = store.held() - BYTES as u64;
+    assert!((1..1_000).contains(&packed), "{packed}");
+    drop((clients, held));
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(store.held(), 0);
+}
