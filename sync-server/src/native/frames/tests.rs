@@ -220,8 +220,8 @@ fn deflated(text: &str) -> Vec<u8> {
 
 #[tokio::test(start_paused = true)]
 async fn compressed_messages_come_whole_however_they_are_cut() {
-    let large = "ä".repeat(BYTES_MAX / 2);
-    let (hello, payload) = (b"\xf2\x48\xcd\xc9\xc9\x07\x00", deflated(&format!("x{large}")[..BYTES_MAX]));
+    let large = "ab".repeat(BYTES_MAX / 2);
+    let (hello, payload) = (b"\xf2\x48\xcd\xc9\xc9\x07\x00", deflated(&large));
     let bytes = [
         frame(0xc1, hello),
         frame(0x81, b"as it is"),
@@ -241,7 +241,7 @@ async fn compressed_messages_come_whole_however_they_are_cut() {
     .concat();
     let ping = Incoming::Ping(Bytes::from_static(b"ping"));
     let first = [text("Hello"), text("as it is"), text("Hello"), ping, text("Hello"), text("Hello"), text("")];
-    let expected: Vec<_> = first.into_iter().chain([text("three"), text(&format!("x{large}")[..BYTES_MAX])]).collect();
+    let expected: Vec<_> = first.into_iter().chain([text("three"), text(&large)]).collect();
     for piece in [1, 3, 1_000, 1 << 20] {
         let (got, end) = read_deflated(&bytes, piece).await;
         assert_eq!((got == expected, end), (true, None), "in pieces of {piece}");
