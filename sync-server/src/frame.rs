@@ -26,8 +26,11 @@ pub(crate) struct Frame {
 #[derive(Debug)]
 pub(crate) struct HeldOnce {
     held: Held,
-    packed: Mutex<Vec<(Arc<str>, Arc<OnceLock<Option<Packed>>>)>>,
+    packed: Mutex<Vec<(Arc<str>, PackedOnce)>>,
 }
+
+/// `None` where packing does not pay, or has no room.
+type PackedOnce = Arc<OnceLock<Option<Packed>>>;
 
 /// A body, made smaller.
 #[derive(Debug)]
@@ -51,7 +54,7 @@ impl HeldOnce {
             if let Some((_, cell)) = bodies.iter().find(|(known, _)| Arc::ptr_eq(known, body)) {
                 Arc::clone(cell)
             } else {
-                let cell = Arc::default();
+                let cell = PackedOnce::default();
                 bodies.push((Arc::clone(body), Arc::clone(&cell)));
                 cell
             }

@@ -12,7 +12,7 @@ const STATE_BYTES: usize = 48 * 1024;
 const GROWTH_BYTES_MIN: usize = 1024;
 
 /// What a sender leaves out at the end of each message.
-const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+pub(super) const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 pub(in crate::native) struct Inflater {
     /// Made when there is room for it.

@@ -1,6 +1,6 @@
 use flate2::Compress;
 
-use super::inflater::Inflater;
+use super::inflater::{Inflater, TAIL};
 use super::*;
 use crate::close::CloseCode;
 
@@ -37,7 +37,7 @@ fn deflate(text: &[u8], level: u32) -> Vec<u8> {
     let mut compress = Compress::new(Compression::new(level), false);
     let mut payload = Vec::with_capacity(text.len() * 2 + 1_000);
     compress.compress_vec(text, &mut payload, FlushCompress::Sync).expect("compresses");
-    assert_eq!(payload.split_off(payload.len() - 4), [0, 0, 0xff, 0xff]);
+    assert_eq!(payload.split_off(payload.len() - 4), TAIL);
     payload
 }
 
@@ -57,7 +57,7 @@ fn a_body_is_packed_from_a_size_on() {
     let body = events(PACKED_BYTES_MIN);
     assert_eq!(pack(&body[1..]), None);
     let packed = pack(&body).expect("it is large enough");
-    assert!(packed.len() < body.len() / 2 && packed.ends_with(&[0, 0, 0xff, 0xff]), "{}", packed.len());
+    assert!(packed.len() < body.len() / 2 && packed.ends_with(&TAIL), "{}", packed.len());
     // Nothing is kept between two.
     assert_eq!(pack(&body), Some(packed));
 }
@@ -110,7 +110,7 @@ fn what_gets_no_smaller_goes_as_it_is() {
 fn messages_come_whole_however_they_are_cut_and_made() {
     let text = events(50_000);
     let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
-    let two = [&deflate(text.as_bytes(), 9)[..], &[0, 0, 0xff, 0xff], &deflate(b"more", 6)].concat();
+    let two = [&deflate(text.as_bytes(), 9)[..], &TAIL, &deflate(b"more", 6)].concat();
     let cases: [(&[u8], &str); 11] = [
         // The examples of RFC 7692, section 7.2.3.
         (hello, "Hello"),
@@ -144,9 +144,10 @@ fn what_cannot_be_inflated_is_told() {
 #[test]
 fn a_bomb_is_refused_as_soon_as_the_limit_is_passed() {
     const BYTES_MAX: usize = 1_000_000;
-    let zeroes = vec![b'0'; 64 << 20];
-    let bomb = deflate(&zeroes, 9);
-    assert!(bomb.len() < 100_000, "{}", bomb.len());
+    let zeroes = vec![b'0'; BYTES_MAX + 1];
+    // A gigabyte.
+    let bomb = [&deflate(&zeroes, 9)[..], &TAIL].concat().repeat(1_000);
+    assert!(bomb.len() < 2_000_000, "{}", bomb.len());
     for piece in [100, 16 * 1024] {
         let (refused, most) = inflate(&bomb, piece, BYTES_MAX);
         assert_eq!(refused, Err(CloseCode::FrameTooLarge));
