@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use livestore_sync_server::Limits;
 use livestore_sync_server::event_log::Synchronous;
 
@@ -69,6 +69,17 @@ pub(crate) struct Serve {
     #[arg(long, env = "LIVESTORE_SYNC_TRUSTED_PROXIES", default_value_t = 0)]
     pub(crate) trusted_proxies: usize,
 
+    /// Whether WebSocket messages are compressed for clients that offer it: `on` or `off`
+    #[arg(
+        long,
+        env = "LIVESTORE_SYNC_COMPRESSION",
+        value_name = "ON|OFF",
+        value_parser = on_unless_off,
+        action = ArgAction::Set,
+        default_value = "on"
+    )]
+    pub(crate) compression: bool,
+
     /// Largest WebSocket frame or HTTP body, in bytes
     #[arg(long, env = "LIVESTORE_SYNC_MAX_FRAME_BYTES", default_value_t = Limits::native().frame_bytes_max)]
     max_frame_bytes: usize,
@@ -133,6 +144,11 @@ fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
+/// The same for a setting that is on where nothing is said.
+fn on_unless_off(text: &str) -> Result<bool, String> {
+    if text.trim().is_empty() { Ok(true) } else { boolean(text) }
+}
+
 impl From<SynchronousArg> for Synchronous {
     fn from(arg: SynchronousArg) -> Self {
         match arg {
@@ -191,7 +207,7 @@ pub(crate) fn start_logging(serve: &Serve, log: &Log) {
 
 #[cfg(test)]
 mod tests {
-    use super::boolean;
+    use super::{boolean, on_unless_off};
 
     #[test]
     fn flags_in_variables_are_said_in_many_ways() {
@@ -202,7 +218,10 @@ mod tests {
             assert_eq!(boolean(text), Ok(false), "{text:?}");
         }
         for text in ["2", "ja", "tru", "-"] {
-            assert!(boolean(text).is_err(), "{text:?}");
+            assert!(boolean(text).is_err() && on_unless_off(text).is_err(), "{text:?}");
+        }
+        for (text, expected) in [("on", true), ("off", false), ("0", false), ("", true), (" ", true)] {
+            assert_eq!(on_unless_off(text), Ok(expected), "{text:?}");
         }
     }
 }

@@ -86,7 +86,8 @@ async fn run(serve: Serve) -> Result<(), String> {
         .synchronous(serve.synchronous.into())
         .limits(serve.limits())
         .enable_cors(serve.cors)
-        .trusted_proxies(serve.trusted_proxies);
+        .trusted_proxies(serve.trusted_proxies)
+        .compression(serve.compression);
     let server = serve.allow_origin.iter().fold(server, native::Builder::allow_origin);
     let server = server.build().map_err(|error| error.to_string())?;
     let listener = TcpListener::bind(&serve.listen)

@@ -13,6 +13,8 @@ pub(crate) enum CloseCode {
     ProtocolError,
     /// A frame that is not UTF-8.
     InvalidUtf8,
+    /// A compressed frame that cannot be read.
+    InvalidDeflate,
     /// Pushes came faster than they are answered, and the platform has no way to stop reading.
     TooManyPushes,
     /// A frame above the limit.
@@ -51,7 +53,7 @@ impl CloseCode {
         match self {
             Self::Ended => 1000,
             Self::ProtocolError => 1002,
-            Self::InvalidUtf8 => 1007,
+            Self::InvalidUtf8 | Self::InvalidDeflate => 1007,
             Self::TooManyPushes => 1008,
             Self::FrameTooLarge => 1009,
             Self::LogUnreachable | Self::Failed => 1011,
@@ -74,6 +76,7 @@ impl CloseCode {
             Self::Ended => "the connection has ended",
             Self::ProtocolError => "these bytes are not WebSocket frames",
             Self::InvalidUtf8 => "frames must hold UTF-8 JSON",
+            Self::InvalidDeflate => "this compressed frame cannot be inflated",
             Self::TooManyPushes => "too many pushes without waiting for their answers",
             Self::FrameTooLarge => "the frame is larger than this server takes",
             Self::LogUnreachable => "the server could not reach its event log",
@@ -97,10 +100,11 @@ impl CloseCode {
 mod tests {
     use super::CloseCode::{self, *};
 
-    const ALL: [CloseCode; 18] = [
+    const ALL: [CloseCode; 19] = [
         Ended,
         ProtocolError,
         InvalidUtf8,
+        InvalidDeflate,
         TooManyPushes,
         FrameTooLarge,
         LogUnreachable,

@@ -30,6 +30,7 @@
 
 mod accept;
 mod connection;
+mod deflate;
 mod frames;
 mod http;
 mod memory;

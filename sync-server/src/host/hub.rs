@@ -8,11 +8,12 @@ use uuid::Uuid;
 
 use super::continuation::{Continuation, Hold, SavedClients};
 use super::{Link, Peer};
-use crate::budget::{Budget, Held, MODEST_BYTES};
+use crate::budget::{Budget, MODEST_BYTES};
 use crate::close::CloseCode;
 use crate::error::HistoryLost;
 use crate::event::{Committed, Origin, Publish};
 use crate::failure::{guarded_now, note};
+use crate::frame::HeldOnce;
 use crate::session::Outgoing;
 
 /// Receives what the store commits and hands it to each connection.
@@ -102,7 +103,7 @@ fn acknowledge<K: Link>(peer: &Peer<K>, request_id: &RequestId) {
 
 /// Gives a receiver what was committed. Queued while the session is locked, so that frames keep the order of its
 /// decisions. `held` is taken until the last receiver has it.
-fn deliver<K: Link>(peer: &Peer<K>, committed: &Committed, held: &Arc<Held>, is_short: bool) {
+fn deliver<K: Link>(peer: &Peer<K>, committed: &Committed, held: &Arc<HeldOnce>, is_short: bool) {
     let mut session = peer.session();
     if is_short && !peer.link.is_closed() && peer.link.budget().held() > MODEST_BYTES {
         peer.abort(CloseCode::SlowReader);
@@ -145,7 +146,7 @@ impl<K: Link> Publish for Hub<K> {
             let _ = guarded_now(|| subscribers.publish(committed));
         }
         let peers = self.peers();
-        let held = Arc::new(self.budget.take_anyway(committed.batch.bytes() as u64));
+        let held = Arc::new(self.budget.take_anyway(committed.batch.bytes() as u64).into());
         let is_short = self.budget.is_short();
         Self::each(&peers, |peer| deliver(peer, committed, &held, is_short));
         if let Some(origin) = committed.origin.as_ref().filter(|origin| !peers.contains_key(&origin.connection)) {

@@ -12,6 +12,7 @@ use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::connection::SHORT_SILENCE_MAX;
+use super::deflate::Inflater;
 use crate::budget::{Budget, Held};
 use crate::close::CloseCode;
 
@@ -59,6 +60,22 @@ impl Frame {
     }
 }
 
+/// A message as far as it is.
+enum Message {
+    Plain(Vec<u8>),
+    Deflated(Box<Inflater>),
+}
+
+impl Message {
+    /// How many bytes of it have come.
+    fn received(&self) -> usize {
+        match self {
+            Self::Plain(bytes) => bytes.len(),
+            Self::Deflated(inflater) => inflater.received(),
+        }
+    }
+}
+
 /// What stands in the buffer.
 enum Step {
     Complete(Incoming),
@@ -75,20 +92,22 @@ pub(super) struct Frames<R> {
     read_bytes: usize,
     frame: Option<Frame>,
     /// The message as far as it is; `None` between two.
-    message: Option<Vec<u8>>,
+    message: Option<Message>,
     control: Vec<u8>,
     budget: Budget,
     /// What the message takes.
     held: Held,
     bytes_max: usize,
+    /// Whether messages may be compressed.
+    deflate: bool,
     /// When the message last grew.
     grown: Instant,
     no_room_since: Option<Instant>,
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
-    /// Messages of up to so many bytes.
-    pub(super) fn new(stream: R, bytes_max: usize, budget: Budget) -> Self {
+    /// Messages of up to so many bytes, which may be compressed if that was agreed on.
+    pub(super) fn new(stream: R, bytes_max: usize, budget: Budget, deflate: bool) -> Self {
         Self {
             stream,
             buffer: BytesMut::new(),
@@ -99,6 +118,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             held: budget.nothing(),
             budget,
             bytes_max,
+            deflate,
             grown: Instant::now(),
             no_room_since: None,
         }
@@ -128,10 +148,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                     let read = tokio::select! {
                         biased;
                         read = self.read() => read,
-                        () = sleep_until(look_at), if is_amid => {
-                            self.check_standstill()?;
-                            continue;
-                        }
+                        () = sleep_until(look_at), if is_amid => self.check_standstill().map(|()| true)?,
                     };
                     if !read {
                         return Ok(None);
@@ -217,30 +234,46 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 continue;
             };
             let taken = frame.left.min(self.buffer.len());
-            let target = if frame.is_control() { &mut self.control } else { self.message.get_or_insert_default() };
-            if !frame.is_control() {
-                let growth = frame.left.min(target.len().max(GROWTH_BYTES_MIN)).max(taken);
-                let held = self.held.bytes();
-                if ((target.len() + taken) as u64) > held {
-                    let wanted = (target.len() + growth) as u64 - held;
-                    if self.held.grow(wanted).is_err() {
-                        self.frame = Some(frame);
-                        return Ok(Step::NoRoom(wanted));
+            let bytes = &self.buffer[..taken];
+            let target = match &mut self.message {
+                _ if frame.is_control() => Some(&mut self.control),
+                Some(Message::Deflated(inflater)) => {
+                    inflater.put(bytes, |bytes| unmask(bytes, frame.mask));
+                    None
+                }
+                Some(Message::Plain(message)) => {
+                    let growth = frame.left.min(message.len().max(GROWTH_BYTES_MIN)).max(taken);
+                    let held = self.held.bytes();
+                    if ((message.len() + taken) as u64) > held {
+                        let wanted = (message.len() + growth) as u64 - held;
+                        if self.held.grow(wanted).is_err() {
+                            self.frame = Some(frame);
+                            return Ok(Step::NoRoom(wanted));
+                        }
                     }
+                    if message.capacity() < message.len() + taken {
+                        message.reserve_exact(growth);
+                    }
+                    Some(message)
                 }
-                if target.capacity() < target.len() + taken {
-                    target.reserve_exact(growth);
-                }
+                // A frame of data begins one.
+                None => return Err(CloseCode::ProtocolError),
+            };
+            if let Some(target) = target {
+                let start = target.len();
+                target.extend_from_slice(bytes);
+                unmask(&mut target[start..], frame.mask);
             }
             if taken > 0 {
                 self.grown = Instant::now();
             }
-            let start = target.len();
-            target.extend_from_slice(&self.buffer[..taken]);
-            unmask(&mut target[start..], frame.mask);
             self.buffer.advance(taken);
             frame.left -= taken;
             frame.mask.rotate_left(taken % 4);
+            if let Some(wanted) = self.inflate(&frame)? {
+                self.frame = Some(frame);
+                return Ok(Step::NoRoom(wanted));
+            }
             if frame.left > 0 {
                 self.frame = Some(frame);
                 return Ok(Step::More);
@@ -251,6 +284,24 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         }
     }
 
+    /// Makes what it can of a compressed message, whose frame this is. Returns how many bytes need room first.
+    fn inflate(&mut self, frame: &Frame) -> Result<Option<u64>, CloseCode> {
+        let Some(Message::Deflated(inflater)) = self.message.as_mut().filter(|_| !frame.is_control()) else {
+            return Ok(None);
+        };
+        if frame.is_final && frame.left == 0 {
+            inflater.end();
+        }
+        while let Some(needed) = inflater.wanted() {
+            let wanted = needed.saturating_sub(self.held.bytes());
+            if self.held.grow(wanted).is_err() {
+                return Ok(Some(wanted));
+            }
+            inflater.run()?;
+        }
+        Ok(None)
+    }
+
     /// The header at the start of the buffer, once it is whole.
     fn header(&mut self) -> Result<Option<Frame>, CloseCode> {
         let mut cursor = Cursor::new(&self.buffer[..]);
@@ -259,8 +310,10 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let Some((header, length)) = parsed else { return Ok(None) };
         let header_bytes = usize::try_from(cursor.position()).unwrap_or(usize::MAX);
         let FrameHeader { is_final, rsv1, rsv2, rsv3, opcode, mask } = header;
-        // No extension was agreed on, and a client must mask.
-        let Some(mask) = mask.filter(|_| !(rsv1 || rsv2 || rsv3)) else { return Err(CloseCode::ProtocolError) };
+        // The first frame of a message says whether it is compressed; and a client must mask.
+        let may_be_deflated = self.deflate && matches!(opcode, OpCode::Data(Data::Text | Data::Binary));
+        let is_reserved = rsv2 || rsv3 || (rsv1 && !may_be_deflated);
+        let Some(mask) = mask.filter(|_| !is_reserved) else { return Err(CloseCode::ProtocolError) };
         let in_order = match opcode {
             OpCode::Control(_) => is_final && length <= CONTROL_BYTES_MAX,
             OpCode::Data(Data::Continue) => self.message.is_some(),
@@ -269,10 +322,15 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         if !in_order {
             return Err(CloseCode::ProtocolError);
         }
-        let before = self.message.as_ref().map_or(0, Vec::len);
+        let before = self.message.as_ref().map_or(0, Message::received);
         let left = usize::try_from(length).ok().filter(|left| left.saturating_add(before) <= self.bytes_max);
         let left = if matches!(opcode, OpCode::Control(_)) { usize::try_from(length).ok() } else { left };
         let left = left.ok_or(CloseCode::FrameTooLarge)?;
+        if matches!(opcode, OpCode::Data(_)) && self.message.is_none() {
+            let bytes_max = self.bytes_max;
+            let deflated = || Message::Deflated(Box::new(Inflater::new(bytes_max)));
+            self.message = Some(if rsv1 { deflated() } else { Message::Plain(Vec::new()) });
+        }
         self.buffer.advance(header_bytes);
         self.grown = Instant::now();
         Ok(Some(Frame { opcode, is_final, mask, left }))
@@ -283,7 +341,12 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let control = match frame.opcode {
             OpCode::Data(_) if !frame.is_final => return Ok(None),
             OpCode::Data(_) => {
-                let message = self.message.take().unwrap_or_default();
+                let message = match self.message.take() {
+                    Some(Message::Plain(message)) => message,
+                    Some(Message::Deflated(inflater)) => inflater.into_message(),
+                    None => Vec::new(),
+                };
+                self.held.shrink_to(message.capacity() as u64);
                 let text = String::from_utf8(message).map_err(|_| CloseCode::InvalidUtf8)?;
                 return Ok(Some(Incoming::Text(text)));
             }
@@ -323,8 +386,8 @@ fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
 }
 
 /// A frame of the server's: whole, and without a mask.
-pub(super) fn header(opcode: OpCode, bytes: usize) -> Bytes {
-    let header = FrameHeader { opcode, ..FrameHeader::default() };
+pub(super) fn header(opcode: OpCode, is_deflated: bool, bytes: usize) -> Bytes {
+    let header = FrameHeader { opcode, rsv1: is_deflated, ..FrameHeader::default() };
     let mut written = Vec::with_capacity(10);
     // A vector takes everything.
     let _ = header.format(bytes as u64, &mut written);

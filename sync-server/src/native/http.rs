@@ -16,6 +16,7 @@ use tungstenite::handshake::server::create_response_with_body;
 
 use super::Server;
 use super::connection::{PEER_SILENCE_MAX, Seat};
+use super::deflate;
 use super::socket::{self, Accepted};
 use super::stores::NativeHost;
 use super::tokio::Tokio;
@@ -122,11 +123,17 @@ impl<H: Hooks> Server<H> {
         let upgrade = parts.extensions.remove::<OnUpgrade>();
         let address = address(&parts.extensions);
         let request = axum::http::Request::from_parts(parts, ());
-        let (response, upgrade) = match (create_response_with_body(&request, Body::empty), upgrade) {
+        let (mut response, upgrade) = match (create_response_with_body(&request, Body::empty), upgrade) {
             (Ok(response), Some(upgrade)) => (response, upgrade),
             (Err(error), _) => return Err(Refused { status: 400, text: format!("No WebSocket: {error}.") }),
             (Ok(_), None) => return Err(Refused { status: 426, text: "This connection cannot be upgraded.".into() }),
         };
+        let offers = request.headers().get_all(header::SEC_WEBSOCKET_EXTENSIONS);
+        let deflate =
+            self.0.compression && deflate::is_acceptable(offers.iter().filter_map(|offer| offer.to_str().ok()));
+        if deflate {
+            response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(deflate::ANSWER));
+        }
         let host = self.open_store(&connection).await?;
         // An app that does not tell gets all clients alike, which is safe but less exact.
         let address = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
@@ -141,6 +148,7 @@ impl<H: Hooks> Server<H> {
             stopping: self.0.stopping.clone(),
             dropping: self.0.dropping.clone(),
             frame_bytes_max: self.0.limits.frame_bytes_max,
+            deflate,
         };
         let until_it_ends = (place, self.0.sockets.token());
         tokio::spawn(async move {

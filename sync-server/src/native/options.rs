@@ -19,6 +19,7 @@ pub struct Builder<H> {
     pub(super) limits: Limits,
     pub(super) origins: Origins,
     pub(super) trusted_proxies: usize,
+    pub(super) compression: bool,
     pub(super) response_headers: HeaderMap,
 }
 
@@ -33,6 +34,7 @@ impl Server<()> {
             limits: Limits::native(),
             origins: Origins::default(),
             trusted_proxies: 0,
+            compression: true,
             response_headers: HeaderMap::new(),
         }
     }
@@ -42,8 +44,9 @@ impl<H: Hooks> Builder<H> {
     /// The app's hooks, in place of any earlier ones: a type that implements [`Hooks`], or closures as
     /// [`HookFns`](crate::HookFns).
     pub fn hooks<N: Hooks>(self, hooks: N) -> Builder<N> {
-        let Self { data, synchronous, hooks: _, limits, origins, trusted_proxies, response_headers } = self;
-        Builder { data, synchronous, hooks, limits, origins, trusted_proxies, response_headers }
+        let Self { data, synchronous, hooks: _, limits, origins, trusted_proxies, compression, response_headers } =
+            self;
+        Builder { data, synchronous, hooks, limits, origins, trusted_proxies, compression, response_headers }
     }
 
     /// When a push counts as durable; the disk must have it, unless this says otherwise.
@@ -79,6 +82,12 @@ impl<H: Hooks> Builder<H> {
     /// it was asked from; without this, none. 0.3 clients that come back are known by their address.
     pub fn trusted_proxies(self, proxies: usize) -> Self {
         Self { trusted_proxies: proxies, ..self }
+    }
+
+    /// Whether WebSocket messages are compressed (permessage-deflate) for clients that offer it, as browsers and Node
+    /// do; without this, they are. On Workers the platform decides.
+    pub fn compression(self, compression: bool) -> Self {
+        Self { compression, ..self }
     }
 
     /// Adds a header to each response, except those that open a WebSocket. It replaces one of that name.

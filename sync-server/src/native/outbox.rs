@@ -1,17 +1,20 @@
 //! The frames that wait for one socket: in order, those that may overtake, and how it ends. Called by `host` as its
 //! [`Link`]; `writer` takes from it. It touches no socket.
 
+mod batch;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use bytes::Bytes;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tungstenite::protocol::frame::coding::Control;
 
-use super::frames::header;
-use crate::budget::{Budget, Held};
+pub(super) use self::batch::Batch;
+use self::batch::{Part, Text};
+use crate::budget::Budget;
 use crate::close::CloseCode;
 use crate::frame::Frame;
 use crate::host::{Closed, Link};
@@ -44,6 +47,8 @@ pub(super) struct Shared {
     more: Notify,
     /// Nothing more goes out.
     closed: CancellationToken,
+    /// Whether the peer takes compressed messages.
+    deflate: bool,
 }
 
 /// Why nothing more goes out, and what the peer is told.
@@ -54,12 +59,6 @@ pub(super) enum End {
     /// The peer has closed: its own words go back.
     Answer(Bytes),
 }
-
-/// A frame with what it takes of the budget and, if it had to wait for it, of the queue: given back when it is
-/// written.
-struct Text(Frame, Taken);
-
-type Taken = (Held, Option<OwnedSemaphorePermit>);
 
 enum InOrder {
     Text(Text),
@@ -84,6 +83,13 @@ struct Queue {
     end: Option<End>,
 }
 
+/// What is taken from the queue.
+enum Taken {
+    Parts(Vec<Part>),
+    /// It is empty, and ends.
+    Close(CloseCode),
+}
+
 /// What goes out next.
 pub(super) enum Next {
     Frames(Batch),
@@ -91,17 +97,10 @@ pub(super) enum Next {
     Close(CloseCode),
 }
 
-/// Frames that are written together, and the room that they take until they are.
-#[derive(Default)]
-pub(super) struct Batch {
-    parts: VecDeque<Bytes>,
-    bytes: usize,
-    held: Vec<(Taken, Option<Arc<Held>>)>,
-}
-
 impl Outbox {
-    pub(super) fn new(budget: Budget) -> Self {
-        let shared = Shared { queue: Mutex::default(), more: Notify::new(), closed: CancellationToken::new() };
+    pub(super) fn new(budget: Budget, deflate: bool) -> Self {
+        let (queue, more, closed) = (Mutex::default(), Notify::new(), CancellationToken::new());
+        let shared = Shared { queue, more, closed, deflate };
         let room = Arc::new(Semaphore::new(QUEUE_BYTES_GOOD as usize));
         Self { shared: Arc::new(shared), budget, room, turn: tokio::sync::Mutex::default() }
     }
@@ -118,7 +117,7 @@ impl Outbox {
             let _turn = self.turn.lock().await;
             let permit = Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| Closed)?;
             let held = frame.take_in_turn(&self.budget).await;
-            self.shared.put(|queue| push(queue, Text(frame, (held, Some(permit)))))
+            self.shared.put(|queue| push(queue, Text { frame, held, permit: Some(permit) }))
         };
         tokio::select! {
             () = self.shared.closed.cancelled() => Err(Closed),
@@ -196,8 +195,12 @@ impl Shared {
     /// Waits for what goes out next.
     pub(super) async fn next(&self) -> Next {
         loop {
-            if let Some(next) = self.queue().take() {
-                return next;
+            // Frames are put together once nobody waits for the queue.
+            let taken = self.queue().take();
+            match taken {
+                Some(Taken::Parts(parts)) => return Next::Frames(Batch::new(parts, self.deflate)),
+                Some(Taken::Close(code)) => return Next::Close(code),
+                None => {}
             }
             self.more.notified().await;
         }
@@ -206,7 +209,7 @@ impl Shared {
 
 impl Queue {
     fn push(&mut self, text: Text) {
-        self.in_order_bytes += text.0.len();
+        self.in_order_bytes += text.frame.len();
         self.in_order.push_back(InOrder::Text(text));
     }
 
@@ -219,87 +222,34 @@ impl Queue {
         }
     }
 
-    fn take(&mut self) -> Option<Next> {
-        let mut batch = Batch::default();
+    fn take(&mut self) -> Option<Taken> {
+        let (mut parts, mut bytes) = (Vec::new(), 0);
         if std::mem::take(&mut self.keep_alive) {
-            batch.push(OpCode::Control(Control::Ping), Bytes::new());
+            parts.push(Part::Control(Control::Ping, Bytes::new()));
         }
         if let Some(payload) = self.pong.take() {
-            batch.push(OpCode::Control(Control::Pong), payload);
+            parts.push(Part::Control(Control::Pong, payload));
         }
-        while batch.bytes < BATCH_BYTES {
-            if let Some(text) = self.ahead.pop_front() {
-                batch.push_text(text);
-                continue;
-            }
-            match self.in_order.pop_front() {
-                Some(InOrder::Text(text)) => {
-                    self.in_order_bytes -= text.0.len();
-                    batch.push_text(text);
-                }
+        while bytes < BATCH_BYTES {
+            let part = match self.ahead.pop_front().map(InOrder::Text).or_else(|| self.pop_in_order()) {
+                Some(InOrder::Text(text)) => Part::Text(text),
                 Some(InOrder::Ping(number)) => {
-                    batch.push(OpCode::Control(Control::Ping), Bytes::copy_from_slice(&number.to_be_bytes()));
+                    Part::Control(Control::Ping, Bytes::copy_from_slice(&number.to_be_bytes()))
                 }
                 None => break,
-            }
+            };
+            bytes += part.len();
+            parts.push(part);
         }
-        if !batch.parts.is_empty() {
-            return Some(Next::Frames(batch));
+        if parts.is_empty() { self.close.map(Taken::Close) } else { Some(Taken::Parts(parts)) }
+    }
+
+    fn pop_in_order(&mut self) -> Option<InOrder> {
+        let next = self.in_order.pop_front();
+        if let Some(InOrder::Text(text)) = &next {
+            self.in_order_bytes -= text.frame.len();
         }
-        self.close.map(Next::Close)
-    }
-}
-
-impl Batch {
-    fn push(&mut self, opcode: OpCode, payload: Bytes) {
-        let header = header(opcode, payload.len());
-        self.bytes += header.len() + payload.len();
-        self.parts.extend([header, payload].into_iter().filter(|part| !part.is_empty()));
-    }
-
-    fn push_text(&mut self, Text(frame, taken): Text) {
-        let header = header(OpCode::Data(Data::Text), frame.len());
-        self.bytes += header.len() + frame.len();
-        let (parts, shared) = frame.into_parts();
-        self.parts.extend([header].into_iter().chain(parts).filter(|part| !part.is_empty()));
-        self.held.push((taken, shared));
-    }
-
-    /// The frame that says why.
-    pub(super) fn close(end: End) -> Self {
-        let payload = match end {
-            End::Answer(payload) => payload,
-            End::Code(code) => [&code.number().to_be_bytes(), code.reason().as_bytes()].concat().into(),
-        };
-        let mut batch = Self::default();
-        batch.push(OpCode::Control(Control::Close), payload);
-        batch
-    }
-}
-
-impl Buf for Batch {
-    fn remaining(&self) -> usize {
-        self.bytes
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.parts.front().map_or(&[], |part| part)
-    }
-
-    fn chunks_vectored<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
-        let filled = slices.iter_mut().zip(&self.parts).map(|(slice, part)| *slice = std::io::IoSlice::new(part));
-        filled.count()
-    }
-
-    fn advance(&mut self, mut count: usize) {
-        self.bytes -= count;
-        while let Some(part) = self.parts.front_mut() {
-            if part.len() > count {
-                return part.advance(count);
-            }
-            count -= part.len();
-            self.parts.pop_front();
-        }
+        next
     }
 }
 
@@ -311,7 +261,7 @@ impl Link for Outbox {
     fn send_now(&self, frame: Frame) {
         match frame.take_from(&self.budget) {
             // On a closed connection a frame is lost like those that are on their way.
-            Ok(held) => drop(self.shared.put(|queue| queue.push(Text(frame, (held, None))))),
+            Ok(held) => drop(self.shared.put(|queue| queue.push(Text { frame, held, permit: None }))),
             Err(_) if self.is_closed() => {}
             Err(exceeded) => {
                 tracing::info!(%exceeded, "closing a connection that reads too slowly");
@@ -327,7 +277,7 @@ impl Link for Outbox {
     async fn send_ahead(&self, frame: Frame) -> Result<(), Closed> {
         match frame.take_from(&self.budget) {
             // It waits for no room in the queue: it is to overtake what does.
-            Ok(held) => self.shared.put(|queue| queue.push_ahead(Text(frame, (held, None)))),
+            Ok(held) => self.shared.put(|queue| queue.push_ahead(Text { frame, held, permit: None })),
             Err(_) => self.queue(frame, Queue::push_ahead).await,
         }
     }

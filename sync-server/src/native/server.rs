@@ -49,6 +49,7 @@ pub(super) struct Inner<H: Hooks> {
     pub(super) limits: Limits,
     pub(super) origins: Origins,
     pub(super) trusted_proxies: usize,
+    pub(super) compression: bool,
     pub(super) response_headers: HeaderMap,
     pub(super) places: Places,
     /// The connections that this server has accepted itself.
@@ -66,7 +67,8 @@ pub(super) struct Inner<H: Hooks> {
 impl<H: Hooks> Server<H> {
     /// A server with these settings. Opens the data file.
     pub(super) fn open(settings: Builder<H>) -> Result<Self, OpenError> {
-        let Builder { data, synchronous, hooks, limits, origins, trusted_proxies, response_headers } = settings;
+        let Builder { data, synchronous, hooks, limits, origins, trusted_proxies, compression, response_headers } =
+            settings;
         // Behind a proxy all connections come from its address, and whose they are is said per request.
         let per_address_max =
             if trusted_proxies == 0 { limits.connections_per_address_max } else { limits.connections_max };
@@ -82,6 +84,7 @@ impl<H: Hooks> Server<H> {
             limits,
             origins,
             trusted_proxies,
+            compression,
             response_headers,
             places: Places::new(limits.connections_max, per_address_max),
             connections: TaskTracker::new(),

@@ -51,6 +51,8 @@ pub(super) struct Accepted<H: Hooks> {
     /// Fires when it has waited for long enough.
     pub(super) dropping: CancellationToken,
     pub(super) frame_bytes_max: usize,
+    /// Whether messages may be compressed, as was agreed on.
+    pub(super) deflate: bool,
 }
 
 /// Serves a socket until it ends and what was pushed on it is stored or refused.
@@ -58,11 +60,11 @@ pub(super) async fn serve<H: Hooks>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     accepted: Accepted<H>,
 ) {
-    let Accepted { host, connection, fingerprint, stopping, dropping, frame_bytes_max } = accepted;
+    let Accepted { host, connection, fingerprint, stopping, dropping, frame_bytes_max, deflate } = accepted;
     let stream = Watched::new(stream, host.connection_budget());
     let movement = stream.movement();
     let (reader, writer) = tokio::io::split(stream);
-    let outbox = Outbox::new(host.connection_budget());
+    let outbox = Outbox::new(host.connection_budget(), deflate);
     let written = CancellationToken::new();
     let (writer, has_written) = (writer::run(outbox.shared(), writer), written.clone().drop_guard());
     let writing = tokio::spawn(async move {
@@ -82,7 +84,7 @@ pub(super) async fn serve<H: Hooks>(
     };
     let opening =
         Opening { connection, fingerprint, proof: Proof::Pongs, head, pushes_waiting_max: PUSHES_WAITING_MAX };
-    let frames = Frames::new(reader, frame_bytes_max, outbox.budget().clone());
+    let frames = Frames::new(reader, frame_bytes_max, outbox.budget().clone(), deflate);
     let mut talk =
         Talk { conversation: Conversation::open(&host, opening, outbox), frames, movement, written: written.clone() };
     let code = tokio::select! {

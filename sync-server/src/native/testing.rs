@@ -23,9 +23,9 @@ pub(super) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The next frame of the server's: opcode and payload.
+/// The next frame of the server's: opcode, with RSV1 as it is on the wire, and payload.
 pub(super) async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> (u8, Vec<u8>) {
-    let (opcode, length) = (stream.read_u8().await.expect("a frame") & 15, stream.read_u8().await.expect("a length"));
+    let (opcode, length) = (stream.read_u8().await.expect("a frame") & 0x4f, stream.read_u8().await.expect("a length"));
     let length = match length {
         126 => usize::from(stream.read_u16().await.expect("a length")),
         127 => usize::try_from(stream.read_u64().await.expect("a length")).expect("a length"),

@@ -287,8 +287,9 @@ impl Rpc {
         if acks {
             pull.unacked.send(chunk.map_or(0, |chunk| chunk.items.len()), now_ms);
         }
+        let is_instant = pull.unacked.is_instant();
         let envelope = if self.flow == Flow::Calls { rpc::answer_chunk_envelope } else { rpc::chunk_envelope };
-        Some(Frame::new(envelope(id, PageInfo::from_remaining(remaining), backend_id), chunk))
+        Some(Frame::new(envelope(id, PageInfo::from_remaining(remaining), backend_id), chunk).hurried(is_instant))
     }
 
     pub(super) fn handle_caught_up(&mut self, id: &RequestId, number: u64, live: bool) -> Option<String> {

@@ -213,7 +213,7 @@ impl V03 {
         now_ms: u64,
     ) -> Frame {
         self.arrivals.send(chunk.map_or(0, |chunk| chunk.items.len()), now_ms);
-        self.chunk(context, id, chunk, remaining)
+        self.chunk(context, id, chunk, remaining).hurried(self.arrivals.are_instant())
     }
 
     fn chunk(&mut self, context: Context, id: &str, chunk: Option<&Chunk>, remaining: u64) -> Frame {

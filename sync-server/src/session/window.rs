@@ -24,6 +24,9 @@ const FAST_MS: u64 = 500;
 /// Chunks that take longer than this (ms) close it.
 const SLOW_MS: u64 = 2_000;
 
+/// Where a chunk arrives within this time (ms), with all that was before it, nothing is gained by making it smaller.
+const INSTANT_MS: u64 = 20;
+
 /// Something that was sent and has not arrived yet, as far as is known.
 #[derive(Debug)]
 struct Sent {
@@ -39,11 +42,12 @@ pub(super) struct Window {
     sent: VecDeque<Sent>,
     /// When it was closed by half: what was sent before does not close it further.
     closed_ms: u64,
+    is_instant: bool,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { bytes_max: WINDOW_BYTES_START, bytes: 0, sent: VecDeque::new(), closed_ms: 0 }
+        Self { bytes_max: WINDOW_BYTES_START, bytes: 0, sent: VecDeque::new(), closed_ms: 0, is_instant: false }
     }
 }
 
@@ -51,6 +55,11 @@ impl Window {
     /// Whether more of a backlog may be sent.
     pub(super) fn is_open(&self) -> bool {
         self.bytes < self.bytes_max
+    }
+
+    /// Whether what was sent last arrived at once. Nobody knows before something has.
+    pub(super) fn is_instant(&self) -> bool {
+        self.is_instant
     }
 
     /// How many things that were sent have not arrived.
@@ -79,6 +88,7 @@ impl Window {
         self.bytes -= bytes;
         let Some(at_ms) = at_ms else { return };
         let took_ms = now_ms.saturating_sub(at_ms);
+        self.is_instant = took_ms < INSTANT_MS;
         if took_ms < FAST_MS {
             self.bytes_max = (self.bytes_max + bytes).min(WINDOW_BYTES_MAX);
         } else if took_ms > SLOW_MS && at_ms >= self.closed_ms {
@@ -142,6 +152,19 @@ mod tests {
         assert_eq!(sent, WINDOW_BYTES_MAX);
         window.arrive(2);
         assert!(window.is_open());
+    }
+
+    #[test]
+    fn a_link_is_known_to_be_instant_by_what_arrived_last() {
+        let mut window = Window::default();
+        for (took_ms, expected) in [(None, false), (Some(19), true), (None, true), (Some(20), false), (Some(0), true)] {
+            match took_ms {
+                Some(_) => window.send(CHUNK, 1_000),
+                None => window.publish(CHUNK),
+            }
+            window.arrive(1_000 + took_ms.unwrap_or_default());
+            assert_eq!(window.is_instant(), expected, "{took_ms:?}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::budget::Holder;
 /// An outbox whose frames are written to the returned stream, which has this much room by itself.
 fn open(bytes_max: u64, buffered: usize) -> (Outbox, DuplexStream, tokio::task::JoinHandle<()>) {
     let (near, far) = duplex(buffered);
-    let outbox = Outbox::new(Budget::process(u64::MAX).child(Holder::Connection, bytes_max));
+    let outbox = Outbox::new(Budget::process(u64::MAX).child(Holder::Connection, bytes_max), false);
     let writing = tokio::spawn(writer::run(outbox.shared(), Watched::new(near, outbox.budget().clone())));
     (outbox, far, writing)
 }
@@ -176,17 +176,41 @@ async fn a_last_word_is_not_waited_for_long() {
     drop(client);
 }
 
-#[test]
-fn a_batch_is_read_in_parts() {
-    let mut batch = Batch::default();
-    batch.push(OpCode::Data(Data::Text), Bytes::from_static(b"abc"));
-    batch.push(OpCode::Control(Control::Ping), Bytes::new());
-    let mut slices = [std::io::IoSlice::new(b""); 8];
-    assert_eq!(batch.chunks_vectored(&mut slices), 3);
-    let mut got = Vec::new();
-    while batch.has_remaining() {
-        got.push(batch.chunk()[0]);
-        batch.advance(1);
+/// What is committed is compressed once for all who take that, each in an envelope of its own.
+#[tokio::test(start_paused = true)]
+async fn a_commit_is_compressed_once_for_all_receivers() {
+    use std::sync::Arc;
+
+    use livestore_sync_protocol::{Chunk, Envelope, SeqNum};
+
+    use crate::frame::HeldOnce;
+
+    const BYTES: usize = 50_000;
+    let chunk = Chunk { items: "x".repeat(BYTES).into(), events: 1, first: SeqNum::ROOT, last: SeqNum::ROOT };
+    let store = Budget::process(1 << 20);
+    let held = Arc::new(HeldOnce::from(store.take_anyway(BYTES as u64)));
+    let mut clients = Vec::new();
+    for (id, deflate) in [("a", true), ("b", false), ("c", true)] {
+        let (near, far) = duplex(1 << 20);
+        let outbox = Outbox::new(store.child(Holder::Connection, 1 << 20), deflate);
+        let writing = tokio::spawn(writer::run(outbox.shared(), Watched::new(near, outbox.budget().clone())));
+        let envelope = Envelope { head: format!("{id}["), tail: "]".into() };
+        outbox.send_now(Frame::new(envelope, Some(&chunk)).shared(&held));
+        clients.push((id, deflate, outbox, far, writing));
     }
-    assert_eq!(got, b"\x81\x03abc\x89\x00");
+    for (id, deflate, _, client, _) in &mut clients {
+        let (opcode, payload) = receive(client).await;
+        let plain = format!("{id}[{}]", chunk.items);
+        if *deflate {
+            assert!(opcode == 0x41 && payload.len() < 1_000, "{opcode} {}", payload.len());
+            assert_eq!(&payload[5..7], &plain.as_bytes()[..2], "the envelope is not compressed");
+        } else {
+            assert!(opcode == 1 && payload == plain.as_bytes());
+        }
+    }
+    let packed = store.held() - BYTES as u64;
+    assert!((1..1_000).contains(&packed), "{packed}");
+    drop((clients, held));
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(store.held(), 0);
 }

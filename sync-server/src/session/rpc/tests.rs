@@ -165,6 +165,20 @@ fn so_many_bytes_wait_for_acks_and_no_more() {
 }
 
 #[test]
+fn chunks_that_arrive_at_once_are_made_no_smaller() {
+    let mut session = session();
+    let pull = start(&mut session, "1", true);
+    for (acked_ms, expected) in [(None, true), (Some(0), false), (Some(20), true)] {
+        if let Some(after_ms) = acked_ms {
+            handle(&mut session, &ack("1"), OPENED_MS + after_ms);
+        }
+        let frame = session.handle_chunk(&pull, Some(&chunk(0, 1, ItemFormat::Rpc)), 1, "backend", OPENED_MS);
+        let packed = frame.expect("it goes on").packed(|_| Some(Vec::new()));
+        assert_eq!(packed.is_some(), expected, "{acked_ms:?}");
+    }
+}
+
+#[test]
 fn acks_for_nothing_give_no_credit() {
     let mut session = session();
     let pull = start(&mut session, "1", true);

@@ -161,6 +161,11 @@ impl Arrivals {
         self.window.is_open() && self.unproven.is_none_or(|(bytes, _)| bytes < WINDOW_BYTES_START)
     }
 
+    /// Whether what is sent arrives at once.
+    pub(super) fn are_instant(&self) -> bool {
+        self.window.is_instant()
+    }
+
     /// A push is acknowledged.
     pub(super) fn sent_acknowledgement(&mut self, push: &str) {
         self.acknowledged.push_back((self.pinged + 1, push.to_owned()));

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::{Budget, Held, Holder};
 use crate::event::Committed;
-use crate::frame::Frame;
+use crate::frame::{Frame, HeldOnce};
 
 /// Client objects of one store that may have a live pull.
 const SUBSCRIBERS_MAX: usize = 256;
@@ -256,7 +256,7 @@ impl Queue {
             return;
         }
         // Until the last of them has it.
-        let held = Arc::new(self.budget.take_anyway(committed.batch.bytes() as u64));
+        let held = Arc::new(self.budget.take_anyway(committed.batch.bytes() as u64).into());
         let mut slow = Vec::new();
         let mut live = Vec::new();
         for (&id, subscriber) in &mut self.subscribers {
@@ -348,7 +348,7 @@ impl Queue {
 
 impl Subscriber {
     /// `false` when too much waits. `shared` is held for what others get, too.
-    fn queue(&mut self, chunk: &Chunk, backend_id: &str, shared: Option<&Arc<Held>>) -> bool {
+    fn queue(&mut self, chunk: &Chunk, backend_id: &str, shared: Option<&Arc<HeldOnce>>) -> bool {
         let envelope = rpc::chunk_envelope(&self.request_id, PageInfo::NoMore, backend_id);
         let mut frame = Frame::new(envelope, Some(chunk));
         if let Some(held) = shared {
