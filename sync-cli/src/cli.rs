@@ -108,7 +108,7 @@ pub(crate) struct Serve {
     #[arg(long, env = "LIVESTORE_SYNC_MAX_STORE_BYTES", default_value_t = Limits::native().store_bytes_max)]
     max_store_bytes: usize,
 
-    /// Bytes of memory that the server may take, three tenths of them for what connections make it hold; without it, half
+    /// Bytes of memory that the server may take, a quarter of them for what connections make it hold; without it, half
     /// of what the machine or the container has
     #[arg(long, env = "LIVESTORE_SYNC_MAX_MEMORY")]
     max_memory: Option<usize>,

@@ -35,7 +35,7 @@ pub struct Limits {
     /// Bytes that all connections of one store may make the server hold. A quarter is kept for those that hold
     /// little.
     pub store_bytes_max: usize,
-    /// Natively, the memory that the process may take, in bytes, of which three tenths are for what its connections make it
+    /// Natively, the memory that the process may take, in bytes, of which a quarter is for what its connections make it
     /// hold; `None` for half of what the machine or the container has. On Workers, what the connections of all objects of
     /// an isolate may make it hold; an isolate has 128 MB.
     pub memory_bytes_max: Option<usize>,

@@ -276,7 +276,7 @@ async fn what_breaks_the_rules_of_compression_is_told_so() {
 /// given back each time.
 #[tokio::test]
 async fn bombs_are_refused_and_leave_nothing_behind() {
-    let server = Server::own(&["--max-memory", "24000000"]);
+    let server = Server::own(&["--max-memory", "80000000"]);
     let store = server.store();
     let megabyte = deflate(&vec![b' '; 1 << 20]);
     let bomb = [&megabyte[..], &[0, 0, 0xff, 0xff]].concat().repeat(1_000);

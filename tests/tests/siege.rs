@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 const MB: u64 = 1_000_000;
 
 /// What the server may take.
-const MEMORY: u64 = 160 * MB;
+const MEMORY: u64 = 200 * MB;
 
 /// How long it lasts.
 const SIEGE: Duration = Duration::from_secs(8);

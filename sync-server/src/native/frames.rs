@@ -27,13 +27,10 @@ const GROWTH_BYTES_MIN: usize = 64 * 1024;
 /// What a control frame may carry.
 const CONTROL_BYTES_MAX: u64 = 125;
 
-/// How long a message may wait for room in the budgets; nothing is read meanwhile.
+/// How long a message may wait for room in the budgets.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often it is looked whether there is some.
-const ROOM_INTERVAL: Duration = Duration::from_millis(50);
-
-/// How often it is looked whether a message that stands still is in the way of others.
-const STANDSTILL_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it is looked whether there is some, and whether a message that stands still is in the way of others.
+const ROOM_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -144,11 +141,14 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 Step::NoRoom(bytes) => self.wait_for_room(bytes).await?,
                 Step::More => {
                     let is_amid = self.held.bytes() > 0;
-                    let look_at = (self.grown + SHORT_SILENCE_MAX).max(Instant::now() + STANDSTILL_INTERVAL);
+                    let look_at = (self.grown + SHORT_SILENCE_MAX).max(Instant::now() + ROOM_INTERVAL);
                     let read = tokio::select! {
                         biased;
                         read = self.read() => read,
-                        () = sleep_until(look_at), if is_amid => self.check_standstill().map(|()| true)?,
+                        () = sleep_until(look_at), if is_amid => match self.is_in_the_way() {
+                            true => return Err(CloseCode::NoRoom),
+                            false => true,
+                        },
                     };
                     if !read {
                         return Ok(None);
@@ -199,21 +199,22 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         read > 0
     }
 
-    /// Whether a message may go on standing still.
-    fn check_standstill(&self) -> Result<(), CloseCode> {
-        if self.budget.is_short() && self.grown.elapsed() >= SHORT_SILENCE_MAX {
-            tracing::info!("memory is short: closing a connection that does not go on with a message");
-            return Err(CloseCode::NoRoom);
-        }
-        Ok(())
+    /// Whether a message that stands still has the room that others wait for.
+    fn is_in_the_way(&self) -> bool {
+        self.budget.is_short() && self.grown.elapsed() >= SHORT_SILENCE_MAX
     }
 
     async fn wait_for_room(&mut self, bytes: u64) -> Result<(), CloseCode> {
         let since = *self.no_room_since.get_or_insert_with(Instant::now);
         while let Err(exceeded) = self.held.grow(bytes) {
-            // Who has room for a part and waits for more stands in the way of others that do the same.
-            let is_wanted = self.held.bytes() > 0 && self.budget.is_short();
-            if since.elapsed() >= if is_wanted { SHORT_SILENCE_MAX } else { ROOM_TIMEOUT } {
+            let (held, all) = (self.held.bytes(), self.held.bytes() + bytes);
+            let patience = match () {
+                () if self.budget.possible(all) < all => Duration::ZERO,
+                // Who has room for a part and waits for more stands in the way of others that do the same.
+                () if held > 0 && self.budget.is_short() => SHORT_SILENCE_MAX,
+                () => ROOM_TIMEOUT,
+            };
+            if since.elapsed() >= patience {
                 tracing::info!(%exceeded, "closing a connection for whose message there is no room");
                 return Err(CloseCode::NoRoom);
             }
