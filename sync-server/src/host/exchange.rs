@@ -23,7 +23,7 @@ use crate::session::{Action, Delivery, Session};
 use crate::store::Refusals;
 
 /// Frames of an answer that may wait for the client to read.
-const FRAMES_WAITING_MAX: usize = 4;
+const FRAMES_WAITING_MAX: usize = 2;
 
 /// How the frames of an answer are put into one body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
