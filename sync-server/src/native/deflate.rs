@@ -23,6 +23,11 @@ const PACKED_BYTES_MIN: usize = 1024;
 /// The fastest: JSON of events gets six times smaller, and the next levels take half as long again for a fifth less.
 const LEVEL: u32 = 1;
 
+/// Larger messages go without blocks where these make them no smaller. Small ones are deflated all the same, at six bytes
+/// each: Node inflates beside its other work, so that messages which arrive together are taken in one turn each, as
+/// from workerd, which deflates all. Published 0.4.0 stores that commit at the same time depend on it (see PROTOCOL.md).
+const WHOLE_BYTES_MAX: usize = 4096;
+
 /// What a block holds that is not compressed.
 const STORED_BYTES_MAX: usize = 65_535;
 
@@ -62,13 +67,31 @@ pub(super) fn pack(body: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// A compressed message around a packed body, in place of these parts. `None` if it is no smaller.
-pub(super) fn message([head, body, tail]: &[Bytes; 3], packed: Bytes) -> Option<[Bytes; 3]> {
+/// A deflated message in place of these parts: around their body, where that is packed, or of blocks that hold what it
+/// holds as it is. `None` where it is better sent without any of this.
+pub(super) fn message(parts: &[Bytes; 3], packed: Option<Bytes>) -> Option<[Bytes; 3]> {
+    packed.and_then(|packed| around(parts, packed)).or_else(|| whole(parts))
+}
+
+/// `None` if it is no smaller.
+fn around([head, body, tail]: &[Bytes; 3], packed: Bytes) -> Option<[Bytes; 3]> {
     let mut end = stored(tail);
     end.push(END);
     let parts = [stored(head).into(), packed, end.into()];
-    let bytes = |parts: [&Bytes; 3]| parts.iter().map(|part| part.len()).sum::<usize>();
-    (bytes(parts.each_ref()) < bytes([head, body, tail])).then_some(parts)
+    (bytes(&parts) < head.len() + body.len() + tail.len()).then_some(parts)
+}
+
+/// `None` if it is large.
+fn whole(parts: &[Bytes; 3]) -> Option<[Bytes; 3]> {
+    (bytes(parts) <= WHOLE_BYTES_MAX).then(|| {
+        let mut blocks = stored(&parts.concat());
+        blocks.push(END);
+        [blocks.into(), Bytes::new(), Bytes::new()]
+    })
+}
+
+fn bytes(parts: &[Bytes; 3]) -> usize {
+    parts.iter().map(Bytes::len).sum()
 }
 
 /// Blocks that hold bytes as they are.

@@ -70,7 +70,7 @@ fn a_message_is_an_envelope_around_a_packed_body() {
         for head in ["", "[", &short, &long, &longer] {
             for tail in ["", "]", &long] {
                 let plain = parts(head, &body, tail);
-                let message = message(&plain, packed.clone()).expect("it is smaller");
+                let message = message(&plain, Some(packed.clone())).expect("it is smaller");
                 assert_eq!(message[1].as_ptr(), packed.as_ptr(), "it is not copied");
                 let payload = message.concat();
                 assert!(payload.len() < head.len() + body.len() / 2 + tail.len());
@@ -100,10 +100,22 @@ fn what_gets_no_smaller_goes_as_it_is() {
     if let Some(packed) = pack(&noise) {
         assert!(packed.len() < noise.len());
     }
-    let plain = parts("head", &"x".repeat(100), "tail");
-    // 4 + 100 + 4 bytes against 5 + 4, 89, 5 + 4 and 1.
-    assert!(message(&plain, Bytes::from(vec![0; 88])).is_some());
-    assert!(message(&plain, Bytes::from(vec![0; 89])).is_none());
+    let plain = parts("head", &"x".repeat(5_000), "tail");
+    // 4 + 5,000 + 4 bytes against 5 + 4, 4,989, 5 + 4 and 1.
+    assert!(message(&plain, Some(Bytes::from(vec![0; 4_988]))).is_some());
+    assert!(message(&plain, Some(Bytes::from(vec![0; 4_989]))).is_none());
+}
+
+#[test]
+fn what_is_small_is_deflated_all_the_same() {
+    let body = "x".repeat(WHOLE_BYTES_MAX - 8);
+    for packed in [None, Some(Bytes::from(vec![0; WHOLE_BYTES_MAX]))] {
+        let payload = message(&parts("head", &body, "tail"), packed).expect("it is small").concat();
+        assert_eq!(payload.len(), WHOLE_BYTES_MAX + 6);
+        assert_eq!(inflate(&payload, payload.len(), 1 << 20).0, Ok(format!("head{body}tail")));
+    }
+    assert!(message(&parts("head", &body, "tail!"), None).is_none());
+    assert_eq!(message(&parts("", "", ""), None).expect("nothing is small").concat(), [END]);
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Batch {
         let packed = if deflate { frame.packed(deflate::pack) } else { None };
         let (plain, shared) = frame.into_parts();
         let text = OpCode::Data(Data::Text);
-        match packed.and_then(|packed| deflate::message(&plain, packed)) {
+        match if deflate { deflate::message(&plain, packed) } else { None } {
             Some(deflated) => self.push(text, true, deflated),
             None => self.push(text, false, plain),
         }
@@ -124,7 +124,7 @@ mod tests {
         let frame =
             Text { frame: "abc".to_owned().into(), held: crate::budget::Budget::process(3).nothing(), permit: None };
         let parts = vec![Part::Text(frame), Part::Control(Control::Ping, Bytes::new())];
-        let mut batch = Batch::new(parts, true);
+        let mut batch = Batch::new(parts, false);
         let mut slices = [IoSlice::new(b""); 8];
         assert_eq!(batch.chunks_vectored(&mut slices), 3);
         let mut got = Vec::new();
