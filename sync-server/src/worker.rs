@@ -38,6 +38,8 @@ mod sweep;
 #[cfg(target_family = "wasm")]
 mod call;
 #[cfg(target_family = "wasm")]
+mod conversations;
+#[cfg(target_family = "wasm")]
 mod end;
 #[cfg(target_family = "wasm")]
 mod front;

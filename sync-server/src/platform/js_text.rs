@@ -12,12 +12,15 @@ const SHORT_MAX: u32 = 256;
 
 #[wasm_bindgen(wasm_bindgen = wasm_bindgen, module = "/src/platform/js_text.js")]
 extern "C" {
+    /// The value, if it is a text of at most so many UTF-16 units.
+    fn short(value: &JsValue, max: u32) -> Option<String>;
+
     /// UTF-8, with U+FFFD in place of lone surrogates, as wasm-bindgen has it.
     fn encode(text: &JsString) -> Uint8Array;
 }
 
 /// `None` when the value is not a text.
 pub(crate) fn read(value: &JsValue) -> Option<String> {
-    let text: &JsString = value.dyn_ref()?;
-    if text.length() <= SHORT_MAX { value.as_string() } else { String::from_utf8(encode(text).to_vec()).ok() }
+    // One call for what is most often there.
+    short(value, SHORT_MAX).or_else(|| String::from_utf8(encode(value.dyn_ref()?).to_vec()).ok())
 }

@@ -277,12 +277,13 @@ impl Body {
 
     /// Takes a frame; what it asked for is still to be done.
     fn take(&self, store: &OpenStore, socket: &WebSocket, message: &JsValue) -> Result<Option<Work>> {
-        let Some(conversation) = store.find(socket)? else {
+        let Some(conversation) = store.find(socket) else {
             close(socket, CloseCode::SessionLost);
             return Ok(None);
         };
         let link = &conversation.peer().link;
-        link.handle_heard(Isolate.now_ms());
+        let now_ms = Isolate.now_ms();
+        link.handle_heard(now_ms);
         conversation.handle_heard();
         let Some(frame) = js_text::read(message).or_else(|| String::from_utf8(Uint8Array::new(message).to_vec()).ok())
         else {
@@ -290,7 +291,7 @@ impl Body {
             return Ok(None);
         };
         if frame != rpc::PING {
-            self.pings.handle_work();
+            self.pings.handle_work_at(now_ms);
         }
         if frame.len() > self.options.limits.frame_bytes_max {
             link.close(CloseCode::FrameTooLarge);
@@ -327,7 +328,7 @@ impl Body {
                 }
             }
         };
-        if let Some(conversation) = store.find(socket)? {
+        if let Some(conversation) = store.find(socket) {
             store.close(&conversation, code);
         }
         Ok(())

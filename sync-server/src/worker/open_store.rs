@@ -3,8 +3,6 @@
 
 #![expect(clippy::arc_with_non_send_sync, reason = "what hosts share is in `Arc`s; here there is one thread")]
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +17,7 @@ use worker::{Env, Request, Response, Result, State, WebSocket, WebSocketPair};
 
 use super::ObjectOptions;
 use super::attachment::{Attachment, Fixed};
+use super::conversations::Conversations;
 use super::end::End;
 use super::event_log::{ReferenceRemains, WorkerLog};
 use super::http::{failure, refuse, text};
@@ -61,7 +60,7 @@ pub(super) type Conversation = host::Conversation<WorkerShell>;
 pub(super) struct OpenStore {
     state: Rc<State>,
     pub(super) host: Arc<ObjectHost>,
-    conversations: RefCell<HashMap<Uuid, Rc<Conversation>>>,
+    conversations: Conversations,
     pub(super) subscribers: Subscribers,
     limits: Limits,
     trusted_proxies: usize,
@@ -101,7 +100,7 @@ impl OpenStore {
         let open = Rc::new(Self {
             state,
             host,
-            conversations: RefCell::default(),
+            conversations: Conversations::new(),
             subscribers,
             limits: options.limits,
             trusted_proxies: options.trusted_proxies,
@@ -129,12 +128,6 @@ impl OpenStore {
         self.subscribers.store_id()
     }
 
-    fn insert(&self, conversation: Conversation) -> Rc<Conversation> {
-        let (id, conversation) = (conversation.peer().connection.id, Rc::new(conversation));
-        self.conversations.borrow_mut().insert(id, Rc::clone(&conversation));
-        conversation
-    }
-
     /// The link of a connection. Where it closes on our side, the conversation ends: the platform tells of the end
     /// when the client has answered, or never, and an object that lost its memory until then would take the client
     /// for one that was sent everything.
@@ -144,7 +137,7 @@ impl OpenStore {
             let open = Weak::clone(&open);
             Isolate.spawn(async move {
                 let Some(open) = open.upgrade() else { return };
-                let conversation = open.conversations.borrow().get(&id).cloned();
+                let conversation = open.conversations.get(id);
                 conversation.iter().for_each(|conversation| open.close(conversation, CloseCode::Ended));
             });
         };
@@ -166,12 +159,12 @@ impl OpenStore {
         let fingerprint = fixed.fingerprint.clone();
         let connection = Arc::new(fixed.into_connection());
         let conversation = Conversation::rejoin(&self.host, session, link, connection, fingerprint, PUSHES_WAITING_MAX);
-        Some(self.insert(conversation))
+        Some(self.conversations.insert(conversation))
     }
 
     /// Makes the WebSocket that a request asks for.
     pub(super) async fn accept(self: &Rc<Self>, request: &Request, connection: Connection) -> Result<Response> {
-        if self.conversations.borrow().len() >= self.limits.connections_max {
+        if self.conversations.len() >= self.limits.connections_max {
             return refuse(Refused::too_many_connections("This store"));
         }
         let header = |name: &str| request.headers().get(name).ok().flatten();
@@ -187,8 +180,7 @@ impl OpenStore {
             Err(error) => return failure(500, "The server cannot reach its event log.", error),
         };
         let WebSocketPair { client, server } = WebSocketPair::new()?;
-        let tag = JsValue::from(connection.id.to_string());
-        self.state.as_raw().accept_websocket_with_tags(server.as_ref(), vec![tag])?;
+        self.state.accept_web_socket(&server);
         let link = self.link(server, connection.id, prefix, Isolate.now_ms());
         let v03 = connection.generation == Generation::V03;
         let opening = Opening {
@@ -202,7 +194,7 @@ impl OpenStore {
         if !v03 {
             self.look_for_parked(conversation.peer());
         }
-        self.insert(conversation);
+        self.conversations.insert(conversation);
         Response::from_websocket(client)
     }
 
@@ -240,23 +232,20 @@ impl OpenStore {
     }
 
     /// The conversation of a socket; `None` when it has ended.
-    pub(super) fn find(&self, socket: &WebSocket) -> Result<Option<Rc<Conversation>>> {
-        let tags = self.state.as_raw().get_tags(socket.as_ref())?;
-        let Some(id) = tags.first().and_then(|tag| tag.parse().ok()) else { return Ok(None) };
-        Ok(self.conversations.borrow().get(&id).cloned())
+    pub(super) fn find(&self, socket: &WebSocket) -> Option<Rc<Conversation>> {
+        self.conversations.find(socket)
     }
 
     /// Ends a conversation. Its pushes go on; the call of the frame that they came in waits for them.
     pub(super) fn close(&self, conversation: &Conversation, code: CloseCode) {
-        self.conversations.borrow_mut().remove(&conversation.peer().connection.id);
+        self.conversations.remove(conversation);
         drop(conversation.close(code));
         conversation.peer().link.forget();
     }
 
     /// Gives up sockets whose clients are gone, and sends back those who wait for what cannot come.
     pub(super) fn sweep(&self) {
-        let conversations: Vec<_> = self.conversations.borrow().values().cloned().collect();
-        for conversation in conversations {
+        for conversation in self.conversations.all() {
             match judge(&self.state, conversation.peer()) {
                 Verdict::Keep => {}
                 Verdict::Resume => conversation.peer().link.close(CloseCode::NoPull),

@@ -36,7 +36,11 @@ impl Pings {
 
     /// The object has something to do, which is no ping.
     pub(super) fn handle_work(self: &Rc<Self>) {
-        self.worked_ms.set(Isolate.now_ms());
+        self.handle_work_at(Isolate.now_ms());
+    }
+
+    pub(super) fn handle_work_at(self: &Rc<Self>, now_ms: u64) {
+        self.worked_ms.set(now_ms);
         if !self.by_platform.get() || !self.take() {
             return;
         }

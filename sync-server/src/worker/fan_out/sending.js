@@ -1,19 +1,22 @@
-// Frames that many sockets are sent: the body of each is shared, so it becomes a text of JavaScript once.
+// Frames that many sockets are sent: each text becomes one of JavaScript once, and so does each body that texts share.
 export const fanOut = {
-  // `cuts` has three numbers per socket: how long its frame's head and tail are in `envelopes`, and which of `bodies`
-  // stands between them, if any. Gives the places of the sockets that are closing.
-  send(sockets, envelopes, cuts, bodies) {
+  // `frames` says which text each socket gets. `cuts` has three numbers per text: how long its head and tail are in
+  // `envelopes`, and which of `bodies` stands between them, if any. Gives the places of the sockets that are closing.
+  send(sockets, frames, envelopes, cuts, bodies) {
+    const texts = [];
+    for (let i = 0, from = 0; i < cuts.length; i += 3) {
+      const middle = from + cuts[i];
+      const end = middle + cuts[i + 1];
+      texts.push(envelopes.slice(from, middle) + (bodies[cuts[i + 2]] ?? "") + envelopes.slice(middle, end));
+      from = end;
+    }
     const closing = [];
-    let from = 0;
     for (let i = 0; i < sockets.length; i++) {
-      const middle = from + cuts[3 * i];
-      const end = middle + cuts[3 * i + 1];
       try {
-        sockets[i].send(envelopes.slice(from, middle) + (bodies[cuts[3 * i + 2]] ?? "") + envelopes.slice(middle, end));
+        sockets[i].send(texts[frames[i]]);
       } catch {
         closing.push(i);
       }
-      from = end;
     }
     return closing;
   },

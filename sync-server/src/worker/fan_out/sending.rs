@@ -20,7 +20,7 @@ extern "C" {
     static FAN_OUT: FanOut;
 
     #[wasm_bindgen(method)]
-    fn send(this: &FanOut, sockets: &Array, envelopes: &str, cuts: &[u32], bodies: &Array) -> Vec<u32>;
+    fn send(this: &FanOut, sockets: &Array, frames: &[u32], envelopes: &str, cuts: &[u32], bodies: &Array) -> Vec<u32>;
 }
 
 thread_local! {
@@ -59,7 +59,8 @@ pub(in crate::worker) fn send() {
         return;
     }
     let bodies: Array = packed.bodies.iter().map(|body| JsString::from(&**body)).collect();
-    let closing = FAN_OUT.with(|fan_out| fan_out.send(&sockets, &packed.envelopes, &packed.cuts, &bodies));
+    let closing =
+        FAN_OUT.with(|fan_out| fan_out.send(&sockets, &packed.frames, &packed.envelopes, &packed.cuts, &bodies));
     // Their clients will notice without us.
     closing.into_iter().filter_map(|place| ends.get(place as usize)).for_each(End::end);
 }
