@@ -76,7 +76,7 @@ impl SyncObject {
         match body.store.get().map(|store| body.take(store, &socket, &message)) {
             None => self.run(async move |body| body.websocket_message(socket, &message).await),
             Some(Ok(None)) => return JsValue::UNDEFINED,
-            Some(Ok(Some(work))) => self.run(async move |_| work.done().await),
+            Some(Ok(Some(work))) => self.run(async move |body| body.pings.during(work.done()).await),
             Some(Err(error)) => Promise::reject(&error.into()),
         }
         .into()
@@ -132,7 +132,7 @@ impl Body {
     }
 
     async fn fetch(&self, request: Request) -> Result<Response> {
-        self.pings.handle_work();
+        let _working = self.pings.work();
         let parts = OwnedParts::new(&request)?;
         #[cfg(debug_assertions)]
         debug_route(&parts.path).await;
@@ -196,15 +196,16 @@ impl Body {
 
     /// Works behind an answer, and goes on when that is not read.
     fn work_on(&self, work: impl Future<Output = ()> + 'static) -> Result<()> {
+        let pings = Rc::clone(&self.pings);
         let work = panic::guard(&self.state, async move {
-            work.await;
+            pings.during(work).await;
             Ok(JsValue::NULL)
         });
         Ok(self.state.as_raw().wait_until(&work)?)
     }
 
     async fn rpc(&self, message: &[u8]) -> Result<JsValue> {
-        self.pings.handle_work();
+        let _working = self.pings.work();
         if !self.options.transports.contains(&Transport::DurableObject) {
             return Err("this server does not serve calls of Durable Objects".into());
         }
@@ -261,6 +262,7 @@ impl Body {
     }
 
     async fn websocket_message(&self, socket: WebSocket, message: &JsValue) -> Result<JsValue> {
+        let _working = self.pings.work();
         let store = match self.store(None).await {
             Ok(store) => store,
             Err(error) => {
@@ -291,7 +293,7 @@ impl Body {
             return Ok(None);
         };
         if frame != rpc::PING {
-            self.pings.handle_work_at(now_ms);
+            self.pings.handle_work(now_ms);
         }
         if frame.len() > self.options.limits.frame_bytes_max {
             link.close(CloseCode::FrameTooLarge);

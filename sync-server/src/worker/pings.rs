@@ -18,39 +18,68 @@ use worker::{State, WebSocketRequestResponsePair};
 use super::platform::Isolate;
 use crate::platform::Platform;
 
-/// So long (ms) after its last work an object leaves pings to the platform. It stays in memory for that.
+/// So long (ms) after the end of its last work an object leaves pings to the platform. It stays in memory for that.
 const QUIET_MS: u64 = 3_000;
 
 pub(super) struct Pings {
     state: Rc<State>,
     worked_ms: Cell<u64>,
+    /// How much work is under way. What takes long sends its frames late.
+    under_way: Cell<usize>,
     by_platform: Cell<bool>,
+}
+
+/// Work that is under way, until it is dropped.
+pub(super) struct Working(Rc<Pings>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.under_way.set(self.0.under_way.get() - 1);
+        self.0.worked_ms.set(Isolate.now_ms());
+    }
 }
 
 impl Pings {
     pub(super) fn new(state: Rc<State>) -> Rc<Self> {
-        let pings = Self { state, worked_ms: Cell::new(0), by_platform: Cell::new(false) };
+        let pings = Self { state, worked_ms: Cell::new(0), under_way: Cell::new(0), by_platform: Cell::new(false) };
         pings.leave_to_platform();
         Rc::new(pings)
     }
 
-    /// The object has something to do, which is no ping.
-    pub(super) fn handle_work(self: &Rc<Self>) {
-        self.handle_work_at(Isolate.now_ms());
+    /// The object has begun something that takes time.
+    pub(super) fn work(self: &Rc<Self>) -> Working {
+        self.under_way.set(self.under_way.get() + 1);
+        self.handle_work(Isolate.now_ms());
+        Working(Rc::clone(self))
     }
 
-    pub(super) fn handle_work_at(self: &Rc<Self>, now_ms: u64) {
+    /// Does such a thing.
+    pub(super) async fn during<T>(self: &Rc<Self>, work: impl Future<Output = T>) -> T {
+        let _working = self.work();
+        work.await
+    }
+
+    /// The object does something, which is no ping.
+    pub(super) fn handle_work(self: &Rc<Self>, now_ms: u64) {
         self.worked_ms.set(now_ms);
         if !self.by_platform.get() || !self.take() {
             return;
         }
         let pings = Rc::clone(self);
         Isolate.spawn(async move {
-            while let Some(left_ms) = QUIET_MS.checked_sub(Isolate.now_ms().saturating_sub(pings.worked_ms.get())) {
+            while let Some(left_ms) = pings.left_ms() {
                 Isolate.sleep(Duration::from_millis(left_ms + 1)).await;
             }
             pings.leave_to_platform();
         });
+    }
+
+    /// How long it is until there is nothing to do, as far as is known.
+    fn left_ms(&self) -> Option<u64> {
+        if self.under_way.get() > 0 {
+            return Some(QUIET_MS);
+        }
+        QUIET_MS.checked_sub(Isolate.now_ms().saturating_sub(self.worked_ms.get()))
     }
 
     fn leave_to_platform(&self) {
