@@ -4,8 +4,10 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use livestore_sync_server::Limits;
 use livestore_sync_server::event_log::Synchronous;
+use livestore_sync_server::{Limits, one_line};
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::format;
 
 use crate::backup::{Backup, Restore};
 use crate::inspect::Inspect;
@@ -199,8 +201,15 @@ pub(crate) fn start_logging(serve: &Serve, log: &Log) {
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(serve.log_level);
+    let fields = format::debug_fn(|writer, field, value| {
+        let value = one_line(&format!("{value:?}"));
+        match field.name() {
+            "message" => write!(writer, "{value}"),
+            name => write!(writer, "{name}={value}"),
+        }
+    });
     match serve.log_format {
-        LogFormat::Pretty => logging.init(),
+        LogFormat::Pretty => logging.fmt_fields(fields.delimited(" ")).init(),
         LogFormat::Json => logging.json().init(),
     }
 }

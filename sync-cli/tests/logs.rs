@@ -127,6 +127,22 @@ fn the_reader_of_the_log_may_not_read() {
     server.stop();
 }
 
+#[test]
+fn what_a_client_sends_is_no_line_of_the_log() {
+    let mut server = Server::start("", Stdio::piped(), None);
+    server.push_ok(1);
+    let answer = server.ask(
+        r#"{"_tag":"Request","id":"1","tag":"SyncHttpRpc.Pull","payload":{"storeId":"a","cursor":{"_tag":"Some","value":{"backendId":"x\n\u001b[31mERROR forged","eventSequenceNumber":1}}},"headers":[]}"#,
+    );
+    assert!(answer.contains("BackendIdMismatch"), "{answer}");
+    let mut stderr = server.child.stderr.take().expect("a pipe");
+    server.stop();
+    let mut log = String::new();
+    stderr.read_to_string(&mut log).expect("text");
+    assert!(log.contains(r"x\n\u{1b}[31mERROR forged"), "{log}");
+    assert!(!log.contains("\u{1b}[31m") && !log.contains("\nERROR forged"), "{log}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn the_disk_of_the_log_may_be_full() {

@@ -18,6 +18,7 @@ mod hash;
 mod hooks;
 mod host;
 mod limits;
+mod log_line;
 #[cfg(all(feature = "native", not(target_family = "wasm")))]
 #[warn(dead_code, unused_imports)]
 pub mod native;
@@ -38,5 +39,6 @@ pub use hooks::{Connection, HookContext, HookFns, Hooks, Pull, Push, Transport};
 pub use http::{HeaderName, HeaderValue};
 pub use limits::Limits;
 pub use livestore_sync_protocol as protocol;
+pub use log_line::one_line;
 pub use platform::{BoxFuture, MaybeSend, MaybeSync, iso_timestamp, new_backend_id};
 pub use uuid::Uuid;

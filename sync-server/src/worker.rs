@@ -31,7 +31,6 @@ mod event_log;
 mod fan_out;
 mod forwarded;
 mod isolate_budget;
-mod log_line;
 mod subscribers;
 mod sweep;
 

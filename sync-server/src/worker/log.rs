@@ -11,7 +11,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use worker::{console_error, console_log, console_warn};
 
-use super::log_line::one_line;
+use crate::log_line::one_line;
 
 thread_local! {
     static INSTALLED: Cell<bool> = const { Cell::new(false) };

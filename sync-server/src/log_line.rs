@@ -1,7 +1,10 @@
-//! What a line of the log must look like. Pure; `log` writes it.
+//! What a line of the log must look like. Pure; `worker::log` writes it, natively the app's subscriber.
 
-/// One line, whatever is in it: store ids and much else come from clients, and must not look like lines of our own.
-pub(super) fn one_line(text: &str) -> String {
+/// One line, whatever is in it: store ids, reasons and much else come from clients, and must not look like lines of
+/// your own. What would break a line, or move a terminal's cursor, is escaped. For subscribers that write text; the
+/// binary `livestore-sync` uses it.
+#[must_use]
+pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
