@@ -45,6 +45,8 @@ pub(crate) enum CloseCode {
     Unfinished,
     /// A connection that looks the same was opened, and this one does not answer.
     Superseded,
+    /// The client's token has expired, and the grace period is over.
+    AccessExpired,
 }
 
 impl CloseCode {
@@ -67,6 +69,7 @@ impl CloseCode {
             | Self::Silent
             | Self::Unfinished => 4408,
             Self::Superseded => 4409,
+            Self::AccessExpired => 4401,
         }
     }
 
@@ -92,6 +95,7 @@ impl CloseCode {
             Self::Silent => "nothing was heard for too long: reconnect",
             Self::Unfinished => "a message was begun and not finished: reconnect",
             Self::Superseded => "a newer connection of this client has taken over",
+            Self::AccessExpired => "the access has expired: connect again with a new token",
         }
     }
 }
@@ -100,7 +104,7 @@ impl CloseCode {
 mod tests {
     use super::CloseCode::{self, *};
 
-    const ALL: [CloseCode; 19] = [
+    const ALL: [CloseCode; 20] = [
         Ended,
         ProtocolError,
         InvalidUtf8,
@@ -120,6 +124,7 @@ mod tests {
         Silent,
         Unfinished,
         Superseded,
+        AccessExpired,
     ];
 
     #[test]

@@ -35,6 +35,12 @@ pub enum PushError {
     /// The app's hook says no.
     #[error(transparent)]
     Rejected(HookError),
+    /// The client may not push, see [`Access`](crate::Access).
+    #[error("this connection may read and not write")]
+    ReadOnly,
+    /// The client's time is over, see [`Identity::expires_ms`](crate::Identity::expires_ms).
+    #[error("this connection's access has expired: connect again with a new token")]
+    AccessExpired,
     /// The database failed.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -154,13 +160,34 @@ pub enum InvalidBatch {
 
 /// Why a hook rejects. The text goes to the client: it is the only text of a hook that does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct HookError(String);
+#[error("{message}")]
+pub struct HookError {
+    message: String,
+    status: u16,
+}
 
 impl HookError {
     /// A rejection with a text for the client.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
+        Self { message: message.into(), status: 400 }
+    }
+
+    /// A rejection of a client that does not say who it is, or not well enough.
+    #[must_use]
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        Self { message: message.into(), status: 401 }
+    }
+
+    /// A rejection of a client that is known and may not.
+    #[must_use]
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self { message: message.into(), status: 403 }
+    }
+
+    /// The HTTP status, where a client that wants to connect is rejected.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
     }
 }

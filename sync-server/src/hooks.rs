@@ -5,6 +5,7 @@
 mod asked;
 mod connection;
 mod fns;
+mod identity;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use livestore_sync_protocol::{Cursor, Event, Generation};
 pub(crate) use self::asked::Asked;
 pub use self::connection::{Connection, Transport};
 pub use self::fns::HookFns;
+pub use self::identity::{Access, IDENTITY_BYTES_MAX, Identity};
 use crate::error::{HookError, PullError, PushError};
 use crate::platform::{MaybeSend, MaybeSync};
 
@@ -112,15 +114,35 @@ impl Pull {
 /// # }
 /// ```
 pub trait Hooks: MaybeSend + MaybeSync + 'static {
-    /// May this client connect? Runs once for a WebSocket, and for each HTTP request.
+    /// May this client connect? Runs once for a WebSocket, and for each HTTP request. A hook that knows who the client
+    /// is says so by [`authenticate`](Self::authenticate).
     ///
     /// # Errors
     ///
-    /// The text for the client; it gets status 400.
+    /// The text for the client; it gets the error's status, which is 400 unless it says otherwise.
     #[doc(alias = "validatePayload")]
     fn validate_payload(&self, connection: Arc<Connection>) -> impl Future<Output = Result<(), HookError>> + MaybeSend {
         let _ = connection;
         async { Ok(()) }
+    }
+
+    /// Who is this client, and what may it do? This is what servers call when a client connects, once for a WebSocket
+    /// and for each HTTP request or call of a Durable Object. What it answers is
+    /// [`Connection::identity`] in the other hooks. Unless it is implemented, it asks
+    /// [`validate_payload`](Self::validate_payload), and whoever that lets in may push and pull.
+    ///
+    /// It is a method of its own, and `validate_payload` goes on returning `()`, because an `async fn` that returns
+    /// anything more exact than its trait says is warned of by the compiler (`refining_impl_trait`).
+    ///
+    /// # Errors
+    ///
+    /// As of [`validate_payload`](Self::validate_payload); also where the identity takes more than
+    /// [`IDENTITY_BYTES_MAX`] bytes.
+    fn authenticate(
+        &self,
+        connection: Arc<Connection>,
+    ) -> impl Future<Output = Result<Identity, HookError>> + MaybeSend {
+        async { self.validate_payload(connection).await.map(Identity::from) }
     }
 
     /// May these events enter the log? They are not checked yet.

@@ -35,7 +35,7 @@ pub use error::{BackendIdMismatch, HistoryLost, HookError, InvalidBatch, PullErr
 pub use event::Batch;
 pub use event_log::EventLog;
 pub use failure::Failure;
-pub use hooks::{Connection, HookContext, HookFns, Hooks, Pull, Push, Transport};
+pub use hooks::{Access, Connection, HookContext, HookFns, Hooks, IDENTITY_BYTES_MAX, Identity, Pull, Push, Transport};
 pub use http::{HeaderName, HeaderValue};
 pub use limits::Limits;
 pub use livestore_sync_protocol as protocol;

@@ -45,11 +45,15 @@ pub struct Limits {
     /// How long each of an app's hooks may take. One that takes longer counts as failed: a push or a pull is made again,
     /// by the client or by the server, and a client that wants to connect gets status 503.
     pub hook_timeout: Duration,
+    /// How long a connection stays after its client's access has expired
+    /// ([`Identity::expires_ms`](crate::Identity::expires_ms)): pushes are refused at once, and after this it is closed
+    /// with code 4401.
+    pub expiry_grace: Duration,
 }
 
 impl Limits {
     /// What the native server takes: frames of 8 MiB, 10,000 connections, 5,000 of one address, 16 MiB held for
-    /// one connection, 128 MiB for one store, 100,000 stores, hooks of 30 s.
+    /// one connection, 128 MiB for one store, 100,000 stores, hooks of 30 s, 30 s after an access has expired.
     #[must_use]
     pub const fn native() -> Self {
         Self {
@@ -61,6 +65,7 @@ impl Limits {
             memory_bytes_max: None,
             stores_max: 100_000,
             hook_timeout: Duration::from_secs(30),
+            expiry_grace: Duration::from_secs(30),
         }
     }
 
@@ -117,6 +122,12 @@ impl Limits {
     #[must_use]
     pub const fn with_hook_timeout(self, time: Duration) -> Self {
         Self { hook_timeout: time, ..self }
+    }
+
+    /// With another [`expiry_grace`](Self::expiry_grace).
+    #[must_use]
+    pub const fn with_expiry_grace(self, time: Duration) -> Self {
+        Self { expiry_grace: time, ..self }
     }
 
     /// With another [`stores_max`](Self::stores_max).

@@ -9,6 +9,7 @@ use uuid::Uuid;
 mod origin;
 
 pub(crate) use self::origin::{Asking, Origins};
+use crate::error::HookError;
 use crate::failure::Failure;
 use crate::hooks::{Connection, Transport};
 
@@ -131,6 +132,11 @@ impl Refused {
     /// For a hook that panics or does not return.
     pub(crate) fn failed(failure: Failure) -> Self {
         Self::new(503, format!("{failure}. Try again later."))
+    }
+
+    /// For a client that the app's hook rejects.
+    pub(crate) fn rejected(error: &HookError) -> Self {
+        Self::new(error.status(), error.to_string())
     }
 
     /// For headers of more than [`HEADERS_BYTES_MAX`].

@@ -35,6 +35,8 @@ mod subscribers;
 mod sweep;
 
 #[cfg(target_family = "wasm")]
+mod alarm;
+#[cfg(target_family = "wasm")]
 mod call;
 #[cfg(target_family = "wasm")]
 mod conversations;

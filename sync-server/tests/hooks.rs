@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use livestore_sync_server::native::Server;
 use livestore_sync_server::protocol::Generation;
-use livestore_sync_server::{HookError, HookFns, Hooks, Limits, Transport};
+use livestore_sync_server::{Access, HookError, HookFns, Hooks, IDENTITY_BYTES_MAX, Identity, Limits, Transport};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -262,4 +262,109 @@ async fn hooks_are_told_how_it_went() {
     pull["tag"] = json!("SyncHttpRpc.Pull");
     server.post("storeId=a", &pull).await;
     assert_eq!(*seen.lock().expect("no panic"), ["push true", "push false", "pull Some(1)"]);
+}
+
+/// A payload, as it stands in a URL.
+fn payload(text: &str) -> String {
+    format!("&payload=%22{text}%22")
+}
+
+/// Whoever says `reader` may read, `short` has a second, everybody else may do everything; `stranger` may not connect.
+fn by_payload() -> HookFns {
+    HookFns::new()
+        .authenticate(async |connection| {
+            let who: String = connection.payload_as()?;
+            let identity = Identity::new(who.clone()).with_data(&json!({ "team": 7 }))?;
+            match who.as_str() {
+                "stranger" => Err(HookError::unauthorized("who are you?")),
+                "huge" => Ok(Identity::new("x".repeat(IDENTITY_BYTES_MAX))),
+                "reader" => Ok(identity.with_access(Access::Read)),
+                "short" => Ok(identity.with_expires_ms(connection.connected_ms + 1_000)),
+                _ => Ok(identity),
+            }
+        })
+        .on_push(async |push, context| match push.batch[0].name.as_str() {
+            "who" => {
+                let team: Value = context.connection.identity.data_as()?;
+                Err(HookError::new(format!("{:?} {team}", context.connection.user_id())))
+            }
+            _ => Ok(()),
+        })
+}
+
+fn v03_push(name: &str, seq: i64) -> Value {
+    let event =
+        json!({ "name": name, "args": {}, "seqNum": seq, "parentSeqNum": seq - 1, "clientId": "c", "sessionId": "s" });
+    json!({ "_tag": "WSMessage.PushReq", "requestId": "r", "batch": [event] })
+}
+
+#[tokio::test]
+async fn a_reader_pulls_and_is_refused_on_push_in_every_generation() {
+    let server = serve(by_payload()).await;
+    let mut writer = server.open(&format!("/?storeId=a&transport=ws{}", payload("writer"))).await;
+    assert_eq!(ask(&mut writer, push("Ws", json!("1"), "fine", 1)).await["exit"].to_string(), SUCCESS);
+    let text = "this connection may read and not write";
+    let mut reader = server.open(&format!("/?storeId=a&transport=ws{}", payload("reader"))).await;
+    for id in [json!("1"), json!(2)] {
+        let refused = ask(&mut reader, push("Ws", id, "fine", 2)).await;
+        assert_eq!(
+            failure(&refused).as_str().or(refused["exit"]["cause"][0]["error"]["cause"]["message"].as_str()),
+            Some(text),
+            "{refused}"
+        );
+        assert!(refused.to_string().contains("ReadOnlyError"), "{refused}");
+    }
+    assert_eq!(ask(&mut reader, pull("3")).await["values"][0]["batch"].as_array().map(Vec::len), Some(1));
+    let answer = server.post(&format!("storeId=a{}", payload("reader")), &push("Http", json!("5"), "fine", 2)).await;
+    assert_eq!(failure(&answer[0]), text);
+    let mut old = server.open(&format!("/websocket?storeId=a{}", payload("reader"))).await;
+    let refused = ask(&mut old, v03_push("fine", 2)).await;
+    assert_eq!(refused, json!({ "_tag": "WSMessage.Error", "requestId": "r", "message": text }));
+    let pulled = ask(&mut old, json!({ "_tag": "WSMessage.PullReq", "requestId": "p" })).await;
+    assert_eq!(pulled["batch"].as_array().map(Vec::len), Some(1));
+    assert_eq!(ask(&mut writer, push("Ws", json!("2"), "fine", 2)).await["exit"].to_string(), SUCCESS);
+}
+
+#[tokio::test]
+async fn hooks_see_who_it_is() {
+    let server = serve(by_payload()).await;
+    let mut socket = server.open(&format!("/?storeId=a&transport=ws{}", payload("ada"))).await;
+    let said = r#"Some("ada") {"team":7}"#;
+    assert_eq!(failure(&ask(&mut socket, push("Ws", json!("1"), "who", 1)).await), said);
+    let answer = server.post(&format!("storeId=a{}", payload("ada")), &push("Http", json!("5"), "who", 1)).await;
+    assert_eq!(failure(&answer[0]), said);
+}
+
+#[tokio::test]
+async fn a_refusal_has_the_status_that_the_hook_says() {
+    let server = serve(by_payload()).await;
+    for (who, status, text) in [("stranger", 401, "who are you?"), ("huge", 400, "the limit is 4096")] {
+        let url = format!("ws://{}/?storeId=a&transport=ws{}", server.address, payload(who));
+        let Err(Error::Http(response)) = connect_async(&url).await else { panic!("{who} is connected") };
+        let body = String::from_utf8(response.body().clone().unwrap_or_default()).expect("text");
+        assert_eq!(response.status(), status);
+        assert!(body.contains(text), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_access_that_expires_stops_pushes_at_once_and_ends_the_connection_later() {
+    let server = serve_limited(by_payload(), Limits::native().with_expiry_grace(Duration::from_millis(700))).await;
+    for (url, message) in [("/?transport=ws&", push("Ws", json!("1"), "fine", 1)), ("/websocket?", v03_push("fine", 1))]
+    {
+        let mut socket =
+            server.open(&format!("{url}storeId={}{}", message["_tag"].as_str().unwrap(), payload("short"))).await;
+        let answer = ask(&mut socket, message.clone()).await.to_string();
+        if answer.contains("WSMessage") {
+            // 0.3 gets its own events, too.
+            receive(&mut socket).await;
+        }
+        assert!(answer.contains("Success") || answer.contains("PushAck"), "{answer}");
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        let answer = ask(&mut socket, message).await.to_string();
+        assert!(answer.contains("has expired: connect again with a new token"), "{answer}");
+        let end = tokio::time::timeout(Duration::from_secs(10), socket.next()).await.expect("an end in time");
+        let Some(Ok(Message::Close(Some(frame)))) = end else { panic!("{end:?}") };
+        assert_eq!(u16::from(frame.code), 4401);
+    }
 }

@@ -36,6 +36,8 @@ impl From<&PushError> for SyncError {
             PushError::HistoryLost(lost) => lost.into(),
             PushError::InvalidBatch(invalid) => Self::unknown("InvalidBatch", &invalid.to_string()),
             PushError::Rejected(hook) => Self::unknown("Error", &hook.to_string()),
+            PushError::ReadOnly => Self::unknown("ReadOnlyError", &error.to_string()),
+            PushError::AccessExpired => Self::unknown("AccessExpiredError", &error.to_string()),
             PushError::Log(_) => internal(),
             PushError::Failed(failure) => Self::unknown("ServerError", &failure.to_string()),
         }
@@ -92,6 +94,22 @@ mod tests {
             v03_failure("1".into(), &SyncError::from(&push)),
         ] {
             assert!(!frame.contains("secret") && frame.contains(&v03::Reason::Failed.to_string()), "{frame}");
+        }
+    }
+
+    #[test]
+    fn who_may_not_push_is_told_why_in_every_generation() {
+        for (error, name, text) in [
+            (PushError::ReadOnly, "ReadOnlyError", "may read and not write"),
+            (PushError::AccessExpired, "AccessExpiredError", "has expired: connect again"),
+        ] {
+            assert!(!error.is_ours(), "it is not made again here");
+            for id in [RequestId::Text("1".into()), RequestId::Number(1)] {
+                let frame = rpc_failure(id, &error);
+                assert!(frame.contains(name) && frame.contains(text), "{frame}");
+            }
+            let frame = v03_failure("r".into(), &SyncError::from(&error));
+            assert!(frame.contains(text), "{frame}");
         }
     }
 

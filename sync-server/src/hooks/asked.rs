@@ -27,9 +27,22 @@ impl<H: Hooks, C: Platform> Asked<H, C> {
         &self.hooks
     }
 
-    /// `Ok` with what the hook says.
-    pub(crate) async fn validate_payload(&self, connection: Arc<Connection>) -> Result<Result<(), HookError>, Failure> {
-        self.ask("validate_payload", async { self.hooks.validate_payload(connection).await }).await
+    /// `Ok` with what the hook says: the connection with who it is, or why it may not.
+    pub(crate) async fn authenticate(
+        &self,
+        connection: &Arc<Connection>,
+    ) -> Result<Result<Arc<Connection>, HookError>, Failure> {
+        let asked = Arc::clone(connection);
+        let said = self.ask("authenticate", async { self.hooks.authenticate(asked).await }).await?;
+        Ok(said.and_then(|identity| {
+            identity.check_size()?;
+            if identity.is_default() {
+                return Ok(Arc::clone(connection));
+            }
+            let connection = Connection::clone(connection).with_identity(identity);
+            tracing::debug!(connection = %connection.id, user = connection.user_id(), "authenticated");
+            Ok(Arc::new(connection))
+        }))
     }
 
     pub(crate) async fn on_push(&self, push: Push, context: HookContext) -> Result<(), PushError> {

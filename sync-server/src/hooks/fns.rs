@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::{Connection, HookContext, Hooks, Pull, Push};
+use super::{Connection, HookContext, Hooks, Identity, Pull, Push};
 use crate::error::{HookError, PullError, PushError};
 use crate::platform::{BoxFuture, MaybeSend, MaybeSync};
 
@@ -60,6 +60,7 @@ type Slot<A, T> = Option<Box<dyn Call<A, T>>>;
 #[derive(Default)]
 pub struct HookFns {
     validate_payload: Slot<(Arc<Connection>,), Result<(), HookError>>,
+    authenticate: Slot<(Arc<Connection>,), Result<Identity, HookError>>,
     on_push: Slot<(Push, HookContext), Result<(), HookError>>,
     on_push_res: Slot<(Push, Result<(), PushError>, HookContext), ()>,
     on_pull: Slot<(Pull, HookContext), Result<(), HookError>>,
@@ -88,6 +89,7 @@ impl HookFns {
         }
         Self::new()
             .validate_payload(forward!(validate_payload(connection)))
+            .authenticate(forward!(authenticate(connection)))
             .on_push(forward!(on_push(push, context)))
             .on_push_res(forward!(on_push_res(push, result, context)))
             .on_pull(forward!(on_pull(pull, context)))
@@ -120,6 +122,19 @@ impl HookFns {
             let validated = connection.payload_as().map(|payload| hook(payload, connection));
             async { validated?.await }
         })
+    }
+
+    /// See [`Hooks::authenticate`]: the closure says who the client is. Where there is one, servers ask it and not the one
+    /// of [`validate_payload`](Self::validate_payload).
+    #[must_use]
+    #[doc(alias = "authorize")]
+    pub fn authenticate<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Arc<Connection>) -> Fut + MaybeSend + MaybeSync + 'static,
+        Fut: Future<Output = Result<Identity, HookError>> + MaybeSend + 'static,
+    {
+        self.authenticate = Some(Box::new(hook));
+        self
     }
 
     /// See [`Hooks::on_push`].
@@ -183,6 +198,13 @@ impl Hooks for HookFns {
         call(&self.validate_payload, (connection,), Ok(())).await
     }
 
+    async fn authenticate(&self, connection: Arc<Connection>) -> Result<Identity, HookError> {
+        match &self.authenticate {
+            Some(hook) => hook.call((connection,)).await,
+            None => Hooks::validate_payload(self, connection).await.map(Identity::from),
+        }
+    }
+
     async fn on_push(&self, push: Push, context: HookContext) -> Result<(), HookError> {
         call(&self.on_push, (push, context), Ok(())).await
     }
@@ -226,6 +248,11 @@ mod tests {
             Err(HookError::new("payload"))
         }
 
+        async fn authenticate(&self, _: Arc<Connection>) -> Result<Identity, HookError> {
+            self.note("authenticate");
+            Ok(Identity::new("me"))
+        }
+
         async fn on_push(&self, _: Push, _: HookContext) -> Result<(), HookError> {
             self.note("on_push");
             Err(HookError::new("push"))
@@ -259,11 +286,14 @@ mod tests {
         let context = HookContext::new(connection(None), Generation::V04);
         let (push, pull) = (Push::new([]), Pull::new(None, true));
         assert_eq!(Hooks::validate_payload(&hooks, connection(None)).await, Err(HookError::new("payload")));
+        let identity = Hooks::authenticate(&hooks, connection(None)).await.unwrap();
+        assert_eq!(identity.user_id.as_deref(), Some("me"));
         assert_eq!(Hooks::on_push(&hooks, push.clone(), context.clone()).await, Err(HookError::new("push")));
         Hooks::on_push_res(&hooks, push, Ok(()), context.clone()).await;
         assert_eq!(Hooks::on_pull(&hooks, pull.clone(), context.clone()).await, Err(HookError::new("pull")));
         Hooks::on_pull_res(&hooks, pull, Ok(0), context).await;
-        assert_eq!(*calls.0.lock().unwrap(), ["validate_payload", "on_push", "on_push_res", "on_pull", "on_pull_res"]);
+        let expected = ["validate_payload", "authenticate", "on_push", "on_push_res", "on_pull", "on_pull_res"];
+        assert_eq!(*calls.0.lock().unwrap(), expected);
     }
 
     #[tokio::test]

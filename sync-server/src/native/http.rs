@@ -87,15 +87,17 @@ impl<H: Hooks> Server<H> {
             .iter()
             .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
         let upgrade = sync.check_upgrade();
-        let connection = Arc::new(sync.into_connection(connection_id(now_ms), now_ms, headers.collect()));
+        let trusted = self.0.origins.trusts(asking(&request.headers));
+        let connection = sync.into_connection(connection_id(now_ms), now_ms, headers.collect());
+        let connection = Arc::new(connection.with_trusted_origin(trusted));
         let mut failures = 0;
-        loop {
-            match self.0.hooks.validate_payload(Arc::clone(&connection)).await {
-                Ok(Ok(())) => break,
-                Ok(Err(error)) => return Err(Refused { status: 400, text: error.to_string() }),
+        let connection = loop {
+            match self.0.hooks.authenticate(&connection).await {
+                Ok(Ok(connection)) => break connection,
+                Ok(Err(error)) => return Err(Refused::rejected(&error)),
                 Err(failure) => wait(connection.transport, &mut failures, || Refused::failed(failure)).await?,
             }
-        }
+        };
         upgrade?;
         Ok((place, connection))
     }
@@ -148,6 +150,7 @@ impl<H: Hooks> Server<H> {
             stopping: self.0.stopping.clone(),
             dropping: self.0.dropping.clone(),
             frame_bytes_max: self.0.limits.frame_bytes_max,
+            expiry_grace: self.0.limits.expiry_grace,
             deflate,
         };
         let until_it_ends = (place, self.0.sockets.token());

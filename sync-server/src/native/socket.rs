@@ -19,6 +19,7 @@ use crate::failure::{guarded, note};
 use crate::hooks::{Connection, Hooks};
 use crate::host::patience::{SOCKET_TRIES_MAX, tried};
 use crate::host::{self, Link, Opening};
+use crate::platform::Platform;
 use crate::session::Proof;
 
 /// A peer of which no byte moves is asked whether it is there ...
@@ -51,6 +52,8 @@ pub(super) struct Accepted<H: Hooks> {
     /// Fires when it has waited for long enough.
     pub(super) dropping: CancellationToken,
     pub(super) frame_bytes_max: usize,
+    /// See [`Limits::expiry_grace`](crate::Limits::expiry_grace).
+    pub(super) expiry_grace: Duration,
     /// Whether messages may be compressed, as was agreed on.
     pub(super) deflate: bool,
 }
@@ -60,7 +63,11 @@ pub(super) async fn serve<H: Hooks>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     accepted: Accepted<H>,
 ) {
-    let Accepted { host, connection, fingerprint, stopping, dropping, frame_bytes_max, deflate } = accepted;
+    let Accepted { host, connection, fingerprint, stopping, dropping, frame_bytes_max, expiry_grace, deflate } =
+        accepted;
+    let expired = connection.identity.expires_ms.map(|expires_ms| {
+        Duration::from_millis(expires_ms.saturating_sub(Tokio.now_ms())).saturating_add(expiry_grace)
+    });
     let stream = Watched::new(stream, host.connection_budget());
     let movement = stream.movement();
     let (reader, writer) = tokio::io::split(stream);
@@ -85,8 +92,10 @@ pub(super) async fn serve<H: Hooks>(
     let opening =
         Opening { connection, fingerprint, proof: Proof::Pongs, head, pushes_waiting_max: PUSHES_WAITING_MAX };
     let frames = Frames::new(reader, frame_bytes_max, outbox.budget().clone(), deflate);
-    let mut talk =
-        Talk { conversation: Conversation::open(&host, opening, outbox), frames, movement, written: written.clone() };
+    let conversation = Conversation::open(&host, opening, outbox);
+    // None for a time that no clock reaches.
+    let expires = expired.and_then(|after| Instant::now().checked_add(after));
+    let mut talk = Talk { conversation, frames, movement, written: written.clone(), expires };
     let code = tokio::select! {
         biased;
         () = dropping.cancelled() => CloseCode::Restart,
@@ -104,6 +113,14 @@ pub(super) async fn serve<H: Hooks>(
         () = dropping.cancelled() => {}
     }
     writing.abort();
+}
+
+/// Ends at this moment; without one, never.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A message that is on its way.
@@ -136,6 +153,8 @@ struct Talk<H: Hooks, R> {
     movement: Arc<Movement>,
     /// Fires when nothing more is written.
     written: CancellationToken,
+    /// When it is closed because its client's access has expired.
+    expires: Option<Instant>,
 }
 
 impl<H: Hooks, R: AsyncRead + Unpin> Talk<H, R> {
@@ -172,6 +191,11 @@ impl<H: Hooks, R: AsyncRead + Unpin> Talk<H, R> {
                     if upload.takes_long(self.frames.unfinished_since()) {
                         self.conversation.reassure().await;
                     }
+                    continue;
+                }
+                () = at(self.expires) => {
+                    link.close(CloseCode::AccessExpired);
+                    self.expires = None;
                     continue;
                 }
                 () = sleep_until(look_at) => match self.look() {

@@ -68,6 +68,13 @@ impl Origins {
         ))
     }
 
+    /// Whether a web page asks that is allowed by more than `*`: its requests may carry cookies that mean something. A
+    /// page that is not could have a browser send the same.
+    pub(crate) fn trusts(&self, asking: Asking<'_>) -> bool {
+        let named = Self(self.0.iter().filter(|pattern| *pattern != "*").cloned().collect());
+        asking.origin.is_some() && (!named.0.is_empty() || self.0.is_empty()) && named.allows(asking)
+    }
+
     /// What a browser is told of who may read the answer (`access-control-allow-origin`); `None` where there is
     /// nothing to tell.
     pub(crate) fn cors<'a>(&self, asking: Asking<'a>) -> Option<&'a str> {

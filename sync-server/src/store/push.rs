@@ -109,7 +109,7 @@ impl Completed {
 }
 
 impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
-    /// Asks the hook and puts the push in the queue. Pushes are committed in the order in which
+    /// Looks whether the client may push, asks the hook and puts the push in the queue. Pushes are committed in the order in which
     /// this returns. `now_ms` becomes the events' time. All pushes of one client share their `refusals`.
     ///
     /// # Errors
@@ -129,6 +129,7 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
         context: HookContext,
         now_ms: u64,
     ) -> Result<Admitted, PushError> {
+        context.connection.identity.check_push(now_ms)?;
         self.hooks.on_push(push.clone(), context.clone()).await?;
         self.check_backend_id::<PushError>(backend_id).await?;
         admission::check_batch(&push.batch)?;
@@ -165,7 +166,12 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
     #[tracing::instrument(
         name = "push",
         skip_all,
-        fields(store_id = &*admitted.context.connection.store_id, batch_len = admitted.push.batch.len(), head)
+        fields(
+            store_id = &*admitted.context.connection.store_id,
+            user = admitted.context.connection.user_id(),
+            batch_len = admitted.push.batch.len(),
+            head
+        )
     )]
     pub(crate) async fn complete(&self, admitted: Admitted) -> Completed {
         let Admitted { push, context, mut outcome } = admitted;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::hooks::{Connection, Transport};
+use crate::hooks::{Connection, Identity, Transport};
 use crate::session::Snapshot;
 
 /// What the platform takes (workerd's `MAX_ATTACHMENT_SIZE` of 16,384 bytes), less its own framing.
@@ -32,6 +32,8 @@ pub(super) struct Fixed {
     pub(super) v03: bool,
     /// See [`crate::host::fingerprint`].
     pub(super) fingerprint: String,
+    #[serde(default, skip_serializing_if = "Identity::is_default")]
+    pub(super) identity: Identity,
 }
 
 impl Fixed {
@@ -45,6 +47,7 @@ impl Fixed {
             headers: connection.headers.clone(),
             v03: connection.generation == Generation::V03,
             fingerprint,
+            identity: connection.identity.clone(),
         }
     }
 
@@ -54,6 +57,7 @@ impl Fixed {
         Connection::new(self.connection, store_id, Transport::Ws, generation, self.connected_ms)
             .with_payload(self.payload)
             .with_headers(self.headers)
+            .with_identity(self.identity)
     }
 
     /// The text before the session's state; `None` when it leaves too little room for that. With it,
@@ -69,7 +73,7 @@ impl Fixed {
 /// What to say to a client whose connection would take `bytes` bytes.
 pub(super) fn too_large(bytes: usize) -> String {
     format!(
-        "The store id, the payload and the forwarded headers take {bytes} bytes; a WebSocket has room for {}.",
+        "The store id, the payload, the identity and the forwarded headers take {bytes} bytes; a WebSocket has room for {}.",
         ATTACHMENT_BYTES_MAX - SESSION_BYTES_RESERVED
     )
 }
@@ -111,7 +115,8 @@ mod tests {
         let payload = format!("{:?}", filler.repeat(payload_bytes));
         let connection = Connection::new(Uuid::from_u128(1), "store".into(), Transport::Ws, Generation::V04, 5)
             .with_payload(RawValue::from_string(payload).ok())
-            .with_headers(vec![("cookie".into(), "a=b".into())]);
+            .with_headers(vec![("cookie".into(), "a=b".into())])
+            .with_identity(Identity::new("me").with_expires_ms(9));
         Fixed::new(&connection, "0123456789abcdef".into())
     }
 
@@ -125,6 +130,7 @@ mod tests {
         assert_eq!((connection.id, &*connection.store_id), (Uuid::from_u128(1), "store"));
         assert_eq!(connection.payload.as_ref().map(|payload| payload.get().len()), Some(12));
         assert_eq!(connection.header("cookie"), Some("a=b"));
+        assert_eq!((connection.user_id(), connection.identity.expires_ms), (Some("me"), Some(9)));
         assert_eq!(connection.connected_at(), "1970-01-01T00:00:00.005Z");
         assert!(Session::restore(connection.id, read.session, SeqNum::ROOT).is_some());
     }

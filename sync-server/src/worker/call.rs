@@ -10,9 +10,11 @@ use serde_json::value::RawValue;
 use worker::js_sys::Uint8Array;
 use worker::wasm_bindgen::JsValue;
 
+use super::platform::Isolate;
 use crate::error::{HookError, PullError, rpc_failure};
-use crate::hooks::{Connection, Transport};
-use crate::platform::connection_id;
+use crate::hooks::{Asked, Connection, HookFns, Transport};
+use crate::host::patience;
+use crate::platform::{Platform, connection_id};
 
 /// A call. There is no connection and no URL: it says itself what those would.
 pub(super) struct Call {
@@ -48,10 +50,23 @@ impl Call {
         Ok(Self { request_id: id, store_id, payload, is_pull, caller })
     }
 
-    pub(super) fn connection(&self, now_ms: u64) -> Connection {
+    /// The connection that it counts as, with who it is; or why it may not. No Worker has asked the app before.
+    pub(super) async fn authenticate(&self, hooks: &Asked<HookFns, Isolate>) -> Result<Arc<Connection>, String> {
         let (store_id, generation) = (Arc::from(self.store_id.as_str()), self.request_id.generation());
-        Connection::new(connection_id(now_ms), store_id, Transport::DurableObject, generation, now_ms)
-            .with_payload(self.payload.clone())
+        let now_ms = Isolate.now_ms();
+        let connection = Connection::new(connection_id(now_ms), store_id, Transport::DurableObject, generation, now_ms);
+        let connection = Arc::new(connection.with_payload(self.payload.clone()));
+        let mut failures = 0;
+        loop {
+            match hooks.authenticate(&connection).await {
+                Ok(said) => return said.map_err(|error| error.to_string()),
+                Err(failure) => {
+                    failures += 1;
+                    let pause = patience::before_request(connection.transport, failures);
+                    Isolate.sleep(pause.ok_or_else(|| failure.to_string())?).await;
+                }
+            }
+        }
     }
 
     /// The answer when the call cannot be made; its client tries again.

@@ -140,14 +140,15 @@ async fn forward(request: Request, sync: SyncRequest, env: &Env, options: &Worke
     let now_ms = Isolate.now_ms();
     // Said after validation: a client without a right learns nothing.
     let upgrade = sync.check_upgrade();
-    let connection = Arc::new(sync.into_connection(connection_id(now_ms), now_ms, entries(request.headers())));
+    let connection = sync.into_connection(connection_id(now_ms), now_ms, entries(request.headers()));
+    let connection = Arc::new(connection.with_trusted_origin(options.origins.trusts(Page::of(&request)?.asking())));
     let time_max = options.hook_timeout.unwrap_or(Limits::worker().hook_timeout);
     let hooks = Asked::new(Arc::clone(&options.hooks), Isolate, time_max);
     let mut failures = 0;
-    loop {
-        match hooks.validate_payload(Arc::clone(&connection)).await {
-            Ok(Ok(())) => break,
-            Ok(Err(error)) => return text(400, error.to_string()),
+    let connection = loop {
+        match hooks.authenticate(&connection).await {
+            Ok(Ok(connection)) => break connection,
+            Ok(Err(error)) => return refuse(request::Refused::rejected(&error)),
             Err(failure) => {
                 failures += 1;
                 match patience::before_request(connection.transport, failures) {
@@ -156,12 +157,13 @@ async fn forward(request: Request, sync: SyncRequest, env: &Env, options: &Worke
                 }
             }
         }
-    }
+    };
     if let Err(refused) = upgrade {
         return refuse(refused);
     }
     let mut request = request.clone_mut()?;
-    let forwarded = Forwarded { connection: connection.id, connected_ms: now_ms };
+    let forwarded =
+        Forwarded { connection: connection.id, connected_ms: now_ms, identity: connection.identity.clone() };
     request.headers_mut()?.set(forwarded::HEADER, &forwarded.encode())?;
     let mut failures = 0;
     loop {

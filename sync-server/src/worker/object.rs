@@ -17,6 +17,7 @@ use worker::wasm_bindgen::JsValue;
 use worker::worker_sys::web_sys;
 use worker::{Env, Headers, Request, Response, ResponseBody, Result, State, WebSocket};
 
+use super::alarm;
 use super::attachment::Attachment;
 use super::call::Call;
 use super::forwarded::{self, Forwarded};
@@ -29,12 +30,12 @@ use super::sweep::SWEEP_MS;
 use super::{ObjectOptions, log, panic};
 use crate::close::CloseCode;
 use crate::error::LogError;
-use crate::hooks::{Connection, HookFns, Transport};
+use crate::hooks::{Asked, Connection, HookFns, Transport};
 use crate::host::Link;
 use crate::host::conversation::Taken;
 use crate::host::exchange::{Framing, exchange};
 use crate::host::patience::tried;
-use crate::platform::{Platform, connection_id, js_text};
+use crate::platform::{Platform, js_text};
 use crate::request::SyncRequest;
 
 /// How often a store is tried to be opened for clients that do not ask again after an error: a minute. Nothing tells
@@ -161,18 +162,16 @@ impl Body {
         if store.store_id() != sync.store_id() {
             return text(400, "This object has another store.");
         }
-        let forwarded = request.headers().get(forwarded::HEADER)?.as_deref().and_then(Forwarded::decode);
-        let Forwarded { connection, connected_ms } = forwarded.unwrap_or_else(|| {
-            let connected_ms = Isolate.now_ms();
-            Forwarded { connection: connection_id(connected_ms), connected_ms }
-        });
+        let forwarded = request.headers().get(forwarded::HEADER)?;
+        let Forwarded { connection, connected_ms, identity } = Forwarded::read(forwarded.as_deref(), Isolate.now_ms());
         let headers = (self.options.forward_headers)(request.headers());
-        let connection = sync.into_connection(connection, connected_ms, headers);
+        let connection = sync.into_connection(connection, connected_ms, headers).with_identity(identity);
         if transport == Transport::Http {
             return self.answer(&store, request, connection).await;
         }
+        let left = store.access_left(&connection);
         let response = store.accept(&request, connection).await;
-        self.sweep_later().await;
+        self.sweep_later(left).await;
         response
     }
 
@@ -212,6 +211,11 @@ impl Body {
         let failed = |error: &dyn std::fmt::Display| worker::Error::RustError(error.to_string());
         let json = msgpack::to_json(message).map_err(|error| failed(&error))?;
         let call = Call::read(&json).map_err(|error| failed(&error))?;
+        let hooks = Asked::new(Arc::clone(&self.hooks), Isolate, self.options.limits.hook_timeout);
+        let connection = match call.authenticate(&hooks).await {
+            Ok(connection) => connection,
+            Err(why) => return call.refuse(&why),
+        };
         let store = match tried(&Isolate, OPEN_TRIES_MAX, || self.store(Some(&call.store_id))).await {
             Ok(store) => store,
             Err(error) => {
@@ -235,7 +239,6 @@ impl Body {
                 live();
             }
         });
-        let connection = Arc::new(call.connection(Isolate.now_ms()));
         let (work, frames) = exchange(
             Arc::clone(&store.host),
             connection,
@@ -339,23 +342,23 @@ impl Body {
     async fn alarm(&self) -> Result<()> {
         self.sweeping.set(false);
         if !self.state.as_raw().get_websockets()?.is_empty() {
+            let mut left = None;
             match self.store(None).await {
-                Ok(store) => store.sweep(),
+                Ok(store) => left = store.sweep(),
                 Err(error) => tracing::error!(%error, "cannot open the store"),
             }
-            self.sweep_later().await;
+            self.sweep_later(left).await;
         }
         Ok(())
     }
 
-    async fn sweep_later(&self) {
-        if self.sweeping.replace(true) {
+    /// Sees to it that silent sockets are swept, and that this one is closed in the time that its access has left.
+    async fn sweep_later(&self, left: Option<Duration>) {
+        if self.sweeping.replace(true) && left.is_none() {
             return;
         }
-        let storage = self.state.storage();
-        if let Ok(None) = storage.get_alarm().await
-            && let Err(error) = storage.set_alarm(Duration::from_millis(SWEEP_MS)).await
-        {
+        let sweep = Duration::from_millis(SWEEP_MS);
+        if let Err(error) = alarm::set_within(&self.state, left.unwrap_or(sweep).min(sweep)).await {
             tracing::warn!(%error, "cannot set the alarm that sweeps silent connections");
             self.sweeping.set(false);
         }

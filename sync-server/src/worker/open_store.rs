@@ -243,9 +243,24 @@ impl OpenStore {
         conversation.peer().link.forget();
     }
 
-    /// Gives up sockets whose clients are gone, and sends back those who wait for what cannot come.
-    pub(super) fn sweep(&self) {
+    /// How long a connection may stay, where its client's access expires.
+    pub(super) fn access_left(&self, connection: &Connection) -> Option<Duration> {
+        sweep::access_left(&connection.identity, self.limits.expiry_grace, Isolate.now_ms())
+    }
+
+    /// Gives up sockets whose clients are gone, and sends back those who wait for what cannot come. Tells how long the
+    /// one may stay whose access expires first.
+    pub(super) fn sweep(&self) -> Option<Duration> {
+        let mut first = None;
         for conversation in self.conversations.all() {
+            match self.access_left(&conversation.peer().connection) {
+                Some(Duration::ZERO) => {
+                    conversation.peer().link.close(CloseCode::AccessExpired);
+                    continue;
+                }
+                Some(left) => first = Some(first.map_or(left, |first: Duration| first.min(left))),
+                None => {}
+            }
             match judge(&self.state, conversation.peer()) {
                 Verdict::Keep => {}
                 Verdict::Resume => conversation.peer().link.close(CloseCode::NoPull),
@@ -255,6 +270,7 @@ impl OpenStore {
                 }
             }
         }
+        first
     }
 }
 

@@ -1,6 +1,9 @@
 //! Which sockets to give up. Clients that leave without a word leave their sockets behind, and the
 //! platform answers the pings of 0.4 clients by itself, so that no frame that fails tells of it.
 
+use std::time::Duration;
+
+use crate::hooks::Identity;
 use crate::session::Session;
 
 /// A client that has pinged and then was silent for so long (ms) is gone. 0.3 clients ping every 25 s,
@@ -16,6 +19,12 @@ pub(super) const PARKED_LOOK_MS: u64 = 11_000;
 
 /// How often to look, as long as the client does not pull. The object stays awake for that.
 pub(super) const PARKED_LOOKS: u32 = 2;
+
+/// How long a client may stay connected, where its access expires. A timer for it would keep the object from hibernating.
+pub(super) fn access_left(identity: &Identity, grace: Duration, now_ms: u64) -> Option<Duration> {
+    let ends_ms = identity.expires_ms?.saturating_add(grace.as_millis().try_into().unwrap_or(u64::MAX));
+    Some(Duration::from_millis(ends_ms.saturating_sub(now_ms)))
+}
 
 /// What to do with a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +65,17 @@ mod tests {
         const { assert!(PARKED_LOOK_MS > 10_000 && SWEEP_MS > SILENCE_MS_MAX) };
         // After the last of the first looks come the regular ones.
         const { assert!(PARKED_LOOKS as u64 * PARKED_LOOK_MS < SWEEP_MS) };
+    }
+
+    #[test]
+    fn an_access_ends_a_grace_period_after_its_time() {
+        let (identity, ms) = (Identity::new("a").with_expires_ms(1_000), Duration::from_millis);
+        for (now_ms, left) in [(0, 1_500), (1_000, 500), (1_499, 1), (1_500, 0), (9_000, 0)] {
+            assert_eq!(access_left(&identity, ms(500), now_ms), Some(ms(left)), "{now_ms}");
+        }
+        assert_eq!(access_left(&Identity::new("a"), ms(500), 0), None);
+        let forever = Identity::new("a").with_expires_ms(u64::MAX);
+        assert_eq!(access_left(&forever, Duration::MAX, 1), Some(ms(u64::MAX - 1)));
     }
 
     #[test]
