@@ -185,6 +185,12 @@ impl HookError {
         Self { message: message.into(), status: 403 }
     }
 
+    /// A rejection for reasons of the server's own, which may pass.
+    #[must_use]
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self { message: message.into(), status: 503 }
+    }
+
     /// The HTTP status, where a client that wants to connect is rejected.
     #[must_use]
     pub fn status(&self) -> u16 {

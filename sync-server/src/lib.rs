@@ -7,6 +7,8 @@
 )]
 
 mod admission;
+#[cfg(feature = "jwt")]
+pub mod auth;
 mod budget;
 mod close;
 mod error;

@@ -46,6 +46,8 @@ mod end;
 mod front;
 #[cfg(target_family = "wasm")]
 mod http;
+#[cfg(all(feature = "jwt", target_family = "wasm"))]
+mod jwt;
 #[cfg(target_family = "wasm")]
 mod log;
 #[cfg(target_family = "wasm")]
@@ -73,6 +75,8 @@ pub use self::event_log::{ReferenceRemains, WorkerLog};
 pub use self::front::{
     SyncRequest, SyncWorker, handle_sync_request, handle_websocket, make_worker, match_sync_request,
 };
+#[cfg(all(feature = "jwt", target_family = "wasm"))]
+pub use self::jwt::jwt_hooks;
 #[cfg(target_family = "wasm")]
 pub use self::macros::{ObjectSetup, macro_scope};
 #[cfg(target_family = "wasm")]

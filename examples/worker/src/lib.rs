@@ -2,8 +2,10 @@
 //! configuration choose what it does: see there.
 #![cfg(target_family = "wasm")]
 
-use livestore_sync_server::make_durable_object;
-use livestore_sync_server::worker::{ObjectOptions, Storage, WorkerOptions, make_worker};
+use std::time::Duration;
+
+use livestore_sync_server::worker::{ObjectOptions, Storage, WorkerOptions, jwt_hooks, make_worker};
+use livestore_sync_server::{Limits, make_durable_object};
 use worker::{Context, Env, Request, Response, Result, event};
 
 make_durable_object! {
@@ -25,7 +27,12 @@ fn options(env: &Env) -> ObjectOptions {
         // Where there is no such binding, nothing is served: better than events in another place.
         Some(binding) => Storage::D1 { binding: binding.to_owned() },
     };
-    ObjectOptions::new().storage(storage)
+    let grace = variable(env, "LIVESTORE_SYNC_EXPIRY_GRACE").and_then(|seconds| seconds.trim().parse().ok());
+    let limits = match grace {
+        Some(seconds) => Limits::worker().with_expiry_grace(Duration::from_secs(seconds)),
+        None => Limits::worker(),
+    };
+    ObjectOptions::new().storage(storage).limits(limits).hooks(jwt_hooks(env))
 }
 
 #[event(fetch)]
@@ -33,6 +40,7 @@ async fn fetch(request: Request, env: Env, context: Context) -> Result<Response>
     let cors = variable(&env, "LIVESTORE_SYNC_CORS").is_some_and(|value| value == "true");
     let origins = variable(&env, "LIVESTORE_SYNC_ALLOW_ORIGIN").unwrap_or_default();
     let origins = origins.split(',').map(str::trim).filter(|origin| !origin.is_empty());
-    let options = origins.fold(WorkerOptions::new().enable_cors(cors), WorkerOptions::allow_origin);
+    let options = WorkerOptions::new().enable_cors(cors).hooks(jwt_hooks(&env));
+    let options = origins.fold(options, WorkerOptions::allow_origin);
     make_worker(options).fetch(request, env, context).await
 }

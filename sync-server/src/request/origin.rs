@@ -105,7 +105,7 @@ fn matches(pattern: &str, text: &str) -> bool {
 }
 
 /// Whether an authority is of the machine itself. Browsers know those names without asking anybody.
-fn is_loopback(authority: &str) -> bool {
+pub(crate) fn is_loopback(authority: &str) -> bool {
     let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, _)) => host,
         None => authority.split_once(':').map_or(authority, |(host, _)| host),
