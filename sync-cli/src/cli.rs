@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use livestore_sync_server::event_log::Synchronous;
@@ -9,10 +10,12 @@ use livestore_sync_server::{Limits, one_line};
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::format;
 
+use crate::auth::Auth;
 use crate::backup::{Backup, Restore};
 use crate::inspect::Inspect;
 use crate::log::Log;
 use crate::remote::{Pull, Push};
+use crate::token::Token;
 
 /// The variable that names the data folder, and the folder without it.
 pub(crate) const DATA_VARIABLE: &str = "LIVESTORE_SYNC_DATA";
@@ -40,6 +43,7 @@ pub(crate) enum Command {
     Restore(Restore),
     Push(Push),
     Pull(Pull),
+    Token(Token),
 }
 
 #[derive(Args)]
@@ -122,6 +126,13 @@ pub(crate) struct Serve {
     /// How to log: `pretty` for people, `json` for machines
     #[arg(long, env = "LIVESTORE_SYNC_LOG_FORMAT", default_value = "pretty")]
     log_format: LogFormat,
+
+    /// Seconds that a connection stays after its token has expired; pushes are refused at once
+    #[arg(long, env = "LIVESTORE_SYNC_EXPIRY_GRACE", value_name = "SECONDS", default_value_t = Limits::native().expiry_grace.as_secs())]
+    expiry_grace: u64,
+
+    #[command(flatten)]
+    pub(crate) auth: Auth,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -176,7 +187,8 @@ impl Serve {
             .with_connections_per_address_max(self.max_connections_per_address)
             .with_stores_max(self.max_stores)
             .with_connection_bytes_max(self.max_connection_bytes)
-            .with_store_bytes_max(self.max_store_bytes);
+            .with_store_bytes_max(self.max_store_bytes)
+            .with_expiry_grace(Duration::from_secs(self.expiry_grace));
         match self.max_memory {
             Some(bytes) => limits.with_memory_bytes_max(bytes),
             None => limits,

@@ -1,10 +1,12 @@
 //! `livestore-sync`: the sync server as one binary.
 
+mod auth;
 mod backup;
 mod cli;
 mod inspect;
 mod log;
 mod remote;
+mod token;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         Command::Restore(restore) => restore.run(),
         Command::Push(push) => push.run(),
         Command::Pull(pull) => pull.run(),
+        Command::Token(token) => token.run(),
     }
 }
 
@@ -84,6 +87,7 @@ async fn run(serve: Serve) -> Result<(), String> {
     outlive_signals().map_err(|error| format!("cannot handle signals: {error}"))?;
     let server = Server::builder(&serve.data)
         .synchronous(serve.synchronous.into())
+        .hooks(serve.auth.hooks()?)
         .limits(serve.limits())
         .enable_cors(serve.cors)
         .trusted_proxies(serve.trusted_proxies)
