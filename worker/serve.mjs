@@ -30,6 +30,9 @@ const { hostname: host, port } = new URL(`http://${options.listen}`)
 const bundle = join(options.worker, '.wrangler/bundle')
 const worker = read(join(bundle, 'miniflare.json'))
 
+// Who may connect is said by the environment, as natively.
+const auth = Object.entries(process.env).filter(([name]) => /^LIVESTORE_SYNC_(AUTH_|EXPIRY_GRACE$)/.test(name))
+
 const wasm = readdirSync(bundle).filter((name) => name.endsWith('.wasm'))
 
 const miniflare = new Miniflare({
@@ -42,7 +45,7 @@ const miniflare = new Miniflare({
   workers: [
     {
       ...worker.options,
-      bindings: { ...worker.options.bindings, LIVESTORE_SYNC_STORAGE: options.storage, LIVESTORE_SYNC_CORS: String(options.cors), LIVESTORE_SYNC_ALLOW_ORIGIN: options['allow-origin'] },
+      bindings: { ...worker.options.bindings, ...Object.fromEntries(auth), LIVESTORE_SYNC_STORAGE: options.storage, LIVESTORE_SYNC_CORS: String(options.cors), LIVESTORE_SYNC_ALLOW_ORIGIN: options['allow-origin'] },
       modulesRoot: bundle,
       modules: [
         { type: 'ESModule', path: join(bundle, worker.entry) },

@@ -18,7 +18,7 @@ const PROFILE: &str = "worker";
 
 /// A ninth of what Cloudflare takes on its free plan (3 MB). The reference 0.4.0 has 280,000, minified; budgets, time
 /// limits, repeated reads, large events and stores that begin with their first event are worth the rest.
-const BUNDLE_GZIP_BYTES_MAX: usize = 340_000;
+const BUNDLE_GZIP_BYTES_MAX: usize = 400_000;
 
 const USAGE_BUILD: &str = "cargo xtask build-worker [FOLDER]";
 const USAGE_DEV: &str = "cargo xtask dev [--port N] [--storage d1|do-sqlite] [more flags for `wrangler dev`]";

@@ -11,6 +11,8 @@ export class Proxy {
   connected = 0
   /** Connections that the server has answered on: a WebSocket is open then, as the server sees it. */
   answered = 0
+  /** Pieces of data that clients have sent; tells a test how much they ask. */
+  sent = 0
   /** Connections that came to nothing; tells a test that a client has noticed that it is offline. */
   failed = 0
 
@@ -51,7 +53,10 @@ export class Proxy {
 
   /** Lost bytes stay lost, and so does the news that a side has hung up: there is no FIN and no RST on a dead network. */
   #forward(link, from, to, direction) {
-    from.on('data', (bytes) => link.lost[direction] || to.write(bytes))
+    from.on('data', (bytes) => {
+      if (direction === 'toServer') this.sent++
+      return link.lost[direction] || to.write(bytes)
+    })
     from.on('error', () => {})
     from.on('close', () => {
       if (link.lost[direction]) return
