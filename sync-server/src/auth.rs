@@ -1,8 +1,9 @@
 //! Ready-made authentication by JSON Web Tokens (RFC 7519): [`JwtAuth`] is an app's hooks, or a part of them. The
 //! binary and the ready-made Worker make one of their settings; nothing else of the server knows of tokens.
 //!
-//! Signatures are checked by RustCrypto's crates, which build for every target; what a token is, and what it must
-//! say, is decided here, without I/O. Only where keys come from a URL is something fetched, by the platform.
+//! Secrets are checked by RustCrypto's `hmac`, public keys by what the platform has (`platform::signatures`); what a
+//! token is, and what it must say, is decided here, without I/O. Only where keys come from a URL is something fetched,
+//! by the platform.
 
 mod claims;
 mod jwks;
@@ -10,7 +11,10 @@ mod keys;
 mod settings;
 mod token;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use serde_json::value::RawValue;
 
 pub use self::claims::TokenClaims;
 use self::jwks::{Cached, unknown_key};
@@ -141,10 +145,10 @@ impl JwtAuth {
     /// [`TokenError`].
     pub async fn check(&self, token: &str, store_id: Option<&str>, now_ms: u64) -> Result<Identity, TokenError> {
         let token = Token::parse(token)?;
-        let mut verified = token.verify(&self.0.keys);
+        let mut verified = token.verify(&self.0.keys).await;
         if let (Err(TokenError::UnknownKey(_) | TokenError::Algorithm(_)), Some(cached)) = (&verified, &self.0.cached) {
             let keys = cached.keys_for(&token, now_ms).await.ok_or(TokenError::NoKeys)?;
-            verified = token.verify(&keys);
+            verified = token.verify(&keys).await;
         }
         let claims = verified?;
         claims.check(&self.0.settings, store_id, now_ms)
@@ -175,8 +179,8 @@ impl JwtAuth {
 
 fn payload_token(connection: &Connection, field: &str) -> Option<String> {
     let payload = connection.payload.as_deref()?;
-    let payload: serde_json::Map<_, _> = serde_json::from_str(payload.get()).ok()?;
-    payload.get(field)?.as_str().map(str::to_owned)
+    let payload: BTreeMap<String, &RawValue> = serde_json::from_str(payload.get()).ok()?;
+    serde_json::from_str(payload.get(field)?.get()).ok()
 }
 
 impl Hooks for JwtAuth {

@@ -185,10 +185,16 @@ impl HookError {
         Self { message: message.into(), status: 403 }
     }
 
-    /// A rejection for reasons of the server's own, which may pass.
+    /// A failure that may pass and is not the client's, of a hook that is asked who may connect: a client that wants a
+    /// WebSocket gets status 503 and comes again; a request over http is asked for again here, as published clients
+    /// never pull again after any answer.
     #[must_use]
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self { message: message.into(), status: 503 }
+    }
+
+    pub(crate) fn is_unavailable(&self) -> bool {
+        self.status == 503
     }
 
     /// The HTTP status, where a client that wants to connect is rejected.

@@ -18,6 +18,9 @@ pub enum Failure {
     /// A hook took longer than [`Limits::hook_timeout`](crate::Limits::hook_timeout).
     #[error("the app did not answer in time")]
     TimedOut,
+    /// The app cannot say now, see [`HookError::unavailable`](crate::HookError::unavailable).
+    #[error("the server cannot tell now who may connect")]
+    Unavailable,
 }
 
 /// Runs a part whose panic is to end nothing else.

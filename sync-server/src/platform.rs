@@ -10,6 +10,8 @@ mod maybe_send;
 #[cfg(test)]
 pub(crate) mod paused;
 mod random;
+#[cfg(feature = "jwt")]
+pub(crate) mod signatures;
 mod time;
 
 use std::time::Duration;

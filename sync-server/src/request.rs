@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 mod origin;
 
-pub(crate) use self::origin::{Asking, Origins, is_loopback};
+pub(crate) use self::origin::{Asking, Cors, Origins, is_loopback};
 use crate::error::HookError;
 use crate::failure::Failure;
 use crate::hooks::{Connection, Transport};

@@ -76,15 +76,18 @@ pub(super) struct Claims {
     data: Option<Box<RawValue>>,
 }
 
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
 fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    use serde::de::Error;
-    match serde_json::Value::deserialize(from)? {
-        serde_json::Value::String(one) => Ok(vec![one]),
-        many @ serde_json::Value::Array(_) => {
-            serde_json::from_value(many).map_err(|_| D::Error::custom("expected text, or a list of it"))
-        }
-        _ => Err(D::Error::custom("expected text, or a list of it")),
-    }
+    Ok(match OneOrMany::deserialize(from)? {
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
+    })
 }
 
 impl Claims {

@@ -1,17 +1,18 @@
 //! What tokens are signed with: secrets (HS256) and public keys (RS256, ES256, EdDSA) of a JSON Web Key Set
 //! (RFC 7517). Each key is for the one algorithm of its kind, so that no token can have a public key taken for a
-//! secret. The one place that does cryptography. Pure.
+//! secret. Public keys are checked by the platform.
 
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
-use rsa::signature::Verifier;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use sha2::Sha256;
 
 use super::{AuthConfigError, TokenClaims};
+use crate::platform::signatures::{Material, PublicKey};
 
 /// Bytes of a secret, at least: as many as HS256 makes of it (RFC 7518, 3.2).
 pub(super) const SECRET_BYTES_MIN: usize = 32;
@@ -108,31 +109,22 @@ pub fn create_token(secret: &JwtSecret, claims: &TokenClaims) -> String {
 
 pub(super) enum Key {
     Secret(JwtSecret),
-    Rsa(Box<rsa::pkcs1v15::VerifyingKey<Sha256>>),
-    P256(Box<p256::ecdsa::VerifyingKey>),
-    Ed25519(Box<ed25519_dalek::VerifyingKey>),
+    Public(Algorithm, PublicKey),
 }
 
 impl Key {
     pub(super) fn algorithm(&self) -> Algorithm {
         match self {
             Self::Secret(_) => Algorithm::Hs256,
-            Self::Rsa(_) => Algorithm::Rs256,
-            Self::P256(_) => Algorithm::Es256,
-            Self::Ed25519(_) => Algorithm::EdDsa,
+            Self::Public(algorithm, _) => *algorithm,
         }
     }
 
-    pub(super) fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
+    pub(super) async fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
         match self {
             // Compares in constant time.
             Self::Secret(secret) => secret.mac(signed).verify_slice(signature).is_ok(),
-            Self::Rsa(key) => rsa::pkcs1v15::Signature::try_from(signature)
-                .is_ok_and(|signature| key.verify(signed, &signature).is_ok()),
-            Self::P256(key) => p256::ecdsa::Signature::from_slice(signature)
-                .is_ok_and(|signature| key.verify(signed, &signature).is_ok()),
-            Self::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
-                .is_ok_and(|signature| key.verify_strict(signed, &signature).is_ok()),
+            Self::Public(_, key) => key.verifies(signed, signature).await,
         }
     }
 }
@@ -142,8 +134,9 @@ impl Key {
 pub(super) struct KeySet(Vec<(Option<String>, Key)>);
 
 #[derive(Deserialize)]
-struct Jwks {
-    keys: Vec<serde_json::Value>,
+struct Jwks<'a> {
+    #[serde(borrow)]
+    keys: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -175,8 +168,8 @@ impl KeySet {
     /// The keys of a set that are of a known kind and for signatures. A secret in one is passed over: what anybody may
     /// fetch is none.
     pub(super) fn of_jwks(json: &str) -> Result<Self, String> {
-        let set: Jwks = serde_json::from_str(json).map_err(|error| error.to_string())?;
-        let keys = set.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
+        let set: Jwks<'_> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let keys = set.keys.into_iter().filter_map(|key| serde_json::from_str::<Jwk>(key.get()).ok());
         let keys: Vec<_> = keys.filter_map(|key| Some((key.kid.clone(), key.read()?))).take(KEYS_MAX).collect();
         if keys.is_empty() { Err("there is no key for RS256, ES256 or EdDSA in it".to_owned()) } else { Ok(Self(keys)) }
     }
@@ -202,29 +195,34 @@ impl Jwk {
             return None;
         }
         let bytes = |member: &Option<String>| URL_SAFE_NO_PAD.decode(member.as_deref()?).ok();
-        let key = match (self.kty.as_str(), self.crv.as_deref()) {
+        let coordinate = |member| <[u8; 32]>::try_from(bytes(member)?).ok();
+        let (algorithm, key) = match (self.kty.as_str(), self.crv.as_deref()) {
             ("RSA", _) => {
                 let (n, e) = (bytes(&self.n)?, bytes(&self.e)?);
-                let number = |bytes: &[u8]| rsa::BoxedUint::from_be_slice_vartime(bytes);
-                let n = number(&n);
-                if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&(n.bit_width_vartime() as usize)) {
+                if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits(&n)) {
                     return None;
                 }
-                let key = rsa::PublicKey::new(n, number(&e)).ok()?;
-                Key::Rsa(Box::new(rsa::pkcs1v15::VerifyingKey::new(key)))
+                (Algorithm::Rs256, PublicKey::new(&Material::Rsa { n: &n, e: &e }))
             }
             ("EC", Some("P-256")) => {
-                let (x, y) = (bytes(&self.x)?, bytes(&self.y)?);
-                let point = [&[4], x.as_slice(), y.as_slice()].concat();
-                Key::P256(Box::new(p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).ok()?))
+                let (x, y) = (coordinate(&self.x)?, coordinate(&self.y)?);
+                (Algorithm::Es256, PublicKey::new(&Material::P256 { x: &x, y: &y }))
             }
             ("OKP", Some("Ed25519")) => {
-                let x = <[u8; 32]>::try_from(bytes(&self.x)?).ok()?;
-                Key::Ed25519(Box::new(ed25519_dalek::VerifyingKey::from_bytes(&x).ok()?))
+                let x = coordinate(&self.x)?;
+                (Algorithm::EdDsa, PublicKey::new(&Material::Ed25519 { x: &x }))
             }
             _ => return None,
         };
+        let key = Key::Public(algorithm, key?);
         let named = self.alg.as_deref().is_none_or(|alg| alg == key.algorithm().name());
         named.then_some(key)
     }
+}
+
+/// Of a number, its highest byte first.
+fn bits(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    let leading = number.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
+    8 * (number.len() - zeros) - leading
 }

@@ -1,4 +1,4 @@
-//! A token as it comes (JWS compact serialisation, RFC 7515): its parts, and whether one of our keys has signed it. Pure.
+//! A token as it comes (JWS compact serialisation, RFC 7515): its parts, and whether one of our keys has signed it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,6 +7,9 @@ use serde::Deserialize;
 use super::TokenError;
 use super::claims::Claims;
 use super::keys::{Algorithm, KeySet};
+
+/// Keys that are tried for a token that names none.
+const CANDIDATES_MAX: usize = 8;
 
 /// Bytes of a token.
 pub const TOKEN_BYTES_MAX: usize = 8_192;
@@ -61,19 +64,20 @@ impl<'a> Token<'a> {
     }
 
     /// The claims, if one of these keys has signed them. A key is for one algorithm, whatever a token says.
-    pub(super) fn verify(&self, keys: &KeySet) -> Result<Claims, TokenError> {
+    pub(super) async fn verify(&self, keys: &KeySet) -> Result<Claims, TokenError> {
         let mut candidates = keys.of(self.kid.as_deref()).peekable();
         if candidates.peek().is_none() {
             return Err(super::unknown_key(self.kid.as_deref()));
         }
-        let mut candidates = candidates.filter(|key| key.algorithm() == self.algorithm).peekable();
-        if candidates.peek().is_none() {
-            return Err(TokenError::Algorithm(self.algorithm.name().to_owned()));
+        let mut refused = TokenError::Algorithm(self.algorithm.name().to_owned());
+        let mut verified = false;
+        for key in candidates.filter(|key| key.algorithm() == self.algorithm).take(CANDIDATES_MAX) {
+            refused = TokenError::Signature;
+            verified |= key.verifies(self.signed.as_bytes(), &self.signature).await;
         }
-        if !candidates.any(|key| key.verifies(self.signed.as_bytes(), &self.signature)) {
-            return Err(TokenError::Signature);
+        if !verified {
+            return Err(refused);
         }
-        // What does not fit is named by the field and not by its value.
         serde_json::from_slice(&self.claims).map_err(|error| TokenError::Malformed(format!("its claims: {error}")))
     }
 }

@@ -34,6 +34,9 @@ impl<H: Hooks, C: Platform> Asked<H, C> {
     ) -> Result<Result<Arc<Connection>, HookError>, Failure> {
         let asked = Arc::clone(connection);
         let said = self.ask("authenticate", async { self.hooks.authenticate(asked).await }).await?;
+        if said.as_ref().is_err_and(HookError::is_unavailable) {
+            return Err(Failure::Unavailable);
+        }
         Ok(said.and_then(|identity| {
             identity.check_size()?;
             if identity.is_default() {

@@ -26,11 +26,11 @@ use crate::hooks::{Connection, Hooks, Transport};
 use crate::host::exchange::{Framing, exchange};
 use crate::host::{client_address, fingerprint, patience};
 use crate::platform::{Platform, connection_id};
-use crate::request::{self, Asking, HEADERS_BYTES_MAX, Refused, RequestParts, Route, SyncRequest, route};
+use crate::request::{self, Asking, Cors, HEADERS_BYTES_MAX, Refused, RequestParts, Route, SyncRequest, route};
 
 impl<H: Hooks> Server<H> {
     pub(super) async fn respond(&self, request: Request) -> Response {
-        let cors = self.0.origins.cors(asking(request.headers())).map(|origin| cors_headers(origin, request.headers()));
+        let cors = self.0.origins.cors(asking(request.headers())).map(|cors| cors_headers(cors, request.headers()));
         let mut response = self.answer(request, cors.is_some()).await;
         response.headers_mut().extend(cors.into_iter().flatten());
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -229,18 +229,10 @@ fn text_response(status: u16, text: impl Into<Body>) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.into()).into_response()
 }
 
-fn cors_headers(origin: &str, request: &HeaderMap) -> HeaderMap {
-    let asked = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-    let mut headers = HeaderMap::from_iter([
-        (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS")),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, asked.unwrap_or(HeaderValue::from_static("*"))),
-    ]);
-    if let Ok(value) = HeaderValue::from_str(origin) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, value);
-    }
-    if origin != "*" {
-        // What is kept for one page is not for another.
-        headers.insert(header::VARY, HeaderValue::from_static("origin"));
-    }
-    headers
+fn cors_headers(cors: Cors<'_>, request: &HeaderMap) -> HeaderMap {
+    let asked = text_of(request, header::ACCESS_CONTROL_REQUEST_HEADERS);
+    let headers =
+        cors.headers(asked).map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value)));
+    // Both were in headers when they came.
+    headers.filter_map(|(name, value)| Some((name, value.ok()?))).collect()
 }

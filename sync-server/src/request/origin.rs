@@ -75,13 +75,36 @@ impl Origins {
         asking.origin.is_some() && (!named.0.is_empty() || self.0.is_empty()) && named.allows(asking)
     }
 
-    /// What a browser is told of who may read the answer (`access-control-allow-origin`); `None` where there is
-    /// nothing to tell.
-    pub(crate) fn cors<'a>(&self, asking: Asking<'a>) -> Option<&'a str> {
-        if self.allows_all() {
-            return Some("*");
+    /// What a browser is told of who may read the answer; `None` where there is nothing to tell.
+    pub(crate) fn cors<'a>(&self, asking: Asking<'a>) -> Option<Cors<'a>> {
+        // Named first: a page that `*` allows as well may still send its cookies.
+        if self.trusts(asking) {
+            return asking.origin.map(|origin| Cors { origin, credentials: true });
         }
-        asking.origin.filter(|_| self.allows(asking))
+        self.allows_all().then_some(Cors { origin: "*", credentials: false })
+    }
+}
+
+/// Who may read an answer (CORS).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cors<'a> {
+    origin: &'a str,
+    /// Whether what it asks with cookies is answered as well.
+    credentials: bool,
+}
+
+impl<'a> Cors<'a> {
+    /// The headers of the answer; `asked` is what the request names in `access-control-request-headers`.
+    pub(crate) fn headers(self, asked: Option<&'a str>) -> impl Iterator<Item = (&'static str, &'a str)> {
+        let always = [
+            ("access-control-allow-origin", self.origin),
+            ("access-control-allow-methods", "GET, POST, OPTIONS"),
+            // For requests with cookies, `*` is the name of a header.
+            ("access-control-allow-headers", asked.unwrap_or("*")),
+        ];
+        // What is kept for one page is not for another.
+        let named = [("access-control-allow-credentials", "true"), ("vary", "origin")];
+        always.into_iter().chain(named.into_iter().filter(move |_| self.credentials))
     }
 }
 
@@ -215,16 +238,61 @@ mod tests {
     #[test]
     fn browsers_are_told_who_may_read() {
         let asking = |origin| Asking { origin, host: Some("localhost:8787") };
-        assert_eq!(origins(&["*"]).cors(asking(None)), Some("*"));
-        assert_eq!(origins(&["*"]).cors(asking(Some("https://a"))), Some("*"));
-        assert_eq!(origins(&["https://a"]).cors(asking(Some("https://a"))), Some("https://a"));
-        assert_eq!(origins(&["https://a"]).cors(asking(Some("https://b"))), None);
-        assert_eq!(origins(&[]).cors(asking(Some("http://localhost:5173"))), Some("http://localhost:5173"));
-        assert_eq!(origins(&[]).cors(asking(None)), None);
+        let told = |patterns: &[&str], origin| {
+            let cors = origins(patterns).cors(asking(origin));
+            cors.map(|cors| (cors.origin.to_owned(), cors.credentials))
+        };
+        let (all, a) = (Some(("*".to_owned(), false)), Some(("https://a".to_owned(), true)));
+        assert_eq!(told(&["*"], None), all);
+        assert_eq!(told(&["*"], Some("https://a")), all);
+        assert_eq!(told(&["https://a"], Some("https://a")), a);
+        assert_eq!(told(&["https://a"], Some("https://b")), None);
+        assert_eq!(told(&[], Some("http://localhost:5173")), Some(("http://localhost:5173".to_owned(), true)));
+        assert_eq!(told(&[], None), None);
+        // Whoever is named may send cookies, also where all others may ask without.
+        assert_eq!(told(&["*", "https://a"], Some("https://a")), a);
+        assert_eq!(told(&["*", "https://a"], Some("https://b")), all);
         let mut all = origins(&["https://a"]);
         all.allow_all(true);
-        assert_eq!(all.cors(asking(None)), Some("*"));
+        assert!(all.allows_all());
         all.allow_all(false);
         assert_eq!(all, origins(&["https://a"]));
+    }
+
+    #[test]
+    fn cookies_count_for_pages_that_are_named_or_of_the_same_host() {
+        for (patterns, origin, expected) in [
+            (&[][..], Some("https://sync.example"), true),
+            (&[], Some("https://evil.example"), false),
+            // No browser: nothing says that its cookies are meant.
+            (&[], None, false),
+            (&["https://app.example"], Some("https://app.example"), true),
+            (&["https://app.example"], Some("https://sync.example"), false),
+            (&["https://*.app.example"], Some("https://a.app.example"), true),
+            // The door is open to all, and not to their visitors' cookies.
+            (&["*"], Some("https://evil.example"), false),
+            (&["*"], Some("https://sync.example"), false),
+            (&["*", "https://app.example"], Some("https://app.example"), true),
+        ] {
+            let trusted = origins(patterns).trusts(Asking { origin, host: Some("sync.example") });
+            assert_eq!(trusted, expected, "{patterns:?} {origin:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_allowed_to_whom_is_named() {
+        let named = Cors { origin: "https://a", credentials: true };
+        let headers: Vec<_> = named.headers(Some("x-b")).collect();
+        assert_eq!(
+            headers[..3],
+            [
+                ("access-control-allow-origin", "https://a"),
+                ("access-control-allow-methods", "GET, POST, OPTIONS"),
+                ("access-control-allow-headers", "x-b"),
+            ]
+        );
+        assert_eq!(headers[3..], [("access-control-allow-credentials", "true"), ("vary", "origin")]);
+        let all: Vec<_> = Cors { origin: "*", credentials: false }.headers(None).collect();
+        assert_eq!((all.len(), all[2].1), (3, "*"));
     }
 }

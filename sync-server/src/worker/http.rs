@@ -113,13 +113,10 @@ pub(super) fn finish(response: Response, options: &WorkerOptions, page: &Page) -
     for (name, value) in response.headers().entries() {
         headers.append(&name, &value)?;
     }
-    if let Some(origin) = cors {
-        headers.set("access-control-allow-origin", origin)?;
-        headers.set("access-control-allow-methods", "GET, POST, OPTIONS")?;
-        headers.set("access-control-allow-headers", page.asked_headers.as_deref().unwrap_or("*"))?;
-        if origin != "*" {
-            // What is kept for one page is not for another.
-            headers.append("vary", "origin")?;
+    for (name, value) in cors.into_iter().flat_map(|cors| cors.headers(page.asked_headers.as_deref())) {
+        match name {
+            "vary" => headers.append(name, value)?,
+            _ => headers.set(name, value)?,
         }
     }
     for (name, value) in &options.response_headers {

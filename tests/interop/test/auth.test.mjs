@@ -1,8 +1,9 @@
 // What published stores do when they may not: read-only tokens, tokens that expire, and tokens that are refused. They must
 // neither stop for good nor ask without pause.
 import assert from 'node:assert/strict'
-import { createHmac } from 'node:crypto'
+import { createHmac, generateKeyPairSync, sign } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -147,5 +148,61 @@ describe('rotation', { concurrency: 3 }, () => {
       await converged([store], 2, BACK)
     }
     process.env.LIVESTORE_SYNC_AUTH_SECRETS = SECRET
+  })
+})
+
+/** Key pairs with what makes tokens of them. */
+const PAIRS = [
+  ['RS256', ['rsa', { modulusLength: 2048 }], (bytes, key) => sign('sha256', bytes, key)],
+  ['ES256', ['ec', { namedCurve: 'P-256' }], (bytes, key) => sign('sha256', bytes, { key, dsaEncoding: 'ieee-p1363' })],
+  ['EdDSA', ['ed25519', {}], (bytes, key) => sign(null, bytes, key)],
+].map(([alg, pair, how]) => {
+  const { privateKey, publicKey } = generateKeyPairSync(...pair)
+  return {
+    alg,
+    jwk: { ...publicKey.export({ format: 'jwk' }), kid: alg },
+    token(kid = alg) {
+      const signed = `${json({ alg, kid })}.${json({ sub: 'ada', stores: ['*'], exp: Date.now() / 1_000 + 60 })}`
+      return `${signed}.${how(Buffer.from(signed), privateKey).toString('base64url')}`
+    },
+  }
+})
+
+/** What a ping over http is answered. */
+async function ask(url, token) {
+  const body = JSON.stringify({ _tag: 'Request', id: '1', tag: 'SyncHttpRpc.Ping', payload: { storeId: 'a', payload: null }, headers: [] })
+  const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) }
+  const response = await fetch(`${url}/?storeId=a&transport=http`, { method: 'POST', headers, body })
+  return `${response.status} ${response.status === 200 ? '' : await response.text()}`
+}
+
+describe('public keys', () => {
+  test('of a text and of a URL, which is asked once however many unknown keys are named', async (t) => {
+    let asked = 0
+    const keys = createServer((_, response) => {
+      asked++
+      response.end(JSON.stringify({ keys: PAIRS.slice(1).map(({ jwk }) => jwk) }))
+    })
+    await new Promise((done) => keys.listen(0, '127.0.0.1', done))
+    t.after(() => keys.close())
+    process.env.LIVESTORE_SYNC_AUTH_JWKS = JSON.stringify({ keys: [PAIRS[0].jwk] })
+    process.env.LIVESTORE_SYNC_AUTH_JWKS_URL = `http://127.0.0.1:${keys.address().port}/jwks.json`
+    const server = await OwnServer.start()
+    t.after(() => server.stop())
+    delete process.env.LIVESTORE_SYNC_AUTH_JWKS
+    delete process.env.LIVESTORE_SYNC_AUTH_JWKS_URL
+    assert.equal(await ask(server.url, PAIRS[0].token()), '200 ')
+    assert.equal(asked, 0, 'its key is known')
+    for (const pair of PAIRS) {
+      assert.equal(await ask(server.url, pair.token()), '200 ', pair.alg)
+      const [header, claims, signature] = pair.token().split('.')
+      const forged = [header, json({ sub: 'root', stores: ['*'], exp: Date.now() / 1_000 + 60 }), signature].join('.')
+      assert.match(await ask(server.url, forged), /^401 .*signature is wrong/, pair.alg)
+    }
+    const unknown = await Promise.all(Array.from({ length: 50 }, (_, n) => ask(server.url, PAIRS[1].token(`unknown-${n}`))))
+    unknown.forEach((answer) => assert.match(answer, /^401 .*key is not known: kid "unknown-/))
+    assert.equal(await ask(server.url, token()), '200 ', 'secrets count beside')
+    assert.match(await ask(server.url), /^401 no token/)
+    assert.equal(asked, 1)
   })
 })
