@@ -189,7 +189,7 @@ async fn a_token_may_have_so_many_bytes() {
     let of = |filler: usize| signed(NEW, &with("filler", json!("x".repeat(filler))));
     // Three bytes of JSON are four of base64.
     let filler = (TOKEN_BYTES_MAX - of(0).len()) / 4 * 3;
-    let largest = (filler - 3..filler + 6).map(of).filter(|token| token.len() <= TOKEN_BYTES_MAX).next_back().unwrap();
+    let largest = (filler - 3..filler + 6).map(of).rfind(|token| token.len() <= TOKEN_BYTES_MAX).unwrap();
     assert!(largest.len() > TOKEN_BYTES_MAX - 2 && check(&auth, &largest).await.is_ok());
     let error = check(&auth, &of(filler + 6)).await.expect_err("too large");
     assert!(

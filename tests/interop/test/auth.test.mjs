@@ -24,8 +24,9 @@ const [SECRET, OTHER] = ['a:a secret of at least 32 bytes for a', 'b:a secret of
 const BACK = 60_000
 /** How long a client is watched that may not ... */
 const WATCHED = 12_000
-/** ... and how often it may connect meanwhile. 0.3.1 doubles its pauses from 100 ms on, and asks for the reason of each refusal. */
-const ATTEMPTS = 16
+/** ... and how often it may connect meanwhile. 0.3.1 doubles its pauses from 100 ms on, and asks for the reason of each
+ * refusal, which is a connection as well. */
+const ATTEMPTS = 20
 
 const json = (value) => Buffer.from(JSON.stringify(value)).toString('base64url')
 function token(claims, secret = SECRET) {
