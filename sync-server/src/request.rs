@@ -8,7 +8,9 @@ use uuid::Uuid;
 
 mod origin;
 
-pub(crate) use self::origin::{Asking, Cors, Origins, is_loopback};
+#[cfg(feature = "jwt")]
+pub(crate) use self::origin::is_loopback;
+pub(crate) use self::origin::{Asking, Cors, Origins};
 use crate::error::HookError;
 use crate::failure::Failure;
 use crate::hooks::{Connection, Transport};
