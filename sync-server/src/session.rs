@@ -339,12 +339,12 @@ impl Session {
         }
     }
 
-    /// Whether this client has asked for a pull. Always for 0.3, where pulls go on by themselves.
+    /// Since when this client may be one that waits for a pull of an earlier connection; `None` where it is none.
     #[must_use]
-    pub(crate) fn has_pulled(&self) -> bool {
+    pub(crate) fn waits_since_ms(&self) -> Option<u64> {
         match &self.kind {
-            Kind::V03(_) => true,
-            Kind::Rpc(session) => session.has_pulled(),
+            Kind::V03(_) => None,
+            Kind::Rpc(session) => session.waits_since_ms(),
         }
     }
 

@@ -40,6 +40,8 @@ mod alarm;
 mod call;
 #[cfg(target_family = "wasm")]
 mod conversations;
+#[cfg(all(target_family = "wasm", debug_assertions))]
+mod debug;
 #[cfg(target_family = "wasm")]
 mod end;
 #[cfg(target_family = "wasm")]

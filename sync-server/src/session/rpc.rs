@@ -159,18 +159,19 @@ impl Rpc {
         self.pinged
     }
 
-    pub(super) fn has_pulled(&self) -> bool {
-        self.pulled
+    /// Since when its client may be one that waits on a pull of an earlier connection; `None` where it is none.
+    pub(super) fn waits_since_ms(&self) -> Option<u64> {
+        match self.pushes {
+            _ if self.pulled => None,
+            Pushes::None => Some(self.opened_ms),
+            Pushes::NeverPulled => None,
+            Pushes::Knowing(pushed_ms) => Some(pushed_ms),
+        }
     }
 
-    /// Whether a ping at this time comes from a client that waits on a pull of an earlier connection.
+    /// Whether a ping at this time comes from such a client.
     pub(super) fn is_parked(&self, pinged_ms: u64) -> bool {
-        let since_ms = match self.pushes {
-            Pushes::None => self.opened_ms,
-            Pushes::NeverPulled => return false,
-            Pushes::Knowing(pushed_ms) => pushed_ms,
-        };
-        !self.pulled && pinged_ms.saturating_sub(since_ms) >= PARKED_CLIENT_MS
+        self.waits_since_ms().is_some_and(|since_ms| pinged_ms.saturating_sub(since_ms) >= PARKED_CLIENT_MS)
     }
 
     pub(super) fn handle_frame(&mut self, text: &str, now_ms: u64) -> Vec<Action> {

@@ -136,7 +136,7 @@ impl Body {
         let _working = self.pings.work();
         let parts = OwnedParts::new(&request)?;
         #[cfg(debug_assertions)]
-        debug_route(&parts.path).await;
+        super::debug::route(&parts.path).await;
         let sync = match SyncRequest::from_query(&parts.query, parts.upgrade.as_deref()) {
             Ok(sync) => sync,
             Err(refused) => return refuse(refused),
@@ -304,6 +304,7 @@ impl Body {
             link.close(CloseCode::TooManyPushes);
         } else {
             let taken = conversation.take(&frame);
+            store.look_for_parked(conversation.peer());
             return Ok((!taken.is_done()).then_some(Work { conversation, taken }));
         }
         Ok(None)
@@ -385,18 +386,4 @@ impl Work {
 /// One type for all, so that the code of an exchange is in the bundle once.
 fn boxed(caught_up: impl Fn() + 'static) -> Box<dyn Fn()> {
     Box::new(caught_up)
-}
-
-/// For tests of what a panic leaves behind; not there in release builds.
-#[cfg(debug_assertions)]
-async fn debug_route(path: &str) {
-    match path {
-        // A call that is in flight.
-        "/debug/wait" => Isolate.sleep(Duration::from_secs(20)).await,
-        "/debug/panic" => {
-            Isolate.sleep(Duration::from_millis(10)).await;
-            panic!("a test asked for it");
-        }
-        _ => {}
-    }
 }

@@ -182,7 +182,6 @@ impl OpenStore {
         let WebSocketPair { client, server } = WebSocketPair::new()?;
         self.state.accept_web_socket(&server);
         let link = self.link(server, connection.id, prefix, Isolate.now_ms());
-        let v03 = connection.generation == Generation::V03;
         let opening = Opening {
             connection: Arc::new(connection),
             fingerprint: fixed.fingerprint,
@@ -191,9 +190,7 @@ impl OpenStore {
             pushes_waiting_max: PUSHES_WAITING_MAX,
         };
         let conversation = Conversation::open(&self.host, opening, link);
-        if !v03 {
-            self.look_for_parked(conversation.peer());
-        }
+        self.look_for_parked(conversation.peer());
         self.conversations.insert(conversation);
         Response::from_websocket(client)
     }
@@ -213,19 +210,23 @@ impl OpenStore {
     }
 
     /// The platform answers the pings of 0.4 clients without waking the object, so a client that waits for a pull
-    /// of an earlier connection is looked for after some time.
-    fn look_for_parked(&self, peer: &Arc<Peer<Socket>>) {
+    /// of an earlier connection is looked for after some time: from its first moment on, and from each push on, since
+    /// until then it may have been another one.
+    pub(super) fn look_for_parked(&self, peer: &Arc<Peer<Socket>>) {
+        if peer.session().waits_since_ms().is_none() || peer.link.looked_at.replace(true) {
+            return;
+        }
         let (state, peer) = (Rc::clone(&self.state), Arc::downgrade(peer));
         Isolate.spawn(async move {
-            for _ in 0..PARKED_LOOKS {
+            loop {
                 Isolate.sleep(Duration::from_millis(PARKED_LOOK_MS)).await;
-                let Some(peer) = peer.upgrade() else { break };
-                if peer.session().has_pulled() {
-                    break;
-                }
+                let Some(peer) = peer.upgrade() else { return };
                 if judge(&state, &peer) == Verdict::Resume {
-                    peer.link.close(CloseCode::NoPull);
-                    break;
+                    return peer.link.close(CloseCode::NoPull);
+                }
+                if !sweep::looks_again(&peer.session(), Isolate.now_ms()) {
+                    peer.link.looked_at.set(false);
+                    return;
                 }
             }
         });

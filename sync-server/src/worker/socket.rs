@@ -37,6 +37,8 @@ pub(super) struct Socket {
     /// keep all that for it in memory.
     unheard: RefCell<Held>,
     unyielded_bytes: Cell<usize>,
+    /// Whether somebody looks again and again whether its client waits for what cannot come.
+    pub(super) looked_at: Cell<bool>,
     /// Held by the one who waits for room, so that frames keep the order in which they asked.
     turn: FairMutex<()>,
 }
@@ -53,6 +55,7 @@ impl Socket {
             budget,
             unheard,
             unyielded_bytes: Cell::new(0),
+            looked_at: Cell::new(false),
             turn: FairMutex::default(),
         }
     }

@@ -17,8 +17,8 @@ pub(super) const SWEEP_MS: u64 = 300_000;
 /// (ms): by then it has pinged a second time, unless it is slow.
 pub(super) const PARKED_LOOK_MS: u64 = 11_000;
 
-/// How often to look, as long as the client does not pull. The object stays awake for that.
-pub(super) const PARKED_LOOKS: u32 = 2;
+/// How often to look, as long as the client neither pulls nor pushes. The object stays awake for that.
+const PARKED_LOOKS: u64 = 2;
 
 /// How long a client may stay connected, where its access expires. A timer for it would keep the object from hibernating.
 pub(super) fn access_left(identity: &Identity, grace: Duration, now_ms: u64) -> Option<Duration> {
@@ -52,6 +52,11 @@ pub(super) fn judge(session: &Session, heard_ms: u64, pinged_ms: Option<u64>, no
     }
 }
 
+/// Whether another of the looks at a 0.4 connection may still tell something that the last one did not.
+pub(super) fn looks_again(session: &Session, now_ms: u64) -> bool {
+    session.waits_since_ms().is_some_and(|since_ms| now_ms.saturating_sub(since_ms) < PARKED_LOOKS * PARKED_LOOK_MS)
+}
+
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
@@ -64,7 +69,19 @@ mod tests {
         // A parked client pings when it opens and 10 s later; the second ping gives it away.
         const { assert!(PARKED_LOOK_MS > 10_000 && SWEEP_MS > SILENCE_MS_MAX) };
         // After the last of the first looks come the regular ones.
-        const { assert!(PARKED_LOOKS as u64 * PARKED_LOOK_MS < SWEEP_MS) };
+        const { assert!(PARKED_LOOKS * PARKED_LOOK_MS < SWEEP_MS) };
+        let id = Uuid::from_u128(1);
+        let mut session = Session::rpc(id, 0);
+        let late = PARKED_LOOKS * PARKED_LOOK_MS;
+        let looks = |session: &Session| [late - 1, late, late + PARKED_LOOK_MS].map(|now| looks_again(session, now));
+        assert_eq!(looks(&session), [true, false, false]);
+        // A push of a client that knows the log; it goes on pushing on a new connection while it waits for its pull.
+        session.handle_frame(PUSH, PARKED_LOOK_MS);
+        assert_eq!(looks(&session), [true, true, false]);
+        assert_eq!(judge(&session, PARKED_LOOK_MS, Some(2 * PARKED_LOOK_MS), late), Verdict::Resume);
+        session.handle_frame(PULL, late);
+        assert!(!looks_again(&session, late), "it has pulled");
+        assert!(!looks_again(&Session::v03(id, Proof::Frames, 0), 0));
     }
 
     #[test]
@@ -96,9 +113,9 @@ mod tests {
         ] {
             let verdict = judge(&session, heard_ms, pinged_ms, now_ms);
             assert_eq!(verdict, expected, "{heard_ms} {pinged_ms:?} {now_ms} {session:?}");
-            assert_eq!(session.has_pulled(), session.heard_ms().is_some() || heard_ms == 1);
         }
     }
 
+    const PUSH: &str = r#"{"_tag":"Request","id":"1","tag":"SyncWsRpc.Push","payload":{"storeId":"s","batch":[{"name":"n","args":1,"seqNum":1,"parentSeqNum":0,"clientId":"c","sessionId":"s"}],"backendId":{"_tag":"Some","value":"b"}},"headers":[]}"#;
     const PULL: &str = r#"{"_tag":"Request","id":"7","tag":"SyncWsRpc.Pull","payload":{"storeId":"s","live":true,"cursor":{"_tag":"None"}},"headers":[]}"#;
 }
