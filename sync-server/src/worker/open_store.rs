@@ -7,7 +7,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use livestore_sync_protocol::{Generation, SeqNum};
+use livestore_sync_protocol::SeqNum;
 use tokio::sync::Notify;
 use uuid::Uuid;
 use worker::js_sys::{Function, Reflect};
@@ -26,7 +26,7 @@ use super::platform::Isolate;
 use super::saved_clients;
 use super::socket::Socket;
 use super::subscribers::Subscribers;
-use super::sweep::{self, PARKED_LOOK_MS, PARKED_LOOKS, Verdict};
+use super::sweep::{self, PARKED_LOOK_MS, Verdict};
 use crate::close::CloseCode;
 use crate::error::LogError;
 use crate::hooks::{Asked, Connection, HookFns};
