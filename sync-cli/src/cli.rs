@@ -102,6 +102,14 @@ pub(crate) struct Serve {
     )]
     max_connections_per_address: usize,
 
+    /// Most WebSockets to one store at once; without it, as many as to all
+    #[arg(long, env = "LIVESTORE_SYNC_MAX_CONNECTIONS_PER_STORE", value_name = "N")]
+    max_connections_per_store: Option<usize>,
+
+    /// Most WebSockets of one user (of a token) to one store at once; without it, as many as to all
+    #[arg(long, env = "LIVESTORE_SYNC_MAX_CONNECTIONS_PER_USER", value_name = "N")]
+    max_connections_per_user: Option<usize>,
+
     /// Most stores in the data file
     #[arg(long, env = "LIVESTORE_SYNC_MAX_STORES", default_value_t = Limits::native().stores_max)]
     max_stores: u32,
@@ -185,6 +193,8 @@ impl Serve {
             .with_frame_bytes_max(self.max_frame_bytes)
             .with_connections_max(self.max_connections)
             .with_connections_per_address_max(self.max_connections_per_address)
+            .with_connections_per_store_max(self.max_connections_per_store.unwrap_or(usize::MAX))
+            .with_connections_per_user_max(self.max_connections_per_user.unwrap_or(usize::MAX))
             .with_stores_max(self.max_stores)
             .with_connection_bytes_max(self.max_connection_bytes)
             .with_store_bytes_max(self.max_store_bytes)

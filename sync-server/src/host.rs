@@ -20,15 +20,19 @@ mod link;
 pub(crate) mod patience;
 mod peer;
 mod pushes;
+mod seats;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 pub(crate) use self::conversation::{Conversation, Opening};
 pub(crate) use self::hub::Hub;
 pub(crate) use self::link::{Closed, Link};
 pub(crate) use self::peer::{Peer, client_address, fingerprint};
+pub(crate) use self::seats::{Seat, Seats};
 use crate::budget::{Budget, Holder};
 use crate::event_log::EventLog;
 use crate::hooks::Hooks;
@@ -51,6 +55,8 @@ pub(crate) struct Host<S: Shell> {
     pub(crate) budget: Budget,
     /// What one of them may make it hold.
     pub(crate) connection_bytes_max: u64,
+    /// The WebSockets that it may have.
+    pub(crate) seats: Arc<Seats>,
 }
 
 impl<S: Shell> Host<S> {

@@ -26,6 +26,11 @@ pub struct Limits {
     /// Connections at once from one address (of IPv6, one network of 64 bits); a further one gets status 503.
     /// Natively only, and not where proxies are trusted, from whose addresses all connections come.
     pub connections_per_address_max: usize,
+    /// WebSockets of one store at once; a further one gets status 503. Off unless it is set.
+    pub connections_per_store_max: usize,
+    /// WebSockets of one user to one store at once ([`Identity::user_id`](crate::Identity::user_id)); a further one gets
+    /// status 503. Off unless it is set.
+    pub connections_per_user_max: usize,
     /// Bytes that one connection may make the server hold: frames that wait for it, pages that it reads,
     /// pushes that wait for their commit. What it sends beyond is not read yet; a client for which more waits
     /// does not read fast enough: its connection is closed with code 1013, and it comes back with its cursor. On
@@ -60,6 +65,8 @@ impl Limits {
             frame_bytes_max: 8 * 1024 * 1024,
             connections_max: 10_000,
             connections_per_address_max: 5_000,
+            connections_per_store_max: usize::MAX,
+            connections_per_user_max: usize::MAX,
             connection_bytes_max: 16 * MIB,
             store_bytes_max: 128 * MIB,
             memory_bytes_max: None,
@@ -98,6 +105,18 @@ impl Limits {
     #[must_use]
     pub const fn with_connections_per_address_max(self, connections: usize) -> Self {
         Self { connections_per_address_max: connections, ..self }
+    }
+
+    /// With another [`connections_per_store_max`](Self::connections_per_store_max).
+    #[must_use]
+    pub const fn with_connections_per_store_max(self, connections: usize) -> Self {
+        Self { connections_per_store_max: connections, ..self }
+    }
+
+    /// With another [`connections_per_user_max`](Self::connections_per_user_max).
+    #[must_use]
+    pub const fn with_connections_per_user_max(self, connections: usize) -> Self {
+        Self { connections_per_user_max: connections, ..self }
     }
 
     /// With another [`connection_bytes_max`](Self::connection_bytes_max).

@@ -368,3 +368,25 @@ async fn an_access_that_expires_stops_pushes_at_once_and_ends_the_connection_lat
         assert_eq!(u16::from(frame.code), 4401);
     }
 }
+
+#[tokio::test]
+async fn a_user_and_a_store_have_so_many_connections() {
+    let limits = Limits::native().with_connections_per_store_max(3).with_connections_per_user_max(2);
+    let server = serve_limited(by_payload(), limits).await;
+    let url = |who: &str| format!("/?storeId=a&transport=ws{}", payload(who));
+    let refused = async |who: &str| {
+        let Err(Error::Http(response)) = connect_async(&format!("ws://{}{}", server.address, url(who))).await else {
+            panic!("{who} is connected")
+        };
+        assert_eq!(response.status(), 503);
+        String::from_utf8(response.body().clone().unwrap_or_default()).expect("text")
+    };
+    let mut held = vec![server.open(&url("ada")).await, server.open(&url("ada")).await];
+    assert!(refused("ada").await.contains("2 (--max-connections-per-user)"));
+    held.push(server.open(&url("bob")).await);
+    assert!(refused("eve").await.contains("3 (--max-connections-per-store)"));
+    // Another store has its own.
+    server.open(&url("ada").replace("storeId=a", "storeId=b")).await;
+    drop(held.remove(0));
+    server.open_in_the_end(&url("ada")).await;
+}

@@ -27,11 +27,17 @@ fn options(env: &Env) -> ObjectOptions {
         // Where there is no such binding, nothing is served: better than events in another place.
         Some(binding) => Storage::D1 { binding: binding.to_owned() },
     };
-    let grace = variable(env, "LIVESTORE_SYNC_EXPIRY_GRACE").and_then(|seconds| seconds.trim().parse().ok());
-    let limits = match grace {
-        Some(seconds) => Limits::worker().with_expiry_grace(Duration::from_secs(seconds)),
-        None => Limits::worker(),
-    };
+    let number = |name| variable(env, name).and_then(|number| number.trim().parse::<u32>().ok());
+    let mut limits = Limits::worker();
+    if let Some(seconds) = number("LIVESTORE_SYNC_EXPIRY_GRACE") {
+        limits = limits.with_expiry_grace(Duration::from_secs(seconds.into()));
+    }
+    if let Some(connections) = number("LIVESTORE_SYNC_MAX_CONNECTIONS_PER_STORE") {
+        limits = limits.with_connections_per_store_max(connections as usize);
+    }
+    if let Some(connections) = number("LIVESTORE_SYNC_MAX_CONNECTIONS_PER_USER") {
+        limits = limits.with_connections_per_user_max(connections as usize);
+    }
     ObjectOptions::new().storage(storage).limits(limits).hooks(jwt_hooks(env))
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::calls::{InProgress, PullCall, SocketCalls, refuse_pull, run_pull};
 use super::pushes::{Admission, PushCall, admit_push, complete_push};
-use super::{Host, Link, Peer, Shell};
+use super::{Host, Link, Peer, Seat, Shell};
 use crate::budget::Held;
 use crate::close::CloseCode;
 use crate::error::{HookError, PullError};
@@ -34,6 +34,8 @@ pub(crate) struct Opening {
     pub(crate) proof: Proof,
     /// Where the log stood before the socket was known: what comes after is published to it or read for it.
     pub(crate) head: SeqNum,
+    /// See [`Seats`](super::Seats).
+    pub(crate) seat: Seat,
     /// Pushes that may wait for their hooks; a platform that cannot stop reading closes above it.
     pub(crate) pushes_waiting_max: usize,
 }
@@ -73,7 +75,7 @@ impl<S: Shell> Conversation<S> {
     /// Opens a new connection. It gets what is committed from here on, unless it is a 0.3 client that may have
     /// come back, which gets nothing until that is settled.
     pub(crate) fn open(host: &Arc<Host<S>>, opening: Opening, link: S::Link) -> Self {
-        let Opening { connection, fingerprint, proof, head, pushes_waiting_max } = opening;
+        let Opening { connection, fingerprint, proof, head, seat, pushes_waiting_max } = opening;
         let now_ms = host.platform.now_ms();
         let session = match connection.generation {
             Generation::V03 => Session::v03(connection.id, proof, now_ms),
@@ -81,7 +83,7 @@ impl<S: Shell> Conversation<S> {
         };
         // The platform has made sure that there is room for a session that nothing has happened to.
         let _ = link.remember(&session);
-        let peer = Arc::new(Peer::new(session, link, connection, fingerprint));
+        let peer = Arc::new(Peer::new(session, link, connection, fingerprint, seat));
         if let Some(hold) = host.hub().join(&peer, now_ms) {
             let (host, guarded_peer) = (Arc::clone(host), Arc::clone(&peer));
             host.platform.clone().spawn(async move {
@@ -100,7 +102,8 @@ impl<S: Shell> Conversation<S> {
         fingerprint: String,
         pushes_waiting_max: usize,
     ) -> Self {
-        let peer = Arc::new(Peer::new(session, link, connection, fingerprint));
+        let seat = host.seats.take_again(&connection);
+        let peer = Arc::new(Peer::new(session, link, connection, fingerprint, seat));
         host.hub().rejoin(&peer);
         Self::start(host, peer, pushes_waiting_max)
     }

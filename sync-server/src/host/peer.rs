@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::Link;
+use super::{Link, Seat};
 use crate::close::CloseCode;
 use crate::failure::{guarded, guarded_now};
 use crate::hash::fnv1a;
@@ -52,12 +52,14 @@ pub(crate) struct Peer<K> {
     pub(super) progress: Notify,
     /// Rings for everything that comes from the client.
     pub(super) heard: Notify,
+    _seat: Seat,
 }
 
 impl<K: Link> Peer<K> {
-    pub(super) fn new(session: Session, link: K, connection: Arc<Connection>, fingerprint: String) -> Self {
+    pub(super) fn new(session: Session, link: K, connection: Arc<Connection>, fingerprint: String, seat: Seat) -> Self {
+        let (session, refusals) = (Mutex::new(session), Arc::default());
         let (progress, heard) = (Notify::new(), Notify::new());
-        Self { session: Mutex::new(session), link, connection, fingerprint, refusals: Arc::default(), progress, heard }
+        Self { session, link, connection, fingerprint, refusals, progress, heard, _seat: seat }
     }
 
     pub(crate) fn session(&self) -> MutexGuard<'_, Session> {

@@ -110,7 +110,8 @@ impl World {
         let budget = Budget::process(HELD_BYTES_MAX);
         let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), None, budget.clone());
         let store = Store::new(Faulty::new(Arc::clone(&log), faults.clone()), hooks, hub);
-        let host = Host { store, platform: Paused, budget, connection_bytes_max: HELD_BYTES_MAX };
+        let host =
+            Host { store, platform: Paused, budget, connection_bytes_max: HELD_BYTES_MAX, seats: Arc::default() };
         Self { host: Arc::new(host), log, faults }
     }
 
@@ -118,11 +119,13 @@ impl World {
         let id = Uuid::from_u128(number);
         let connection = Connection::new(id, "store".into(), Transport::Ws, generation, 0);
         let head = self.log.head().await.expect("memory does not fail").seq_num;
+        let seat = self.host.seats.take(&connection).expect("nobody is counted");
         let opening = Opening {
             connection: Arc::new(connection),
             fingerprint: "alike".into(),
             proof: Proof::Pongs,
             head,
+            seat,
             pushes_waiting_max: 32,
         };
         let (mailbox, panics) = (Mailbox::new(Proof::Pongs, 0), Arc::new(AtomicBool::new(false)));

@@ -137,6 +137,7 @@ impl<H: Hooks> Server<H> {
             response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(deflate::ANSWER));
         }
         let host = self.open_store(&connection).await?;
+        let seat = host.seats.take(&connection).map_err(|full| Refused { status: 503, text: full.to_string() })?;
         // An app that does not tell gets all clients alike, which is safe but less exact.
         let address = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
         let forwarded = connection.headers.iter().filter(|(name, _)| name == "x-forwarded-for");
@@ -147,6 +148,7 @@ impl<H: Hooks> Server<H> {
             host,
             connection,
             fingerprint,
+            seat,
             stopping: self.0.stopping.clone(),
             dropping: self.0.dropping.clone(),
             frame_bytes_max: self.0.limits.frame_bytes_max,

@@ -18,7 +18,7 @@ use crate::close::CloseCode;
 use crate::failure::{guarded, note};
 use crate::hooks::{Connection, Hooks};
 use crate::host::patience::{SOCKET_TRIES_MAX, tried};
-use crate::host::{self, Link, Opening};
+use crate::host::{self, Link, Opening, Seat};
 use crate::platform::Platform;
 use crate::session::Proof;
 
@@ -47,6 +47,7 @@ pub(super) struct Accepted<H: Hooks> {
     pub(super) host: Arc<NativeHost<H>>,
     pub(super) connection: Arc<Connection>,
     pub(super) fingerprint: String,
+    pub(super) seat: Seat,
     /// Fires when the server stops.
     pub(super) stopping: CancellationToken,
     /// Fires when it has waited for long enough.
@@ -63,7 +64,7 @@ pub(super) async fn serve<H: Hooks>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     accepted: Accepted<H>,
 ) {
-    let Accepted { host, connection, fingerprint, stopping, dropping, frame_bytes_max, expiry_grace, deflate } =
+    let Accepted { host, connection, fingerprint, seat, stopping, dropping, frame_bytes_max, expiry_grace, deflate } =
         accepted;
     let expired = connection.identity.expires_ms.map(|expires_ms| {
         Duration::from_millis(expires_ms.saturating_sub(Tokio.now_ms())).saturating_add(expiry_grace)
@@ -90,7 +91,7 @@ pub(super) async fn serve<H: Hooks>(
         }
     };
     let opening =
-        Opening { connection, fingerprint, proof: Proof::Pongs, head, pushes_waiting_max: PUSHES_WAITING_MAX };
+        Opening { connection, fingerprint, proof: Proof::Pongs, head, seat, pushes_waiting_max: PUSHES_WAITING_MAX };
     let frames = Frames::new(reader, frame_bytes_max, outbox.budget().clone(), deflate);
     let conversation = Conversation::open(&host, opening, outbox);
     // None for a time that no clock reaches.

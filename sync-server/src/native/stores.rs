@@ -13,7 +13,7 @@ use crate::budget::{Budget, Holder};
 use crate::event_log::{EventLog, SqliteFile, SqliteLog, StoreError};
 use crate::hooks::{Asked, Hooks};
 use crate::host::continuation::Continuation;
-use crate::host::{Host, Hub, Shell};
+use crate::host::{Host, Hub, Seats, Shell};
 use crate::limits::Limits;
 use crate::platform::{Platform, iso_timestamp};
 use crate::store::Store;
@@ -90,7 +90,9 @@ impl<H: Hooks> Stores<H> {
                 let hooks = Asked::new(Arc::clone(&self.hooks), Tokio, self.limits.hook_timeout);
                 let store = Store::new(log, hooks, hub);
                 let connection_bytes_max = self.limits.connection_bytes_max as u64;
-                Ok::<_, StoreError>(Arc::new(Host { store, platform: Tokio, budget, connection_bytes_max }))
+                let Limits { connections_per_store_max, connections_per_user_max, .. } = self.limits;
+                let seats = Arc::new(Seats::new(connections_per_store_max, connections_per_user_max));
+                Ok::<_, StoreError>(Arc::new(Host { store, platform: Tokio, budget, connection_bytes_max, seats }))
             })
             .await?;
         self.clients.taken_over(id);

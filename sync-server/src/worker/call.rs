@@ -1,6 +1,7 @@
 //! What a call of a Durable Object says beside what the session makes of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use livestore_sync_protocol::RequestId;
 use livestore_sync_protocol::limits::STORE_ID_BYTES_MAX;
@@ -51,7 +52,12 @@ impl Call {
     }
 
     /// The connection that it counts as, with who it is; or why it may not. No Worker has asked the app before.
-    pub(super) async fn authenticate(&self, hooks: &Asked<HookFns, Isolate>) -> Result<Arc<Connection>, String> {
+    pub(super) async fn authenticate(
+        &self,
+        hooks: &Arc<HookFns>,
+        time_max: Duration,
+    ) -> Result<Arc<Connection>, String> {
+        let hooks = Asked::new(Arc::clone(hooks), Isolate, time_max);
         let (store_id, generation) = (Arc::from(self.store_id.as_str()), self.request_id.generation());
         let now_ms = Isolate.now_ms();
         let connection = Connection::new(connection_id(now_ms), store_id, Transport::DurableObject, generation, now_ms);

@@ -26,11 +26,11 @@ use super::open_store::{Conversation, OpenStore, close};
 use super::pings::Pings;
 use super::platform::Isolate;
 use super::subscribers::Answering;
-use super::sweep::SWEEP_MS;
+use super::sweep::SWEEP;
 use super::{ObjectOptions, log, panic};
 use crate::close::CloseCode;
 use crate::error::LogError;
-use crate::hooks::{Asked, Connection, HookFns, Transport};
+use crate::hooks::{Connection, HookFns, Transport};
 use crate::host::Link;
 use crate::host::conversation::Taken;
 use crate::host::exchange::{Framing, exchange};
@@ -211,8 +211,7 @@ impl Body {
         let failed = |error: &dyn std::fmt::Display| worker::Error::RustError(error.to_string());
         let json = msgpack::to_json(message).map_err(|error| failed(&error))?;
         let call = Call::read(&json).map_err(|error| failed(&error))?;
-        let hooks = Asked::new(Arc::clone(&self.hooks), Isolate, self.options.limits.hook_timeout);
-        let connection = match call.authenticate(&hooks).await {
+        let connection = match call.authenticate(&self.hooks, self.options.limits.hook_timeout).await {
             Ok(connection) => connection,
             Err(why) => return call.refuse(&why),
         };
@@ -358,8 +357,7 @@ impl Body {
         if self.sweeping.replace(true) && left.is_none() {
             return;
         }
-        let sweep = Duration::from_millis(SWEEP_MS);
-        if let Err(error) = alarm::set_within(&self.state, left.unwrap_or(sweep).min(sweep)).await {
+        if let Err(error) = alarm::set_within(&self.state, left.unwrap_or(SWEEP).min(SWEEP)).await {
             tracing::warn!(%error, "cannot set the alarm that sweeps silent connections");
             self.sweeping.set(false);
         }

@@ -31,7 +31,7 @@ use crate::close::CloseCode;
 use crate::error::LogError;
 use crate::hooks::{Asked, Connection, HookFns};
 use crate::host::continuation::Continuation;
-use crate::host::{self, Host, Hub, Link, Opening, Peer, Shell, client_address, fingerprint};
+use crate::host::{self, Host, Hub, Link, Opening, Peer, Seats, Shell, client_address, fingerprint};
 use crate::limits::Limits;
 use crate::platform::{Platform, iso_timestamp};
 use crate::request::Refused;
@@ -92,7 +92,9 @@ impl OpenStore {
         let connection_bytes_max = options.limits.connection_bytes_max as u64;
         let hooks = Asked::new(hooks, Isolate, options.limits.hook_timeout);
         let store = Store::new(log, hooks, hub);
-        let host = Arc::new(Host { store, platform: Isolate, budget, connection_bytes_max });
+        let Limits { connections_per_store_max, connections_per_user_max, .. } = options.limits;
+        let seats = Arc::new(Seats::new(connections_per_store_max, connections_per_user_max));
+        let host = Arc::new(Host { store, platform: Isolate, budget, connection_bytes_max, seats });
         // Asked before any session is rebuilt. Sockets that outlived the memory were sent everything up to here, and
         // from here on they are published to; a head that is read later would leave out what came in between.
         let head = host.store.current_head().await?.seq_num;
@@ -167,6 +169,10 @@ impl OpenStore {
         if self.conversations.len() >= self.limits.connections_max {
             return refuse(Refused::too_many_connections("This store"));
         }
+        let seat = match self.host.seats.take(&connection) {
+            Ok(seat) => seat,
+            Err(full) => return text(503, full.to_string()),
+        };
         let header = |name: &str| request.headers().get(name).ok().flatten();
         let fingerprint = fingerprint(&connection, &self.address(&header), header("user-agent").as_deref());
         let fixed = Fixed::new(&connection, fingerprint);
@@ -187,6 +193,7 @@ impl OpenStore {
             fingerprint: fixed.fingerprint,
             proof: Proof::Frames,
             head,
+            seat,
             pushes_waiting_max: PUSHES_WAITING_MAX,
         };
         let conversation = Conversation::open(&self.host, opening, link);

@@ -10,8 +10,8 @@ use crate::session::Session;
 /// 0.4 clients every 10 s.
 pub(super) const SILENCE_MS_MAX: u64 = 75_000;
 
-/// How often an object with sockets looks (ms). Each look wakes it.
-pub(super) const SWEEP_MS: u64 = 300_000;
+/// How often an object with sockets looks. Each look wakes it.
+pub(super) const SWEEP: Duration = Duration::from_secs(300);
 
 /// When a look at a new 0.4 connection tells whether its client waits for a pull of an earlier one
 /// (ms): by then it has pinged a second time, unless it is slow.
@@ -67,9 +67,9 @@ mod tests {
     #[test]
     fn a_look_comes_when_there_is_something_to_see() {
         // A parked client pings when it opens and 10 s later; the second ping gives it away.
-        const { assert!(PARKED_LOOK_MS > 10_000 && SWEEP_MS > SILENCE_MS_MAX) };
+        const { assert!(PARKED_LOOK_MS > 10_000 && SWEEP.as_millis() > SILENCE_MS_MAX as u128) };
         // After the last of the first looks come the regular ones.
-        const { assert!(PARKED_LOOKS * PARKED_LOOK_MS < SWEEP_MS) };
+        const { assert!(((PARKED_LOOKS * PARKED_LOOK_MS) as u128) < SWEEP.as_millis()) };
         let id = Uuid::from_u128(1);
         let mut session = Session::rpc(id, 0);
         let late = PARKED_LOOKS * PARKED_LOOK_MS;

@@ -7,7 +7,8 @@ mod surroundings;
 use std::time::Duration;
 
 use livestore_sync_server::worker::{ObjectOptions, Storage, WorkerOptions, make_worker};
-use livestore_sync_server::{Connection, HookError, HookFns, make_durable_object};
+use livestore_sync_server::{Connection, HookError, HookFns, Identity, make_durable_object};
+use serde::Deserialize;
 use worker::{Context, Delay, Env, Request, Response, Result, event};
 
 /// Answered by a rejection that tells what the hook sees.
@@ -48,17 +49,28 @@ make_durable_object! {
     };
 }
 
+#[derive(Deserialize)]
+struct Payload {
+    identity: Option<Identity>,
+}
+
 fn report(connection: &Connection) -> String {
     serde_json::json!({
         "connection": connection.id.to_string(),
         "connectedAt": connection.connected_at(),
         "payload": connection.payload,
         "headers": connection.headers,
+        "identity": connection.identity,
     })
     .to_string()
 }
 
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
-    make_worker(WorkerOptions::new()).fetch(request, env, context).await
+    // Who a client says it is, it is.
+    let hooks = HookFns::new().authenticate(async |connection| {
+        let payload = connection.payload_as::<Payload>();
+        Ok(payload.ok().and_then(|payload| payload.identity).unwrap_or_default())
+    });
+    make_worker(WorkerOptions::new().hooks(hooks)).fetch(request, env, context).await
 }

@@ -78,6 +78,19 @@ describe('hibernation', { skip: skipUnlessWorker, concurrency: true }, () => {
     await until('the id is free again', () => raw.seqNums(1).length === 5)
   })
 
+  test('who a client is, and what it may, is known after waking', async (t) => {
+    const storeId = freshStoreId()
+    const open = (identity) => Raw.open(t, server.url, storeId, { payload: { identity } })
+    const ada = { user: 'ada; "ü" 字', access: 'write', expires: Date.now() + 3_600_000, data: { team: 7 } }
+    const [writer, reader] = [await open(ada), await open({ user: 'bob', access: 'read' })]
+    assert.deepEqual(reportOf(await writer.push(1, REPORT)).identity, ada)
+    assert.match(rejection(await reader.push(1, REPORT)), /may read and not write/)
+    await asleep(storeId, LOOKS_MS)
+    assert.match(rejection(await reader.push(2, REPORT)), /may read and not write/)
+    assert.deepEqual(reportOf(await writer.push(2, REPORT)).identity, ada)
+    assert.equal(await made(storeId), 2)
+  })
+
   test('a push on the socket wakes the object; hooks still see payload, headers and the same connection', async (t) => {
     const storeId = freshStoreId()
     const options = { payload: { token: 'grüße "%2F"' }, headers: { cookie: 'a=b', 'x-test': 'one', 'x-other': 'no' } }

@@ -135,7 +135,8 @@ impl<L: EventLog> Server<L> {
         let number = platform.owner;
         let hooks = Asked::new(Arc::new(AppHooks), platform.clone(), HOOK_TIMEOUT);
         let store = Store::new(log, hooks, hub);
-        let host = Arc::new(Host { store, platform, budget, connection_bytes_max: HELD_BYTES_MAX });
+        let host =
+            Arc::new(Host { store, platform, budget, connection_bytes_max: HELD_BYTES_MAX, seats: Arc::default() });
         Self { number, proof, host, changed, busy: Arc::default(), awake: CancellationToken::new() }
     }
 
@@ -204,11 +205,13 @@ impl<L: EventLog> Server<L> {
             let Ok(head) = host.store.current_head().await.map(|head| head.seq_num) else {
                 return theirs.refuse();
             };
+            let seat = host.seats.take(&theirs.connection).expect("nobody is counted");
             let opening = Opening {
                 connection: Arc::clone(&theirs.connection),
                 fingerprint: theirs.fingerprint.clone(),
                 proof,
                 head,
+                seat,
                 pushes_waiting_max: PUSHES_WAITING_MAX,
             };
             let conversation = Conversation::open(&host, opening, MailLink(Arc::clone(&theirs.mailbox)));
