@@ -109,6 +109,11 @@ macro_rules! make_durable_object {
                     self.0.websocket_message(socket.into(), message)
                 }
 
+                #[wasm_bindgen(js_name = webSocketAcks)]
+                pub fn websocket_acks(&self, places: ::std::vec::Vec<u32>, frame: ::std::string::String) {
+                    self.0.websocket_acks(places, &frame);
+                }
+
                 #[wasm_bindgen(js_name = webSocketClose)]
                 pub fn websocket_close(
                     &self,

@@ -3,6 +3,8 @@
 
 #![expect(clippy::arc_with_non_send_sync, reason = "what hosts share is in `Arc`s; here there is one thread")]
 
+mod rpc;
+
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use livestore_sync_protocol::rpc::{self, msgpack};
+use livestore_sync_protocol::rpc::PING;
 use tokio::sync::{OnceCell, mpsc};
 use worker::js_sys::{Promise, Uint8Array};
 use worker::wasm_bindgen::JsValue;
@@ -19,13 +21,11 @@ use worker::{Env, Headers, Request, Response, ResponseBody, Result, State, WebSo
 
 use super::alarm;
 use super::attachment::Attachment;
-use super::call::Call;
 use super::forwarded::{self, Forwarded};
 use super::http::{OwnedParts, failure, read_body, refuse, text};
 use super::open_store::{Conversation, OpenStore, close};
 use super::pings::Pings;
 use super::platform::Isolate;
-use super::subscribers::Answering;
 use super::sweep::SWEEP;
 use super::{ObjectOptions, log, panic};
 use crate::close::CloseCode;
@@ -76,11 +76,28 @@ impl SyncObject {
         let body = &self.0;
         match body.store.get().map(|store| body.take(store, &socket, &message)) {
             None => self.run(async move |body| body.websocket_message(socket, &message).await),
-            Some(Ok(None)) => return JsValue::UNDEFINED,
-            Some(Ok(Some(work))) => self.run(async move |body| body.pings.during(work.done()).await),
-            Some(Err(error)) => Promise::reject(&error.into()),
+            Some(None) => return JsValue::UNDEFINED,
+            Some(Some(work)) => self.work(work),
         }
         .into()
+    }
+
+    /// Takes acknowledgements that could wait (see `durable-object.mjs`): the same frame of many sockets, each by its
+    /// number.
+    pub fn websocket_acks(&self, places: Vec<u32>, frame: &str) {
+        let body = &self.0;
+        // Without a store everything is forgotten, what was sent as well.
+        let Some(store) = body.store.get() else { return };
+        let now_ms = Isolate.now_ms();
+        for conversation in places.into_iter().filter_map(|place| store.at(place)) {
+            if let Some(work) = body.take_text(store, conversation, frame, now_ms) {
+                drop(self.work(work));
+            }
+        }
+    }
+
+    fn work(&self, work: Work) -> Promise {
+        self.run(async move |body| body.pings.during(work.done()).await)
     }
 
     /// Takes the end of a connection.
@@ -203,66 +220,6 @@ impl Body {
         Ok(self.state.as_raw().wait_until(&work)?)
     }
 
-    async fn rpc(&self, message: &[u8]) -> Result<JsValue> {
-        let _working = self.pings.work();
-        if !self.options.transports.contains(&Transport::DurableObject) {
-            return Err("this server does not serve calls of Durable Objects".into());
-        }
-        let failed = |error: &dyn std::fmt::Display| worker::Error::RustError(error.to_string());
-        let json = msgpack::to_json(message).map_err(|error| failed(&error))?;
-        let call = Call::read(&json).map_err(|error| failed(&error))?;
-        let connection = match call.authenticate(&self.hooks, self.options.limits.hook_timeout).await {
-            Ok(connection) => connection,
-            Err(why) => return call.refuse(&why),
-        };
-        let store = match tried(&Isolate, OPEN_TRIES_MAX, || self.store(Some(&call.store_id))).await {
-            Ok(store) => store,
-            Err(error) => {
-                tracing::error!(%error, "cannot open the store");
-                return call.refuse("the server cannot reach its event log");
-            }
-        };
-        if store.store_id() != call.store_id {
-            return call.refuse("this object has another store");
-        }
-        let answering = match call.caller.clone() {
-            Some(caller) => match store.subscribers.join(caller, call.request_id.clone()).await {
-                Ok(answering) => Some(answering),
-                Err(error) => return call.refuse(&error.to_string()),
-            },
-            None => None,
-        };
-        let live = answering.as_ref().map(Answering::caught_up);
-        let caught_up = boxed(move || {
-            if let Some(live) = &live {
-                live();
-            }
-        });
-        let (work, frames) = exchange(
-            Arc::clone(&store.host),
-            connection,
-            store.host.connection_budget(),
-            json,
-            Framing::Msgpack,
-            caught_up,
-        );
-        self.work_on(work)?;
-        let mut frames = Box::pin(frames);
-        if call.is_pull {
-            // The client counts as having read its answer in the moment in which this lets go of `answering`.
-            let frames = futures_util::stream::unfold((frames, answering), async |(mut frames, answering)| {
-                let frame = frames.next().await?;
-                Some((frame.to_vec(), (frames, answering)))
-            });
-            return Ok(panic::stream(frames)?.into());
-        }
-        let mut answer = Vec::new();
-        while let Some(frame) = frames.next().await {
-            answer.extend_from_slice(&frame);
-        }
-        Ok(Uint8Array::from(answer.as_slice()).into())
-    }
-
     async fn websocket_message(&self, socket: WebSocket, message: &JsValue) -> Result<JsValue> {
         let _working = self.pings.work();
         let store = match self.store(None).await {
@@ -273,28 +230,31 @@ impl Body {
                 return Ok(JsValue::NULL);
             }
         };
-        match self.take(&store, &socket, message)? {
+        match self.take(&store, &socket, message) {
             Some(work) => work.done().await,
             None => Ok(JsValue::NULL),
         }
     }
 
     /// Takes a frame; what it asked for is still to be done.
-    fn take(&self, store: &OpenStore, socket: &WebSocket, message: &JsValue) -> Result<Option<Work>> {
+    fn take(&self, store: &OpenStore, socket: &WebSocket, message: &JsValue) -> Option<Work> {
         let Some(conversation) = store.find(socket) else {
             close(socket, CloseCode::SessionLost);
-            return Ok(None);
+            return None;
         };
-        let link = &conversation.peer().link;
-        let now_ms = Isolate.now_ms();
-        link.handle_heard(now_ms);
-        conversation.handle_heard();
         let Some(frame) = js_text::read(message).or_else(|| String::from_utf8(Uint8Array::new(message).to_vec()).ok())
         else {
-            link.close(CloseCode::InvalidUtf8);
-            return Ok(None);
+            conversation.peer().link.close(CloseCode::InvalidUtf8);
+            return None;
         };
-        if frame != rpc::PING {
+        self.take_text(store, conversation, &frame, Isolate.now_ms())
+    }
+
+    fn take_text(&self, store: &OpenStore, conversation: Rc<Conversation>, frame: &str, now_ms: u64) -> Option<Work> {
+        let link = &conversation.peer().link;
+        link.handle_heard(now_ms);
+        conversation.handle_heard();
+        if frame != PING {
             self.pings.handle_work(now_ms);
         }
         if frame.len() > self.options.limits.frame_bytes_max {
@@ -302,11 +262,11 @@ impl Body {
         } else if conversation.is_full(frame.len()) {
             link.close(CloseCode::TooManyPushes);
         } else {
-            let taken = conversation.take(&frame);
+            let taken = conversation.take(frame);
             store.look_for_parked(conversation.peer());
-            return Ok((!taken.is_done()).then_some(Work { conversation, taken }));
+            return (!taken.is_done()).then_some(Work { conversation, taken });
         }
-        Ok(None)
+        None
     }
 
     async fn websocket_close(&self, socket: WebSocket, code: u32, reason: &str) -> Result<()> {

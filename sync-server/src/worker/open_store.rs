@@ -244,6 +244,11 @@ impl OpenStore {
         self.conversations.find(socket)
     }
 
+    /// The same, of the socket with this number.
+    pub(super) fn at(&self, place: u32) -> Option<Rc<Conversation>> {
+        self.conversations.at(place)
+    }
+
     /// Ends a conversation. Its pushes go on; the call of the frame that they came in waits for them.
     pub(super) fn close(&self, conversation: &Conversation, code: CloseCode) {
         self.conversations.remove(conversation);

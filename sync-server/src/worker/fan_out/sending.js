@@ -13,7 +13,10 @@ export const fanOut = {
     const closing = [];
     for (let i = 0; i < sockets.length; i++) {
       try {
-        sockets[i].send(texts[frames[i]]);
+        const socket = sockets[i];
+        socket.send(texts[frames[i]]);
+        // Acknowledgements that can wait, see durable-object.mjs.
+        socket.livestorePublished = (socket.livestorePublished ?? 0) + 1;
       } catch {
         closing.push(i);
       }
