@@ -21,6 +21,9 @@ export const workerStorage = LIVESTORE_SYNC_WORKER
 /** For tests of what only the Worker has: whether to skip them, and why. */
 export const skipUnlessWorker = LIVESTORE_SYNC_WORKER ? false : 'only with LIVESTORE_SYNC_WORKER'
 
+/** For tests of what does not depend on where a Worker's events are stored: one of the two is enough. */
+export const skipOnD1 = LIVESTORE_SYNC_WORKER === 'd1' ? 'the same as with LIVESTORE_SYNC_WORKER=do-sqlite' : false
+
 // Programs that are started with `--listen` and `--data`, and say where they listen. Those that run workerd end when their
 // input does, and lead a group with it, so that a crash is one of both.
 const native = () => ({ program: resolve(LIVESTORE_SYNC_BIN), args: ['serve'] })

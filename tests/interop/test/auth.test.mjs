@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { converged, created, Store } from '../lib/clients.mjs'
 import { Proxy } from '../lib/proxy.mjs'
-import { OwnServer } from '../lib/server.mjs'
+import { OwnServer, skipOnD1 } from '../lib/server.mjs'
 import { freshStoreId, until } from '../lib/wait.mjs'
 
 const KINDS = [
@@ -58,7 +58,7 @@ async function watch(proxy) {
 }
 
 for (const { label, generation, kind } of KINDS) {
-  describe(label, { concurrency: 3 }, () => {
+  describe(label, { concurrency: 3, skip: skipOnD1 }, () => {
     const open = (t, url, storeId, clientId, payload, directory) =>
       Store.open(t, generation, { url, kind, storeId, clientId, payload, directory })
 
@@ -87,7 +87,7 @@ for (const { label, generation, kind } of KINDS) {
 }
 
 for (const { label, generation, kind } of SOCKETS) {
-  describe(`${label}, refused`, { concurrency: 3 }, () => {
+  describe(`${label}, refused`, { concurrency: 3, skip: skipOnD1 }, () => {
     const open = (t, url, storeId, clientId, payload, directory) =>
       Store.open(t, generation, { url, kind, storeId, clientId, payload, directory })
 
@@ -117,7 +117,7 @@ for (const { label, generation, kind } of SOCKETS) {
   })
 }
 
-describe('rotation', { concurrency: 3 }, () => {
+describe('rotation', { concurrency: 3, skip: skipOnD1 }, () => {
   let rotated
   before(async () => (rotated = await OwnServer.start()))
   after(() => rotated?.stop())
@@ -177,7 +177,7 @@ async function ask(url, token) {
   return `${response.status} ${response.status === 200 ? '' : await response.text()}`
 }
 
-describe('public keys', () => {
+describe('public keys', { skip: skipOnD1 }, () => {
   test('of a text and of a URL, which is asked once however many unknown keys are named', async (t) => {
     let asked = 0
     const keys = createServer((_, response) => {

@@ -1,13 +1,13 @@
 // A hook that panics brings down the wasm instance with all objects in it. do-rpc/panic.test.mjs has the single steps; this is
-// about the clients. Only with LIVESTORE_SYNC_WORKER; needs the bundle of tests/hook-worker:
-//   node ../../worker/bundle.mjs ../hook-worker && LIVESTORE_SYNC_WORKER=d1 node --test test/panic.test.mjs
+// about the clients. Only with LIVESTORE_SYNC_WORKER=do-sqlite; needs the bundle of tests/hook-worker:
+//   node ../../worker/bundle.mjs ../hook-worker && LIVESTORE_SYNC_WORKER=do-sqlite node --test test/panic.test.mjs
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { converged, created, done, Store } from '../lib/clients.mjs'
 import { chain, range } from '../lib/events.mjs'
 import { Proxy } from '../lib/proxy.mjs'
 import { httpPush, Raw } from '../lib/raw.mjs'
-import { skipUnlessWorker } from '../lib/server.mjs'
+import { skipOnD1, skipUnlessWorker } from '../lib/server.mjs'
 import { PANIC, TestWorker, WAIT } from '../lib/test-worker.mjs'
 import { freshStoreId, until, within } from '../lib/wait.mjs'
 
@@ -15,7 +15,7 @@ import { freshStoreId, until, within } from '../lib/wait.mjs'
 const SOON_MS = 5_000
 const BACK = 60_000
 
-describe('panics', { skip: skipUnlessWorker }, () => {
+describe('panics', { skip: skipUnlessWorker || skipOnD1 }, () => {
   let server
   before(async () => (server = await TestWorker.start()))
   after(() => server?.stop())

@@ -1,12 +1,12 @@
 // During a deployment the Worker and its objects may be of different releases: the object needs nothing but the request that the
-// client made. Only with LIVESTORE_SYNC_WORKER; needs the bundle of tests/hook-worker:
-//   node ../../worker/bundle.mjs ../hook-worker && LIVESTORE_SYNC_WORKER=d1 node --test test/skew.test.mjs
+// client made. Only with LIVESTORE_SYNC_WORKER=do-sqlite; needs the bundle of tests/hook-worker:
+//   node ../../worker/bundle.mjs ../hook-worker && LIVESTORE_SYNC_WORKER=do-sqlite node --test test/skew.test.mjs
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { converged, created, Store } from '../lib/clients.mjs'
 import { chain } from '../lib/events.mjs'
 import { httpPush, Raw } from '../lib/raw.mjs'
-import { skipUnlessWorker } from '../lib/server.mjs'
+import { skipOnD1, skipUnlessWorker } from '../lib/server.mjs'
 import { REPORT, reportOf, TestWorker } from '../lib/test-worker.mjs'
 import { freshStoreId } from '../lib/wait.mjs'
 
@@ -25,7 +25,7 @@ const HEADERS = [
   { what: 'very much of it', header: `v=1; ${'x=y; '.repeat(2_000)}` },
 ]
 
-describe('skew', { skip: skipUnlessWorker, concurrency: true }, () => {
+describe('skew', { skip: skipUnlessWorker || skipOnD1, concurrency: true }, () => {
   let server
   before(async () => (server = await TestWorker.start()))
   after(() => server?.stop())

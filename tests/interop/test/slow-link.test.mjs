@@ -9,7 +9,7 @@ import { after, before, describe, test } from 'node:test'
 import { Backend, created, Store } from '../lib/clients.mjs'
 import { Driver } from '../lib/driver.mjs'
 import { chain, range, seqNumsOf } from '../lib/events.mjs'
-import { anyServer, workerStorage } from '../lib/server.mjs'
+import { anyServer, skipOnD1, workerStorage } from '../lib/server.mjs'
 import { SlowLink } from '../lib/slow-link.mjs'
 import { freshStoreId, until } from '../lib/wait.mjs'
 
@@ -153,7 +153,7 @@ function largePush(kind, open, kilobytes, kbitPerSecond) {
 }
 
 // Each test has a link of its own and waits for it: all at once they cost next to nothing.
-describe('a slow link', { concurrency: 16 }, () => {
+describe('a slow link', { concurrency: 16, skip: skipOnD1 }, () => {
   for (const kind of [V03, V04_WS, V04_HTTP]) log(kind, backend, 400, 256)
   for (const kind of [V03, V04_WS]) twoOnOneLink(kind, backend, 200, 256)
   for (const kind of [V03, V04_WS_PATIENT, V04_HTTP]) largeEvent(kind, backend, 880, 256)
