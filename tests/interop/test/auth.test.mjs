@@ -96,7 +96,8 @@ for (const { label, generation, kind } of SOCKETS) {
       const proxy = await Proxy.to(t, server.url)
       const directory = await newDirectory(t)
       const writer = await open(t, server.url, storeId, 'writer', payload())
-      const expires = Date.now() + 12_000
+      // On a loaded machine a store takes its time to open.
+      const expires = Date.now() + 30_000
       const short = await open(t, proxy.url, storeId, 'short', payload({ exp: expires / 1_000 }), directory)
       await short.commit(created('1'))
       await converged([writer, short], 1)
