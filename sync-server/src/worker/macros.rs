@@ -15,6 +15,7 @@ use super::ObjectOptions;
 #[doc(hidden)]
 pub mod macro_scope {
     pub use std::string::String;
+    pub use std::vec::Vec;
 
     pub use worker::Env;
     pub use worker::js_sys::{Promise, Uint8Array};
@@ -110,7 +111,7 @@ macro_rules! make_durable_object {
                 }
 
                 #[wasm_bindgen(js_name = webSocketAcks)]
-                pub fn websocket_acks(&self, places: ::std::vec::Vec<u32>, frame: ::std::string::String) {
+                pub fn websocket_acks(&self, places: macro_scope::Vec<u32>, frame: macro_scope::String) {
                     self.0.websocket_acks(places, &frame);
                 }
 
