@@ -16,7 +16,7 @@ use crate::session::{Lost, Position};
 const LOST_MAX: usize = 1_000;
 
 /// Of those, pulls of clients that look alike, each of which continues all of them. The oldest are forgotten.
-const ALIKE_MAX: usize = 256;
+const ALIKE_MAX: usize = 128;
 
 /// Acknowledgements that one client is to be told again; the last ones.
 const ACKNOWLEDGED_MAX: usize = 64;
