@@ -10,7 +10,7 @@ const ACK_LENGTH_MAX = 100;
  * A Durable Object class around one made with `make_durable_object!`, for the clients that are
  * Durable Objects themselves: workerd takes RPC calls only on classes that extend `DurableObject`,
  * which those that worker-build exports do not. It also takes acknowledgements of many clients
- * together, which saves a third of what it costs to publish to them.
+ * together, which saves a tenth of what it costs to publish to them.
  *
  *     import { durableObject } from "./durable-object.mjs";
  *     import * as worker from "./build/index.js";

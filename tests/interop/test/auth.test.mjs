@@ -57,10 +57,12 @@ async function watch(proxy) {
   return { connected: proxy.connected - connected, sent: proxy.sent - sent }
 }
 
+const opener = (generation, kind) => (t, url, storeId, clientId, payload, directory) =>
+  Store.open(t, generation, { url, kind, storeId, clientId, payload, directory })
+
 for (const { label, generation, kind } of KINDS) {
   describe(label, { concurrency: 3, skip: skipOnD1 }, () => {
-    const open = (t, url, storeId, clientId, payload, directory) =>
-      Store.open(t, generation, { url, kind, storeId, clientId, payload, directory })
+    const open = opener(generation, kind)
 
     test('a read-only client has what others commit, and keeps what it commits itself', async (t) => {
       const storeId = freshStoreId()
@@ -88,8 +90,7 @@ for (const { label, generation, kind } of KINDS) {
 
 for (const { label, generation, kind } of SOCKETS) {
   describe(`${label}, refused`, { concurrency: 3, skip: skipOnD1 }, () => {
-    const open = (t, url, storeId, clientId, payload, directory) =>
-      Store.open(t, generation, { url, kind, storeId, clientId, payload, directory })
+    const open = opener(generation, kind)
 
     test('a token that expires ends the connection; a new one goes on', async (t) => {
       const storeId = freshStoreId()

@@ -116,6 +116,14 @@ mod tests {
             assert_eq!(texts[place as usize], expected);
         }
         assert_eq!(texts.len(), 5, "what is the same is there once");
+        // Among the last few; it is looked for no further.
+        for (between, expected) in [(RECENT - 1, RECENT), (RECENT, RECENT + 2)] {
+            let mut packed = Packed::default();
+            let heads = (0..between).map(|n| n.to_string());
+            let heads = std::iter::once("same".to_owned()).chain(heads).chain(["same".to_owned()]);
+            heads.for_each(|head| packed.push(&head, None, ""));
+            assert_eq!((packed.frames.len(), packed.cuts.len() / 3), (between + 2, expected), "{between}");
+        }
         assert_eq!(from, units.len());
     }
 }
