@@ -29,7 +29,7 @@ mod tests;
 use std::sync::Arc;
 
 pub(crate) use self::conversation::{Conversation, Opening};
-pub(crate) use self::hub::Hub;
+pub(crate) use self::hub::{Hub, Rest};
 pub(crate) use self::link::{Closed, Link};
 pub(crate) use self::peer::{Peer, client_address, fingerprint};
 pub(crate) use self::seats::{Seat, Seats};

@@ -1,6 +1,7 @@
 //! One store: the only place that orders I/O. What may happen is decided in `admission` and
 //! `session`; here it is decided when.
 
+mod pace;
 mod pull;
 mod push;
 mod refusals;
@@ -13,6 +14,7 @@ use livestore_sync_protocol::SeqNum;
 use tokio::sync::Mutex as FairMutex;
 use tokio::sync::OnceCell;
 
+use self::pace::Pace;
 pub(crate) use self::pull::PullSink;
 use self::push::Queued;
 pub(crate) use self::push::{Admitted, Completed, Pushed};
@@ -51,6 +53,8 @@ struct Core {
     doubt: Option<SeqNum>,
     /// Whether somebody looks again, see [`Store::settle`].
     settling: bool,
+    /// What is committed and not yet published.
+    pace: Pace,
 }
 
 impl Core {
@@ -116,6 +120,7 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
         if let Some(head) = core.head {
             return Ok(head);
         }
+        self.publish_waiting(core);
         let backend_id = self.backend_id().await?;
         let head = self.log.head().await?;
         let mut published = *core.published.get_or_insert(head.seq_num);
@@ -133,9 +138,7 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
             let Some(last) = events.last() else { break };
             published = last.event.seq_num;
             for batch in Batch::from_log(&events) {
-                core.published = Some(batch.last());
-                let committed = Committed { batch: batch.into(), backend_id: Arc::clone(&backend_id), origin: None };
-                self.publish.publish(&committed);
+                self.publish(core, &Committed::new(batch.into(), Arc::clone(&backend_id), None));
             }
         }
         core.doubt = core.doubt.filter(|expected| *expected >= head.seq_num);
@@ -147,6 +150,7 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
     /// so one that is beyond its end has seen another history.
     async fn head_from(&self, core: &mut Core, position: SeqNum) -> Result<Head, PullError> {
         core.expect(position);
+        self.publish_waiting(core);
         let head = self.head(core).await?;
         if position > head.seq_num {
             let backend_id = self.backend_id().await?.to_string();

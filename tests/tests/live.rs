@@ -110,6 +110,54 @@ async fn a_backlog_read_amid_pushes_has_no_gap_and_nothing_twice() {
     tokio::join!(pushing, reading);
 }
 
+/// On Workers, what is committed in a moment shares a frame where many listen. Nobody has a gap, or anything twice; who
+/// pushes alone is not kept waiting, nor who loses a race.
+#[tokio::test]
+async fn a_large_audience_gets_every_push_once_and_in_order() {
+    const PULLERS: usize = 20;
+    let store = Server::shared().store();
+    let (mut pusher, mut loser) = (store.rpc().await, store.rpc().await);
+    let (mut pulls, mut old) = (Vec::new(), Vec::new());
+    for _ in 0..PULLERS {
+        let mut client = store.rpc().await;
+        let id = client.live(None).await.id;
+        pulls.push((client, id, Vec::new()));
+    }
+    for _ in 0..3 {
+        let mut client = store.v03().await;
+        client.pull(None).await;
+        old.push(client);
+    }
+    let (one_upon_the_other, alone) = (100, 10);
+    for head in 0..one_upon_the_other {
+        if head == 50 {
+            let mut client = store.rpc().await;
+            let id = client.start_pull(true, None).await;
+            pulls.push((client, id, Vec::new()));
+        }
+        if head == 80 {
+            loser.push(&chain_with(70, 1, "0")).await.assert_server_ahead(80, 70);
+        }
+        pusher.push_ok(&chain(head, 1)).await;
+    }
+    for last in one_upon_the_other..=one_upon_the_other + alone {
+        for (client, id, got) in &mut pulls {
+            got.extend(seqs(&client.live_until(id, last).await));
+        }
+        pusher.push_ok(&chain(last, 1)).await;
+    }
+    let all = one_upon_the_other + alone + 1;
+    for (client, id, got) in &mut pulls {
+        got.extend(seqs(&client.live_until(id, all).await));
+        assert_eq!(*got, (1..=all).collect::<Vec<_>>());
+        client.expect_silence().await;
+    }
+    for client in &mut old {
+        assert_pulled(&client.expect_broadcast_events(all as usize).await, &chain(0, all));
+        client.expect_silence().await;
+    }
+}
+
 /// Broadcasts count against the window too, and wait instead of being lost.
 #[tokio::test]
 async fn a_live_pull_that_never_acks_loses_nothing_once_it_does() {

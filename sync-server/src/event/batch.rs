@@ -1,8 +1,8 @@
 //! The events of one push.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use livestore_sync_protocol::{Chunk, ChunkBuilder, Event, EventRow, ItemFormat, PulledEvent, SeqNum};
+use livestore_sync_protocol::{Event, EventRow, PulledEvent, SeqNum};
 
 /// The events of one push, with the time at which the server took them.
 #[derive(Debug)]
@@ -10,8 +10,6 @@ pub struct Batch {
     events: Arc<[Event]>,
     created_at: String,
     bytes: usize,
-    v03: OnceLock<Vec<Chunk>>,
-    rpc: OnceLock<Vec<Chunk>>,
 }
 
 impl Batch {
@@ -20,7 +18,7 @@ impl Batch {
     pub fn new(events: Arc<[Event]>, created_at: String) -> Self {
         debug_assert!(!events.is_empty(), "an empty push is answered before it gets here");
         let bytes = events.iter().map(bytes).sum();
-        Self { events, created_at, bytes, v03: OnceLock::new(), rpc: OnceLock::new() }
+        Self { events, created_at, bytes }
     }
 
     /// Groups events that were read from a log into the pushes that they came with, as far as their
@@ -75,20 +73,6 @@ impl Batch {
     #[must_use]
     pub fn gaps(&self) -> u64 {
         self.events.iter().map(|event| event.seq_num.get().abs_diff(event.parent_seq_num.get()) - 1).sum()
-    }
-
-    /// The batch as chunks for the wire; rendered once, however many receive it.
-    #[must_use]
-    pub fn chunks(&self, format: ItemFormat) -> &[Chunk] {
-        let cell = match format {
-            ItemFormat::V03 => &self.v03,
-            ItemFormat::Rpc => &self.rpc,
-        };
-        cell.get_or_init(|| {
-            let mut builder = ChunkBuilder::new(format);
-            self.rows().for_each(|row| builder.push(&row));
-            builder.finish()
-        })
     }
 }
 

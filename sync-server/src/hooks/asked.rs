@@ -21,6 +21,10 @@ impl<H: Hooks, C: Platform> Asked<H, C> {
         Self { hooks, platform, time_max }
     }
 
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.platform.now_ms()
+    }
+
     /// The app's own.
     #[cfg(test)]
     pub(crate) fn app(&self) -> &H {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use livestore_sync_protocol::{RequestId, SeqNum};
 use uuid::Uuid;
@@ -24,11 +25,27 @@ pub(crate) struct Hub<K> {
     subscribers: Option<Arc<dyn Publish>>,
     /// That of the store: what is published is held once, however many receive it.
     budget: Budget,
+    rest: Rest,
+}
+
+/// When publications rest (see `store::pace`), on platforms where publishing keeps everything else waiting.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Rest {
+    /// With fewer receivers, never.
+    pub(crate) receivers_min: usize,
+    /// So long, for each of them.
+    pub(crate) per_receiver: Duration,
 }
 
 impl<K: Link> Hub<K> {
     pub(crate) fn new(continuation: Continuation, subscribers: Option<Arc<dyn Publish>>, budget: Budget) -> Self {
-        Self { peers: Mutex::default(), continuation, subscribers, budget }
+        Self { peers: Mutex::default(), continuation, subscribers, budget, rest: Rest::default() }
+    }
+
+    /// The same, whose publications rest.
+    #[cfg(any(test, feature = "worker"))]
+    pub(crate) fn resting(self, rest: Rest) -> Self {
+        Self { rest, ..self }
     }
 
     fn peers(&self) -> MutexGuard<'_, BTreeMap<Uuid, Arc<Peer<K>>>> {
@@ -146,7 +163,7 @@ impl<K: Link> Publish for Hub<K> {
             let _ = guarded_now(|| subscribers.publish(committed));
         }
         let peers = self.peers();
-        let held = Arc::new(self.budget.take_anyway(committed.batch.bytes() as u64).into());
+        let held = Arc::new(self.budget.take_anyway(committed.bytes() as u64).into());
         let is_short = self.budget.is_short();
         Self::each(&peers, |peer| deliver(peer, committed, &held, is_short));
         if let Some(origin) = committed.origin.as_ref().filter(|origin| !peers.contains_key(&origin.connection)) {
@@ -156,6 +173,24 @@ impl<K: Link> Publish for Hub<K> {
         if let Some(peer) = peers.values().next() {
             peer.link.published();
         }
+    }
+
+    fn acknowledge(&self, origin: &Origin) {
+        let peers = self.peers();
+        let peer = peers.get(&origin.connection);
+        // Its client asks again.
+        let _ = guarded_now(|| match peer {
+            Some(peer) => acknowledge(peer, &origin.request_id),
+            None => self.acknowledge_after_loss(&peers, origin),
+        });
+    }
+
+    fn rest(&self) -> Duration {
+        let receivers = self.peers().len();
+        if receivers < self.rest.receivers_min {
+            return Duration::ZERO;
+        }
+        self.rest.per_receiver * receivers.try_into().unwrap_or(u32::MAX)
     }
 
     fn history_lost(&self, lost: &HistoryLost) {

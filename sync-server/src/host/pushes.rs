@@ -2,6 +2,7 @@
 //! get their answers out through [`Replies`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use livestore_sync_protocol::{Event, Generation, RequestId, SeqNum};
 
@@ -79,10 +80,23 @@ pub(super) async fn complete_push<S: Shell>(
     let completed = loop {
         let (push, context) = admitted.call();
         let completed = guarded(host.store.complete(admitted)).await;
-        let completed = completed.unwrap_or_else(|failure| Completed::new(push, context, Err(failure.into())));
+        let completed = completed.unwrap_or_else(|failure| Completed {
+            // It may be the one that was to come for what waits.
+            publish_in: Some(Duration::ZERO),
+            ..Completed::new(push, context, Err(failure.into()))
+        });
         if let Err(PushError::Log(LogError::UnknownOutcome(_))) = &completed.result {
             let host = Arc::clone(host);
             host.platform.clone().spawn(async move { host.store.settle(&host.platform).await });
+        }
+        if let Some(wait) = completed.publish_in {
+            // Part of this push: the object's memory must not go before.
+            let (host, in_progress) = (Arc::clone(host), in_progress.clone());
+            host.platform.clone().spawn(async move {
+                host.platform.sleep(wait).await;
+                host.store.publish_awaited().await;
+                drop(in_progress);
+            });
         }
         match &completed.result {
             Err(error) if again(replies, error, &mut failures).await => {}

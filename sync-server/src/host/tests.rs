@@ -16,7 +16,7 @@ use super::calls::{ARRIVAL_TIMEOUT, PAGE_TIMEOUT};
 use super::continuation::Continuation;
 use super::exchange::{Framing, exchange};
 use super::simulation::link::{Mail, MailLink, Mailbox};
-use super::{Closed, Conversation, Host, Hub, Link, Opening, Shell, patience};
+use super::{Closed, Conversation, Host, Hub, Link, Opening, Rest, Shell, patience};
 use crate::budget::Budget;
 use crate::close::CloseCode;
 use crate::error::HookError;
@@ -105,10 +105,14 @@ struct Client {
 
 impl World {
     fn new(hooks: HookFns) -> Self {
+        Self::resting(hooks, Rest::default())
+    }
+
+    fn resting(hooks: HookFns, rest: Rest) -> Self {
         let (log, faults) = (Arc::new(MemoryLog::new("backend")), Faults::none());
         let hooks = Asked::new(Arc::new(hooks), Paused, HOOK_TIMEOUT);
         let budget = Budget::process(HELD_BYTES_MAX);
-        let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), None, budget.clone());
+        let hub = Hub::new(Continuation::new(Arc::new(Notify::new())), None, budget.clone()).resting(rest);
         let store = Store::new(Faulty::new(Arc::clone(&log), faults.clone()), hooks, hub);
         let host =
             Host { store, platform: Paused, budget, connection_bytes_max: HELD_BYTES_MAX, seats: Arc::default() };
@@ -234,6 +238,35 @@ async fn a_panic_on_the_way_to_one_receiver_leaves_out_no_other() {
     assert!(has(&clients[2].frames().await, r#""seqNum":3"#));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_large_audience_gets_together_what_comes_at_once() {
+    const PULLERS: u128 = 4;
+    for (receivers_min, waits) in [(PULLERS as usize + 1, true), (PULLERS as usize + 2, false)] {
+        let per_receiver = Duration::from_secs(1);
+        let world = World::resting(HookFns::new(), Rest { receivers_min, per_receiver });
+        let mut clients = Vec::new();
+        for number in 1..=PULLERS {
+            let client = world.connect(number, Generation::V04).await;
+            client.send(&pull(100)).await;
+            client.frames().await;
+            clients.push(client);
+        }
+        let pusher = world.connect(9, Generation::V04).await;
+        for number in 1..=3 {
+            pusher.send(&push(number)).await;
+        }
+        assert_eq!(pusher.frames().await.len(), 3, "each is acknowledged at once");
+        let at_once = clients[0].frames().await;
+        assert_eq!(at_once.len(), if waits { 1 } else { 3 }, "{receivers_min}");
+        sleep(per_receiver * (PULLERS as u32 + 1)).await;
+        for client in &clients[1..] {
+            let frames = client.frames().await;
+            assert_eq!(frames.len(), if waits { 2 } else { 3 }, "{frames:?}");
+            assert!((1..=3).all(|number| has(&frames, &format!(r#""seqNum":{number},"#))), "{frames:?}");
+        }
+    }
+}
+
 /// An app's subscriber that panics once.
 struct Panicking {
     calls: Arc<AtomicUsize>,
@@ -281,10 +314,20 @@ impl tracing::Subscriber for Panicking {
 /// and the store goes on.
 #[tokio::test(start_paused = true)]
 async fn a_log_line_never_matters() {
+    log_lines(Rest::default()).await;
+}
+
+/// Nor does it where somebody has to come for what waits.
+#[tokio::test(start_paused = true)]
+async fn a_log_line_never_matters_where_publications_rest() {
+    log_lines(Rest { receivers_min: 0, per_receiver: Duration::from_secs(1) }).await;
+}
+
+async fn log_lines(rest: Rest) {
     let mut calls_before = usize::MAX;
     for at in 0.. {
         let calls = Arc::new(AtomicUsize::new(0));
-        let world = World::new(HookFns::new());
+        let world = World::resting(HookFns::new(), rest);
         let (live, old) = (world.connect(1, Generation::V04).await, world.connect(2, Generation::V03).await);
         live.send(&pull(100)).await;
         old.send(OLD_PULL).await;

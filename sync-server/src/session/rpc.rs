@@ -319,7 +319,7 @@ impl Rpc {
     pub(super) fn handle_committed(&mut self, committed: &Committed, own: Option<&RequestId>) -> Vec<Outgoing> {
         let mut frames = Vec::new();
         for (id, pull) in self.pulls.iter_mut().filter(|(_, pull)| pull.phase == Phase::Live) {
-            for chunk in committed.batch.chunks(ItemFormat::Rpc) {
+            for chunk in committed.chunks(ItemFormat::Rpc) {
                 pull.unacked.publish(chunk.items.len());
                 let envelope = rpc::chunk_envelope(id, PageInfo::NoMore, &committed.backend_id);
                 frames.push(Outgoing::Text(Frame::new(envelope, Some(chunk))));

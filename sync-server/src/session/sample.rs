@@ -30,14 +30,14 @@ pub(super) fn batch(parent: i64, last: i64) -> Arc<Batch> {
 }
 
 pub(super) fn chunk(parent: i64, last: i64, format: ItemFormat) -> Chunk {
-    let batch = batch(parent, last);
-    let [chunk] = batch.chunks(format) else { panic!("one chunk of at most 100 small events") };
+    let committed = committed(parent, last, None);
+    let [chunk] = committed.chunks(format) else { panic!("one chunk of at most 100 small events") };
     chunk.clone()
 }
 
 pub(super) fn committed(parent: i64, last: i64, origin: Option<(Uuid, RequestId)>) -> Committed {
     let origin = origin.map(|(connection, request_id)| Origin { connection, request_id });
-    Committed { batch: batch(parent, last), backend_id: "backend".into(), origin }
+    Committed::new(batch(parent, last), "backend".into(), origin)
 }
 
 impl Session {

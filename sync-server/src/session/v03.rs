@@ -296,7 +296,7 @@ impl V03 {
                 outgoing.push(Outgoing::Remember);
             }
             let id = pusher(committed);
-            for chunk in committed.batch.chunks(ItemFormat::V03) {
+            for chunk in committed.chunks(ItemFormat::V03) {
                 outgoing.push(Outgoing::Text(self.chunk(Context::Push, &id, Some(chunk), 0)));
                 self.handle_sent(Context::Push, &id, chunk.last);
                 outgoing.extend(self.poll_ping().map(Outgoing::Ping));

@@ -256,6 +256,7 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
     /// [`LogError`] when the database fails.
     pub(crate) async fn current_head(&self) -> Result<Head, LogError> {
         let mut core = self.core.lock().await;
+        self.publish_waiting(&mut core);
         self.head(&mut core).await
     }
 

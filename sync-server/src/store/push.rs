@@ -5,6 +5,7 @@
 //! commits a single push at once, and a busy one pays for durability once per group, without a timer to tune.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use livestore_sync_protocol::limits::BATCH_EVENTS_MAX;
 use livestore_sync_protocol::{Event, Generation, SeqNum};
@@ -13,8 +14,7 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 use super::{Core, Refusals, Store, lock};
 use crate::admission;
 use crate::error::{HistoryLost, PushError};
-use crate::event::Batch;
-use crate::event::{Committed, Origin, Publish};
+use crate::event::{Batch, Origin, Publish};
 use crate::event_log::{AppendError, EventLog, Head, LogError};
 use crate::hooks::{HookContext, Hooks, Push};
 use crate::platform::{Platform, iso_timestamp};
@@ -100,11 +100,13 @@ pub(crate) struct Completed {
     pub(crate) context: HookContext,
     /// How it went.
     pub(crate) result: Result<Pushed, PushError>,
+    /// When [`Store::publish_awaited`] is to be called: something waits to be published with what is committed meanwhile.
+    pub(crate) publish_in: Option<Duration>,
 }
 
 impl Completed {
     pub(crate) fn new(push: Push, context: HookContext, result: Result<Pushed, PushError>) -> Self {
-        Self { push, context, result }
+        Self { push, context, result, publish_in: None }
     }
 }
 
@@ -175,7 +177,8 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
     )]
     pub(crate) async fn complete(&self, admitted: Admitted) -> Completed {
         let Admitted { push, context, mut outcome } = admitted;
-        let result = match self.commit(&mut outcome).await {
+        let (answer, publish_in) = self.commit(&mut outcome).await;
+        let result = match answer {
             Answer::Done(result) => result,
             Answer::Stale { head, explained } => self.answer_stale(head, explained, &push.batch).await,
         };
@@ -192,18 +195,18 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
             Err(PushError::HistoryLost(lost)) => tracing::warn!(%lost, "refused: the client is beyond the log's end"),
             Err(error) => tracing::info!(%error, "refused"),
         }
-        Completed { push, context, result }
+        Completed { push, context, result, publish_in }
     }
 
     /// Tells the hook how a push went. Apart from [`complete`](Self::complete), so that a slow hook
     /// does not delay the answer.
     pub(crate) async fn ended(&self, completed: Completed) {
-        let Completed { push, context, result } = completed;
+        let Completed { push, context, result, .. } = completed;
         self.hooks.on_push_res(push, result.map(drop), context).await;
     }
 
     /// Commits what is in the queue until this push is answered.
-    async fn commit(&self, answer: &mut oneshot::Receiver<Answer>) -> Answer {
+    async fn commit(&self, answer: &mut oneshot::Receiver<Answer>) -> (Answer, Option<Duration>) {
         // Held until this push is answered and no longer: the others that wait must not wait for all
         // pushes that still come.
         let mut core = self.core.lock().await;
@@ -211,11 +214,11 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
         // may also end before this push, if the ones before it fill a commit: hence the loop.
         loop {
             match answer.try_recv() {
-                Ok(answer) => return answer,
+                Ok(answer) => return (answer, core.pace.poll_wait(self.hooks.now_ms())),
                 // This task has the lock, so no other can have taken it out of the queue.
                 Err(TryRecvError::Empty) => self.commit_group(&mut core, self.next_group()).await,
                 Err(TryRecvError::Closed) => {
-                    return Answer::Done(Err(LogError::unknown_outcome("the commit was given up").into()));
+                    return (Answer::Done(Err(LogError::unknown_outcome("the commit was given up").into())), None);
                 }
             }
         }
@@ -250,7 +253,7 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
                 continue;
             }
             if fitting.is_empty() {
-                return stale.into_iter().for_each(|queued| queued.refuse_as_stale(head));
+                return self.refuse_as_stale(core, stale, head);
             }
             let batches: Vec<_> = fitting.iter().map(|queued| Arc::clone(&queued.batch)).collect();
             let next = head.after(&batches);
@@ -262,37 +265,36 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
             match self.log.append(head, batches).await {
                 Ok(()) => {
                     core.doubt = None;
-                    self.publish_group(core, &backend_id, fitting);
+                    for queued in fitting {
+                        self.publish_in_turn(core, &backend_id, Arc::clone(&queued.batch), queued.origin.clone());
+                        queued.answer(Ok(Pushed::Committed));
+                    }
                     core.head = Some(next);
-                    return stale.into_iter().for_each(|queued| queued.refuse_as_stale(next));
+                    return self.refuse_as_stale(core, stale, next);
                 }
                 // Another process was faster. The next round publishes what it has appended, so that live pulls
                 // have it before a pusher here is told that the server is ahead.
                 Err(AppendError::HeadMoved) => {
                     core.doubt = doubt;
-                    group = merge(fitting, stale);
+                    group = fitting.into_iter().chain(stale).collect();
                 }
                 Err(AppendError::Log(error)) => {
                     if matches!(error, LogError::NothingStored(_)) {
                         core.doubt = doubt;
                     }
                     tracing::error!(%error, "append failed");
-                    return self.answer_failed(core, merge(fitting, stale), error).await;
+                    return self.answer_failed(core, fitting.into_iter().chain(stale), error).await;
                 }
             }
         }
         fail(group, &LogError::nothing_stored("other writers were faster every time"));
     }
 
-    /// No await between the commit and the last frame that is queued for it: with one, a pull could become live in
-    /// between and miss the events, or get them twice.
-    fn publish_group(&self, core: &mut Core, backend_id: &Arc<str>, group: Vec<Queued>) {
-        for queued in group {
-            let (batch, origin) = (Arc::clone(&queued.batch), queued.origin.clone());
-            // One after the other: if this ends in the middle, the next look at the log publishes the others.
-            core.published = Some(batch.last());
-            self.publish.publish(&Committed { batch, backend_id: Arc::clone(backend_id), origin });
-            queued.answer(Ok(Pushed::Committed));
+    /// Whoever is refused waits for what it lost to.
+    fn refuse_as_stale(&self, core: &mut Core, stale: Vec<Queued>, head: Head) {
+        for queued in stale {
+            self.publish_waiting(core);
+            queued.refuse_as_stale(head);
         }
     }
 
@@ -330,7 +332,7 @@ impl<L: EventLog, H: Hooks, P: Publish, C: Platform> Store<L, H, P, C> {
     }
 
     /// The append failed. Where it may have been stored all the same, the log is asked.
-    async fn answer_failed(&self, core: &mut Core, group: Vec<Queued>, error: LogError) {
+    async fn answer_failed(&self, core: &mut Core, group: impl Iterator<Item = Queued>, error: LogError) {
         if matches!(error, LogError::NothingStored(_)) {
             return fail(group, &error);
         }
@@ -359,7 +361,7 @@ fn group(pushes: impl Iterator<Item = (usize, usize)>) -> usize {
         .count()
 }
 
-fn fail(group: Vec<Queued>, error: &LogError) {
+fn fail(group: impl IntoIterator<Item = Queued>, error: &LogError) {
     for queued in group {
         queued.answer(Err(error.clone().into()));
     }
@@ -375,11 +377,6 @@ fn chain(head: SeqNum, group: Vec<Queued>) -> (Vec<Queued>, Vec<Queued>) {
         }
         fits
     })
-}
-
-fn merge(mut fitting: Vec<Queued>, stale: Vec<Queued>) -> Vec<Queued> {
-    fitting.extend(stale);
-    fitting
 }
 
 #[cfg(test)]

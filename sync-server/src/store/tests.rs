@@ -1,3 +1,4 @@
+mod pace;
 mod pull;
 mod push;
 
@@ -64,25 +65,39 @@ type Publication = (i64, i64, Option<String>);
 
 /// What was published.
 #[derive(Default)]
-struct Published(Mutex<Vec<Publication>>, Mutex<Vec<(i64, i64)>>);
+struct Published {
+    publications: Mutex<Vec<Publication>>,
+    lost: Mutex<Vec<(i64, i64)>>,
+    /// The pushes that were acknowledged before they were published.
+    acknowledged: Mutex<Vec<String>>,
+    rest: Mutex<Duration>,
+}
 
 impl Publish for Published {
     fn publish(&self, committed: &Committed) {
         assert_eq!(&*committed.backend_id, BACKEND_ID);
-        let (first, last) = (committed.batch.events()[0].seq_num.get(), committed.batch.last().get());
+        let (first, last) = (committed.first().get(), committed.last().get());
         let origin = committed.origin.as_ref().map(|origin| origin.request_id.to_string());
-        self.0.lock().expect("usable").push((first, last, origin));
+        self.publications.lock().expect("usable").push((first, last, origin));
     }
 
     fn history_lost(&self, lost: &HistoryLost) {
-        self.1.lock().expect("usable").push((lost.head.get(), lost.position.get()));
+        self.lost.lock().expect("usable").push((lost.head.get(), lost.position.get()));
+    }
+
+    fn acknowledge(&self, origin: &Origin) {
+        self.acknowledged.lock().expect("usable").push(origin.request_id.to_string());
+    }
+
+    fn rest(&self) -> Duration {
+        *self.rest.lock().expect("usable")
     }
 }
 
 impl Published {
     /// What was lost: where the log ends, and where clients are.
     fn lost(&self) -> Vec<(i64, i64)> {
-        self.1.lock().expect("usable").clone()
+        self.lost.lock().expect("usable").clone()
     }
 }
 
@@ -156,7 +171,7 @@ impl<H: Hooks> Fixture<H> {
     }
 
     fn published(&self) -> Vec<Publication> {
-        self.store.publisher().0.lock().expect("usable").clone()
+        self.store.publisher().publications.lock().expect("usable").clone()
     }
 
     fn appends(&self) -> Vec<usize> {

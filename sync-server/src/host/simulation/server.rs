@@ -23,7 +23,7 @@ use crate::event_log::{EventLog, Faults, Faulty, Yielding, give_way};
 use crate::hooks::{Asked, Connection, HookContext, Hooks, Push, Transport};
 use crate::host::continuation::{Continuation, SavedClients};
 use crate::host::exchange::{Framing, exchange};
-use crate::host::{Conversation, Host, Hub, Opening, Shell};
+use crate::host::{Conversation, Host, Hub, Opening, Rest, Shell};
 use crate::platform::Platform;
 use crate::session::{Proof, Session};
 use crate::store::Store;
@@ -127,11 +127,13 @@ pub(crate) struct Server<L: EventLog> {
 }
 
 impl<L: EventLog> Server<L> {
-    pub(crate) fn new(log: Arc<L>, faults: Faults, platform: Simulated, proof: Proof) -> Self {
+    /// `rest_ms` per receiver of a publication.
+    pub(crate) fn new(log: Arc<L>, faults: Faults, platform: Simulated, proof: Proof, rest_ms: u64) -> Self {
         let log = Yielding::new(Faulty::new(log, faults));
         let budget = Budget::process(HELD_BYTES_MAX);
         let changed = Arc::new(Notify::new());
         let hub = Hub::new(Continuation::new(Arc::clone(&changed)), None, budget.clone());
+        let hub = hub.resting(Rest { receivers_min: 0, per_receiver: Duration::from_millis(rest_ms) });
         let number = platform.owner;
         let hooks = Asked::new(Arc::new(AppHooks), platform.clone(), HOOK_TIMEOUT);
         let store = Store::new(log, hooks, hub);

@@ -43,6 +43,9 @@ struct Client {
     batches: Vec<usize>,
 }
 
+/// For each receiver of a publication; about what an operation takes.
+const REST_MS: u64 = 2;
+
 pub(crate) struct World<L: EventLog> {
     log: Arc<L>,
     faults: Faults,
@@ -50,6 +53,8 @@ pub(crate) struct World<L: EventLog> {
     executor: Executor,
     server: Server<L>,
     servers: usize,
+    /// See [`Rest`](crate::host::Rest).
+    rest_ms: u64,
     connections: usize,
     clients: Vec<Client>,
     offered: Vec<Offered>,
@@ -88,7 +93,9 @@ impl<L: EventLog> World<L> {
         // Every other world is one whose platform has no WebSocket pings and loses its memory.
         let proof = if seed.is_multiple_of(2) { Proof::Pongs } else { Proof::Frames };
         let platform = Simulated { owner: 0, spawner: executor.spawner().clone(), clock: clock.clone() };
-        let server = Server::new(Arc::clone(&log), faults.clone(), platform, proof);
+        // In a third of them, publishing is slow.
+        let rest_ms = if seed.is_multiple_of(3) { REST_MS } else { 0 };
+        let server = Server::new(Arc::clone(&log), faults.clone(), platform, proof, rest_ms);
         let saved = "{\"lost\":[],\"connected\":[]}".to_owned();
         server.wake(&saved, Vec::new());
         Self {
@@ -98,6 +105,7 @@ impl<L: EventLog> World<L> {
             executor,
             server,
             servers: 1,
+            rest_ms,
             connections: 0,
             // One more, for the end.
             clients: (0..=CLIENTS).map(|_| Client::default()).collect(),
@@ -242,7 +250,10 @@ impl<L: EventLog> World<L> {
     /// A body with a push and a pull that is not live.
     fn exchange(&mut self, client: usize, events: i64) {
         let known = self.clients[client].known;
+        let pushed = self.clients[client].pushed;
         let batch = self.make_batch(client, events, 0, Base::Known, false);
+        // A connection knows nothing of what is refused in a body, and no client builds on that there.
+        self.clients[client].pushed = pushed;
         let request = |id: i64, rpc| {
             let id = RequestId::Number(id);
             let request = rpc::Request { id, rpc, headers: Vec::new(), trace_id: None, span_id: None, sampled: None };
@@ -407,7 +418,7 @@ impl<L: EventLog> World<L> {
         let (log, faults) = (Arc::clone(&self.log), self.faults.clone());
         let platform =
             Simulated { owner: self.servers, spawner: self.executor.spawner().clone(), clock: self.clock.clone() };
-        self.server = Server::new(log, faults, platform, self.server.proof);
+        self.server = Server::new(log, faults, platform, self.server.proof, self.rest_ms);
         self.servers += 1;
     }
 

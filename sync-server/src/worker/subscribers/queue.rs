@@ -256,14 +256,14 @@ impl Queue {
             return;
         }
         // Until the last of them has it.
-        let held = Arc::new(self.budget.take_anyway(committed.batch.bytes() as u64).into());
+        let held = Arc::new(self.budget.take_anyway(committed.bytes() as u64).into());
         let mut slow = Vec::new();
         let mut live = Vec::new();
         for (&id, subscriber) in &mut self.subscribers {
             if !matches!(subscriber.phase, Phase::Reading | Phase::Live) {
                 continue;
             }
-            let mut chunks = committed.batch.chunks(ItemFormat::Rpc).iter();
+            let mut chunks = committed.chunks(ItemFormat::Rpc).iter();
             if !chunks.all(|chunk| subscriber.queue(chunk, &committed.backend_id, Some(&held))) {
                 slow.push(id);
             } else if subscriber.phase == Phase::Live {

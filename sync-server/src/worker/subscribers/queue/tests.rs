@@ -33,7 +33,7 @@ fn committed_of(number: i64, bytes: usize) -> Committed {
         session_id: "s".into(),
     };
     let batch = Batch::new([event].into(), "2026-11-21T00:14:31.259Z".to_owned());
-    Committed { batch: Arc::new(batch), backend_id: "backend".into(), origin: None }
+    Committed::new(Arc::new(batch), "backend".into(), None)
 }
 
 fn committed(number: i64) -> Committed {
@@ -41,7 +41,7 @@ fn committed(number: i64) -> Committed {
 }
 
 fn chunk_of(committed: &Committed) -> &Chunk {
-    &committed.batch.chunks(ItemFormat::Rpc)[0]
+    &committed.chunks(ItemFormat::Rpc)[0]
 }
 
 fn budget() -> Budget {
