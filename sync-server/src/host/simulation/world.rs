@@ -43,8 +43,8 @@ struct Client {
     batches: Vec<usize>,
 }
 
-/// For each receiver of a publication; about what an operation takes.
-const REST_MS: u64 = 2;
+/// For each receiver of a publication; about what some operations take.
+const REST_MS: u64 = 20;
 
 pub(crate) struct World<L: EventLog> {
     log: Arc<L>,
