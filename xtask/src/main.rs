@@ -28,7 +28,7 @@ cargo xtask COMMAND
 
   test        all three tiers (what CI runs); each prints how long its steps took
     check     format, clippy, laws, public API, documentation, unit tests: before each commit
-    platforms Workers, event logs in workerd, blackbox, features, packages, dependencies, mutants
+    platforms Workers, event logs in workerd, blackbox, features, packages, dependencies
     world     interop, client objects, crashes
 
   lint        format, clippy, laws, public API and documentation, on the host and for Workers
@@ -36,11 +36,12 @@ cargo xtask COMMAND
   api         the public API against the snapshots `api.txt`; --bless writes them
   unit        cargo test
   features    each feature of each published package alone, on the host and on wasm32
-  package     packs what is published, and builds it from the tarballs
+  package     packs what is published, and compiles it from the tarballs
   oldest      builds with the oldest supported Rust, where that is installed
   trees       what packages may come to depend on
   deny        licences, duplicates and advisories of dependencies
-  mutants     plants faults into a copy of the engine; its simulation must find each
+  mutants     plants faults into a copy of the engine; its simulation must find each: after a
+              change of the engine, and in no tier, since it takes a quarter of an hour
   blackbox    the black-box suite and the kill test, against the native binary; --test NAME for one;
               --worker d1|do-sqlite, before the rest: against the Worker in workerd
   interop     published LiveStore clients against the native binary; --worker as above

@@ -1,5 +1,5 @@
 //! Tests of the tests: faults that are planted one at a time into a copy of the sources, each of which the host's
-//! tests must find, most of all its simulation. Called by `tiers` and by hand.
+//! tests must find, most of all its simulation. Called by hand.
 //!
 //! `xtask/mutants.txt` lists them. A fault changes whole lines of one file; a test that still passes fails the step, and
 //! so does a fault whose lines are not there exactly once, or which does not compile.

@@ -1,8 +1,8 @@
-//! What would be published: packs each package that is meant for crates.io, and builds all of them from their tarballs
+//! What would be published: packs each package that is meant for crates.io, and compiles all of them from their tarballs
 //! alone. Called by `tiers` and by hand.
 //!
 //! `cargo package` would build one after the other, each with features of its own for the same dependencies. Here they
-//! are a workspace of their own for a moment, beside the real one, and share its builds.
+//! are a workspace of their own for a moment, beside the real one, and share what is compiled.
 
 use std::fs;
 use std::path::Path;
@@ -36,7 +36,7 @@ pub(crate) fn package() -> Result {
         build.arg("--manifest-path").arg(folder.join("Cargo.toml")).arg("--target-dir").arg(target());
         run(&mut build)
     };
-    build(&["build", "--workspace"])?;
+    build(&["check", "--workspace"])?;
     build(&["check", "-p", "livestore-sync-server", "--no-default-features", "--features", "worker", "--target", WASM])
 }
 

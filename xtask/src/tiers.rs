@@ -2,7 +2,7 @@
 //! them, and what CI runs. Each prints how long its steps took.
 //!
 //! Builds come first, each of them once. Then what mostly waits (suites against servers) runs beside what computes
-//! (features, packages, mutants), which gets what the others leave of the processor: so neither waits for the other, and
+//! (features, packages), which gets what the others leave of the processor: so neither waits for the other, and
 //! no test is measured against a busy compiler.
 
 use std::sync::Mutex;
@@ -10,7 +10,8 @@ use std::sync::Mutex;
 use crate::run::{Manner, Result, cargo, lane, run, together};
 use crate::steps::Steps;
 use crate::suites::{self, Built, Server, Which};
-use crate::{api, deny, features, lint, mutants, oldest, package, setup, trees, worker};
+use crate::worker::STORAGES;
+use crate::{api, deny, features, lint, oldest, package, setup, trees, worker};
 
 /// The test that kills the server again and again; it belongs to the world.
 const KILL: &str = "kill";
@@ -96,7 +97,13 @@ fn waits_of_world(steps: &Steps, built: &Built) -> Result {
     steps.step("kill, native", || built.blackbox(Server::Native, Which::Only(KILL), &[]))?;
     steps.step("kill, Workers", || suites::blackbox_of_workers(built, Which::Only(KILL)))?;
     steps.step("client objects and panics", suites::do_rpc)?;
-    suites::servers().try_for_each(|server| steps.step(&format!("interop, {server:?}"), || built.interop(server, &[])))
+    let interop = |server: Server| steps.step(&format!("interop, {server:?}"), || built.interop(server, &[]));
+    // Most of the time they wait, too.
+    let [d1, in_object] = STORAGES.map(Server::Worker);
+    together([
+        lane(Manner::Front, || interop(Server::Native).and_then(|()| interop(d1))),
+        lane(Manner::Beside, || interop(in_object)),
+    ])
 }
 
 fn computes(steps: &Steps) -> Result {
@@ -106,8 +113,7 @@ fn computes(steps: &Steps) -> Result {
     steps.step("features one by one", features::features)?;
     steps.step("oldest Rust", oldest::oldest)?;
     steps.step("packages", package::package)?;
-    steps.step("licences, duplicates, advisories", deny::deny)?;
-    steps.step("mutants", mutants::mutants)
+    steps.step("licences, duplicates, advisories", deny::deny)
 }
 
 /// What waits, and what computes in the meantime.

@@ -11,6 +11,7 @@
 
 mod lost;
 mod saved;
+mod strays;
 mod take_over;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

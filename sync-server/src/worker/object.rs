@@ -143,8 +143,10 @@ impl Body {
     ) -> Pin<Box<dyn Future<Output = std::result::Result<Rc<OpenStore>, LogError>> + 'a>> {
         // In a box, because it is in the code of every call.
         Box::pin(async move {
-            let open =
-                || OpenStore::open(Rc::clone(&self.state), &self.env, &self.options, Arc::clone(&self.hooks), store_id);
+            let open = || {
+                let (state, pings, hooks) = (Rc::clone(&self.state), Rc::clone(&self.pings), Arc::clone(&self.hooks));
+                OpenStore::open(state, pings, &self.env, &self.options, hooks, store_id)
+            };
             self.store.get_or_try_init(open).await.cloned()
         })
     }

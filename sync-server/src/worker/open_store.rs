@@ -22,6 +22,7 @@ use super::end::End;
 use super::event_log::{ReferenceRemains, WorkerLog};
 use super::http::{failure, refuse, text};
 use super::isolate_budget;
+use super::pings::Pings;
 use super::platform::Isolate;
 use super::saved_clients;
 use super::socket::Socket;
@@ -63,6 +64,7 @@ pub(super) type Conversation = host::Conversation<WorkerShell>;
 
 pub(super) struct OpenStore {
     state: Rc<State>,
+    pings: Rc<Pings>,
     pub(super) host: Arc<ObjectHost>,
     conversations: Conversations,
     pub(super) subscribers: Subscribers,
@@ -75,6 +77,7 @@ impl OpenStore {
     /// tells.
     pub(super) async fn open(
         state: Rc<State>,
+        pings: Rc<Pings>,
         env: &Env,
         options: &ObjectOptions,
         hooks: Arc<HookFns>,
@@ -105,6 +108,7 @@ impl OpenStore {
         subscribers.start(&host, head);
         let open = Rc::new(Self {
             state,
+            pings,
             host,
             conversations: Conversations::new(),
             subscribers,
@@ -138,10 +142,11 @@ impl OpenStore {
     /// when the client has answered, or never, and an object that lost its memory until then would take the client
     /// for one that was sent everything.
     fn link(self: &Rc<Self>, socket: WebSocket, id: Uuid, prefix: String, heard_ms: u64) -> Socket {
-        let open = Rc::downgrade(self);
+        let (open, pings) = (Rc::downgrade(self), Rc::clone(&self.pings));
         let ended = move || {
-            let open = Weak::clone(&open);
+            let (open, pings) = (Weak::clone(&open), Rc::clone(&pings));
             Isolate.spawn(async move {
+                pings.handle_ended(Isolate.now_ms());
                 let Some(open) = open.upgrade() else { return };
                 let conversation = open.conversations.get(id);
                 conversation.iter().for_each(|conversation| open.close(conversation, CloseCode::Ended));

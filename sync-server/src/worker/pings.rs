@@ -5,6 +5,10 @@
 //! of those answers go out is dropped, and the next one fails (`pendingAutoResponseDeque` in its `web-socket.c++`):
 //! nothing can be sent on that socket any more, it cannot be closed either, and its client, whose pings are answered,
 //! waits for ever. 0.4 clients ping twice when they connect, which is when they are sent most.
+//!
+//! Should it happen all the same, then what brings such a client back is a ping that nobody answers. So each client has
+//! time to ping the object before pings are left to the platform, and more of it once a socket has turned out to be
+//! broken, or was closed from here, which the platform may not have told the client.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -18,12 +22,17 @@ use worker::{State, WebSocketRequestResponsePair};
 use super::platform::Isolate;
 use crate::platform::Platform;
 
-/// So long (ms) after the end of its last work an object leaves pings to the platform. It stays in memory for that.
-const QUIET_MS: u64 = 3_000;
+/// So long (ms) after the end of its last work an object leaves pings to the platform: 0.4 clients ping every 10 s. It
+/// stays in memory for that.
+const QUIET_MS: u64 = 12_000;
+
+/// The same after a socket has ended on this side: a client gives its connection up at the second ping without an answer.
+const ENDED_MS: u64 = 30_000;
 
 pub(super) struct Pings {
     state: Rc<State>,
-    worked_ms: Cell<u64>,
+    /// Until when there is something to do, as far as is known.
+    until_ms: Cell<u64>,
     /// How much work is under way. What takes long sends its frames late.
     under_way: Cell<usize>,
     by_platform: Cell<bool>,
@@ -35,13 +44,13 @@ pub(super) struct Working(Rc<Pings>);
 impl Drop for Working {
     fn drop(&mut self) {
         self.0.under_way.set(self.0.under_way.get() - 1);
-        self.0.worked_ms.set(Isolate.now_ms());
+        self.0.answer_until(Isolate.now_ms() + QUIET_MS);
     }
 }
 
 impl Pings {
     pub(super) fn new(state: Rc<State>) -> Rc<Self> {
-        let pings = Self { state, worked_ms: Cell::new(0), under_way: Cell::new(0), by_platform: Cell::new(false) };
+        let pings = Self { state, until_ms: Cell::new(0), under_way: Cell::new(0), by_platform: Cell::new(false) };
         pings.leave_to_platform();
         Rc::new(pings)
     }
@@ -61,7 +70,20 @@ impl Pings {
 
     /// The object does something, which is no ping.
     pub(super) fn handle_work(self: &Rc<Self>, now_ms: u64) {
-        self.worked_ms.set(now_ms);
+        self.take_until(now_ms + QUIET_MS);
+    }
+
+    /// A socket has ended on this side.
+    pub(super) fn handle_ended(self: &Rc<Self>, now_ms: u64) {
+        self.take_until(now_ms + ENDED_MS);
+    }
+
+    fn answer_until(&self, until_ms: u64) {
+        self.until_ms.set(self.until_ms.get().max(until_ms));
+    }
+
+    fn take_until(self: &Rc<Self>, until_ms: u64) {
+        self.answer_until(until_ms);
         if !self.by_platform.get() || !self.take() {
             return;
         }
@@ -79,7 +101,7 @@ impl Pings {
         if self.under_way.get() > 0 {
             return Some(QUIET_MS);
         }
-        QUIET_MS.checked_sub(Isolate.now_ms().saturating_sub(self.worked_ms.get()))
+        self.until_ms.get().checked_sub(Isolate.now_ms())
     }
 
     fn leave_to_platform(&self) {

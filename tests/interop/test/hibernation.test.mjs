@@ -12,10 +12,10 @@ import { REPORT, reportOf, TestWorker } from '../lib/test-worker.mjs'
 import { freshStoreId, until } from '../lib/wait.mjs'
 
 /**
- * workerd gives up an object that had nothing to do for 10 s, and no timer: one runs for 3 s after the last work (pings.rs). With
+ * workerd gives up an object that had nothing to do for 10 s, and no timer: one runs for 12 s after the last work (pings.rs). With
  * some more for a loaded machine.
  */
-const ASLEEP_MS = 15_500
+const ASLEEP_MS = 24_500
 /** So long a new 0.4 connection is looked after (sweep.rs). */
 const LOOK_MS = 11_000
 /** The same for one that does not pull. */

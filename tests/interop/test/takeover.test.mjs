@@ -11,7 +11,7 @@ import { bundle, reference, successor } from '../lib/reference.mjs'
 import { OwnServer, skipUnlessWorker, workerStorage } from '../lib/server.mjs'
 import { freshStoreId, until } from '../lib/wait.mjs'
 
-const BACK = 60_000
+const BACK = 120_000
 const HTTP = { livePull: { pollInterval: 2_000 } }
 const V03 = [{ generation: 'v03', kind: 'cf' }]
 const V04 = [

@@ -10,6 +10,7 @@ use livestore_sync_protocol::SeqNum;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::strays::Strays;
 use crate::session::{Lost, Position};
 
 /// Pulls remembered for one store; the oldest are forgotten.
@@ -62,6 +63,7 @@ pub(super) struct LostPulls {
     alike: BTreeMap<String, Vec<Entry>>,
     /// All of them.
     count: usize,
+    strays: Strays,
 }
 
 impl LostPulls {
@@ -90,7 +92,13 @@ impl LostPulls {
                     entry.connections.push(connection);
                 }
             }
+            self.strays.lose(connection, fingerprint, lost.acknowledged.clone());
         }
+        let (strays, acknowledged) = match lost.pulls.is_empty() {
+            true => Default::default(),
+            false => self.strays.take(fingerprint),
+        };
+        connections.extend(strays.into_iter().take(CONNECTIONS_MAX.saturating_sub(connections.len())));
         let unclaimed = entries.iter().filter(|entry| entry.claims.is_empty());
         let known: HashSet<_> = unclaimed.map(|entry| entry.position.clone()).collect();
         for position in lost.pulls {
@@ -105,7 +113,7 @@ impl LostPulls {
                 lost_ms: now_ms,
                 claims: HashSet::new(),
             };
-            entry.acknowledge(lost.acknowledged.iter().cloned());
+            entry.acknowledge(lost.acknowledged.iter().chain(&acknowledged).cloned());
             entries.push(entry);
         }
         let excess = entries.len().saturating_sub(ALIKE_MAX);
@@ -200,6 +208,7 @@ impl LostPulls {
     /// A push is committed whose connection was lost meanwhile. Returns the connections that continue that client's
     /// pulls already.
     pub(super) fn acknowledge(&mut self, connection: Uuid, request_id: &str) -> Vec<Uuid> {
+        self.strays.acknowledge(connection, request_id);
         let mut continued_by = BTreeSet::new();
         let entries = self.alike.values_mut().flatten().filter(|entry| entry.connections.contains(&connection));
         for entry in entries {
@@ -234,6 +243,19 @@ mod tests {
         assert_eq!(pulls.claim(B, "x", 1), lost(&[at("p", 3)]));
         pulls.lose(B, "x", lost(&[at("p", 7)]), 2);
         assert_eq!(pulls.claim(C, "x", 3), lost(&[at("p", 7)]));
+    }
+
+    #[test]
+    fn what_was_pushed_between_two_losses_is_acknowledged_to_the_one_that_continues() {
+        let mut pulls = LostPulls::default();
+        // B came while A still counted as open, and was lost before that was found out.
+        pulls.lose(B, "x", Lost { pulls: Vec::new(), acknowledged: vec!["early".into()] }, 0);
+        assert!(pulls.acknowledge(B, "late").is_empty());
+        pulls.lose(A, "x", lost(&[at("p", 3)]), 1);
+        assert!(pulls.acknowledge(B, "later").is_empty());
+        let expected = ["early", "late", "later"].map(str::to_owned).into();
+        assert_eq!(pulls.claim(C, "x", 2), Lost { pulls: vec![at("p", 3)], acknowledged: expected });
+        assert_eq!(pulls.acknowledge(B, "last"), [C]);
     }
 
     #[test]

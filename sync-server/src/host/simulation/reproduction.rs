@@ -41,3 +41,17 @@ fn a_pusher_that_is_ahead_of_the_store_can_push() {
         Op::Foreign { events: 150 },
     ]);
 }
+
+/// A client vanished, came back, pushed before it was clear what it continues, and was lost again: the acknowledgement
+/// was forgotten, since the connection that it had left behind still counted as open.
+#[test]
+fn a_push_between_two_losses_is_acknowledged_on_the_third_connection() {
+    run(&[
+        Op::Connect { client: 1, generation: V03 },
+        Op::Pull { client: 1, live: true, from: From::Known },
+        Op::Drop { client: 1, vanishes: true },
+        Op::Connect { client: 1, generation: V03 },
+        Op::Push { client: 1, events: 120, gap: 0, base: Base::Pushed, rejected: false },
+        Op::Drop { client: 1, vanishes: false },
+    ]);
+}
