@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { Backend, converged, created, done, renamed, Store } from '../lib/clients.mjs'
 import { eventsOf, range } from '../lib/events.mjs'
+import { Raw } from '../lib/raw.mjs'
 import { anyServer } from '../lib/server.mjs'
 import { freshStoreId, until } from '../lib/wait.mjs'
 
@@ -75,6 +76,20 @@ for (const trio of [[V04, V04, V04], [V03, V03, V03], [V03, V04, V04_HTTP]]) {
 }
 
 for (const kind of [V03, V04]) {
+  // On Workers, what is committed in a moment is published together where many listen (store/pace.rs).
+  test(`${kind.label} stores that commit one event upon the other among many listeners converge`, async (t) => {
+    const storeId = freshStoreId()
+    const listeners = await Promise.all(range(1, 18).map(() => Raw.open(t, server.url, storeId)))
+    listeners.forEach((listener) => listener.pull(1))
+    const [a, b] = await Promise.all([open(t, kind, storeId, 'a'), open(t, kind, storeId, 'b')])
+    for (const n of range(1, 60)) await a.commit(created(`a${n}`))
+    await converged([a, b], 60)
+    for (const n of range(1, 30)) await b.commit(created(`b${n}`))
+    await converged([a, b], 90)
+    await Promise.all(listeners.map((listener) => listener.reaches(1, 90)))
+    for (const listener of listeners) assert.deepEqual(listener.seqNums(1), range(1, 90))
+  })
+
   test(`2,000 events committed in one ${kind.label} store arrive in another`, async (t) => {
     const storeId = freshStoreId()
     const a = await open(t, kind, storeId, 'a')
