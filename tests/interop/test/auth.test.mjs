@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { converged, created, Store } from '../lib/clients.mjs'
 import { Proxy } from '../lib/proxy.mjs'
 import { OwnServer, skipOnD1 } from '../lib/server.mjs'
-import { freshStoreId, until } from '../lib/wait.mjs'
+import { BACK, freshStoreId, until } from '../lib/wait.mjs'
 
 const KINDS = [
   { label: '0.3.1', generation: 'v03' },
@@ -21,7 +21,6 @@ const KINDS = [
 const SOCKETS = KINDS.filter(({ kind }) => kind !== 'http')
 const [SECRET, OTHER] = ['a:a secret of at least 32 bytes for a', 'b:a secret of at least 32 bytes for b']
 /** Longer than 0.4.0 waits between two attempts. */
-const BACK = 60_000
 /** How long a client is watched that may not ... */
 const WATCHED = 12_000
 /** ... and how often it may connect meanwhile. 0.3.1 doubles its pauses from 100 ms on, and asks for the reason of each

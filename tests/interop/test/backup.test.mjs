@@ -9,9 +9,8 @@ import { describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import { converged, created, Store } from '../lib/clients.mjs'
 import { ownServer } from '../lib/server.mjs'
-import { freshStoreId, until } from '../lib/wait.mjs'
+import { BACK, freshStoreId, until } from '../lib/wait.mjs'
 
-const BACK = 60_000
 const BIN = process.env.LIVESTORE_SYNC_BIN
 const skip = BIN ? false : 'only with LIVESTORE_SYNC_BIN'
 const command = (...args) => promisify(execFile)(BIN, args)

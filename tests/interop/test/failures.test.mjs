@@ -12,12 +12,11 @@ import { converged, created, Store } from '../lib/clients.mjs'
 import { Proxy } from '../lib/proxy.mjs'
 import { OwnServer, workerStorage } from '../lib/server.mjs'
 import { TestWorker } from '../lib/test-worker.mjs'
-import { freshStoreId, until } from '../lib/wait.mjs'
+import { BACK, freshStoreId, until } from '../lib/wait.mjs'
 
 /** Longer than the server tries a pull on a socket. */
 const FAILS_MS = 10_000
 /** 0.4 clients wait up to 30 s before they connect or push again. */
-const BACK = 60_000
 const SHIM = fileURLToPath(new URL('../lib/fault.c', import.meta.url))
 
 const { LIVESTORE_SYNC_BIN } = process.env

@@ -9,7 +9,7 @@ import { Proxy } from '../lib/proxy.mjs'
 import { httpPush, Raw, rejection } from '../lib/raw.mjs'
 import { skipUnlessWorker } from '../lib/server.mjs'
 import { REPORT, reportOf, TestWorker } from '../lib/test-worker.mjs'
-import { freshStoreId, until } from '../lib/wait.mjs'
+import { BACK, freshStoreId, until } from '../lib/wait.mjs'
 
 /**
  * workerd gives up an object that had nothing to do for 10 s, and no timer: one runs for 12 s after the last work (pings.rs). With
@@ -22,7 +22,6 @@ const LOOK_MS = 11_000
 const LOOKS_MS = 2 * LOOK_MS
 /** Long enough for an object that sleeps whenever it may. */
 const IDLE_MS = LOOK_MS + ASLEEP_MS
-const BACK = 120_000
 /** A client that has pinged and was silent for so long is gone (sweep.rs). */
 const SILENCE_MS = 80_000
 /** A 0.3 client that was heard so lately counts as having had everything (arrivals.rs). */

@@ -9,11 +9,10 @@ import { Proxy } from '../lib/proxy.mjs'
 import { httpPush, Raw } from '../lib/raw.mjs'
 import { skipOnD1, skipUnlessWorker } from '../lib/server.mjs'
 import { PANIC, TestWorker, WAIT } from '../lib/test-worker.mjs'
-import { freshStoreId, until, within } from '../lib/wait.mjs'
+import { BACK, freshStoreId, until, within } from '../lib/wait.mjs'
 
 /** Far less than the hook that waits takes. */
 const SOON_MS = 5_000
-const BACK = 60_000
 
 describe('panics', { skip: skipUnlessWorker || skipOnD1 }, () => {
   let server

@@ -4,11 +4,10 @@ import { after, before, describe, test } from 'node:test'
 import { converged, created, Store } from '../lib/clients.mjs'
 import { Proxy } from '../lib/proxy.mjs'
 import { anyServer, skipOnD1 } from '../lib/server.mjs'
-import { freshStoreId, until } from '../lib/wait.mjs'
+import { BACK, freshStoreId, until } from '../lib/wait.mjs'
 
 /** The client's ping goes out every 10 s and is missed 10 s later. */
 const NOTICED = 40_000
-const BACK = 60_000
 
 let server
 before(async () => (server = await anyServer()))

@@ -10,9 +10,8 @@ import { Driver } from '../lib/driver.mjs'
 import { chain, eventsOf, range, seqNumsOf } from '../lib/events.mjs'
 import { Proxy } from '../lib/proxy.mjs'
 import { ownServer } from '../lib/server.mjs'
-import { freshStoreId, until } from '../lib/wait.mjs'
+import { BACK, freshStoreId, until } from '../lib/wait.mjs'
 
-const BACK = 60_000
 const KINDS = [
   { label: '0.4.0 ws', generation: 'v04', kind: 'ws' },
   { label: '0.4.0 http', generation: 'v04', kind: 'http', options: { livePull: { pollInterval: 200 }, ping: { requestInterval: 1000 } } },

@@ -9,10 +9,9 @@ import { describe, test } from 'node:test'
 import { converged, created, Store } from '../lib/clients.mjs'
 import { range } from '../lib/events.mjs'
 import { ownServer } from '../lib/server.mjs'
-import { freshStoreId, until } from '../lib/wait.mjs'
+import { BACK, freshStoreId, until } from '../lib/wait.mjs'
 
 const skip = process.env.LIVESTORE_SYNC_BIN ? false : 'only with LIVESTORE_SYNC_BIN'
-const BACK = 60_000
 
 async function folder(t) {
   const path = await mkdtemp(join(tmpdir(), 'livestore-restore-'))

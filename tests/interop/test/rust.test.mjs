@@ -9,7 +9,7 @@ import { Compressing } from '../lib/compressing.mjs'
 import { range } from '../lib/events.mjs'
 import { Proxy } from '../lib/proxy.mjs'
 import { anyServer, skipOnD1 } from '../lib/server.mjs'
-import { freshStoreId, until } from '../lib/wait.mjs'
+import { BACK, freshStoreId, until } from '../lib/wait.mjs'
 
 const V03 = { label: '0.3.1', generation: 'v03' }
 const V04 = { label: '0.4.0 ws', generation: 'v04', kind: 'ws' }
@@ -18,7 +18,6 @@ const RUST = { label: 'Rust', generation: 'rust', kind: 'ws' }
 const RUST_HTTP = { label: 'Rust over http', generation: 'rust', kind: 'http' }
 const RUST_V03 = { label: 'Rust speaking 0.3', generation: 'rust', kind: 'cf' }
 /** The 0.4.0 client waits longer after each loss of connection, up to 30 s. */
-const BACK = 60_000
 
 let server
 before(async () => (server = await anyServer()))

@@ -6,12 +6,11 @@ import { Driver } from '../lib/driver.mjs'
 import { range } from '../lib/events.mjs'
 import { Proxy } from '../lib/proxy.mjs'
 import { ownServer } from '../lib/server.mjs'
-import { freshStoreId, until } from '../lib/wait.mjs'
+import { BACK, freshStoreId, until } from '../lib/wait.mjs'
 
 const CLIENTS = 4
 const ROUNDS = 12
 /** The client waits longer after each loss of its connection, up to 30 s. */
-const BACK = 120_000
 
 test('a storm', async (t) => {
   const seed = Number(process.env.STORM_SEED ?? Math.floor(Math.random() * 2 ** 31))

@@ -9,9 +9,8 @@ import { chain, range, seqNumsOf } from '../lib/events.mjs'
 import { Proxy } from '../lib/proxy.mjs'
 import { bundle, reference, successor } from '../lib/reference.mjs'
 import { OwnServer, skipUnlessWorker, workerStorage } from '../lib/server.mjs'
-import { freshStoreId, until } from '../lib/wait.mjs'
+import { BACK, freshStoreId, until } from '../lib/wait.mjs'
 
-const BACK = 120_000
 const HTTP = { livePull: { pollInterval: 2_000 } }
 const V03 = [{ generation: 'v03', kind: 'cf' }]
 const V04 = [
