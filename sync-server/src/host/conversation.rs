@@ -56,6 +56,12 @@ impl Taken {
         Self { held: Some(held), ..self }
     }
 
+    /// Whether the frame asked for nothing but a pong.
+    #[cfg(feature = "worker")]
+    pub(crate) fn is_ping(&self) -> bool {
+        matches!(self.actions[..], [Action::Pong(_)])
+    }
+
     /// Whether the frame asked for nothing.
     pub(crate) fn is_done(&self) -> bool {
         self.actions.iter().all(|action| matches!(action, Action::Progress))

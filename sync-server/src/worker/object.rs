@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use livestore_sync_protocol::rpc::PING;
 use tokio::sync::{OnceCell, mpsc};
 use worker::js_sys::{Promise, Uint8Array};
 use worker::wasm_bindgen::JsValue;
@@ -97,7 +96,7 @@ impl SyncObject {
     }
 
     fn work(&self, work: Work) -> Promise {
-        self.run(async move |body| body.pings.during(work.done()).await)
+        self.run(async move |body| body.done(work).await)
     }
 
     /// Takes the end of a connection.
@@ -223,7 +222,6 @@ impl Body {
     }
 
     async fn websocket_message(&self, socket: WebSocket, message: &JsValue) -> Result<JsValue> {
-        let _working = self.pings.work();
         let store = match self.store(None).await {
             Ok(store) => store,
             Err(error) => {
@@ -233,8 +231,16 @@ impl Body {
             }
         };
         match self.take(&store, &socket, message) {
-            Some(work) => work.done().await,
+            Some(work) => self.done(work).await,
             None => Ok(JsValue::NULL),
+        }
+    }
+
+    /// Does what a frame asked for. Pings do not keep the object awake, nor from leaving them to the platform.
+    async fn done(&self, work: Work) -> Result<JsValue> {
+        match work.taken.is_ping() {
+            true => work.done().await,
+            false => self.pings.during(work.done()).await,
         }
     }
 
@@ -256,15 +262,15 @@ impl Body {
         let link = &conversation.peer().link;
         link.handle_heard(now_ms);
         conversation.handle_heard();
-        if frame != PING {
-            self.pings.handle_work(now_ms);
-        }
         if frame.len() > self.options.limits.frame_bytes_max {
             link.close(CloseCode::FrameTooLarge);
         } else if conversation.is_full(frame.len()) {
             link.close(CloseCode::TooManyPushes);
         } else {
             let taken = conversation.take(frame);
+            if !taken.is_ping() {
+                self.pings.handle_work(now_ms);
+            }
             store.look_for_parked(conversation.peer());
             return (!taken.is_done()).then_some(Work { conversation, taken });
         }

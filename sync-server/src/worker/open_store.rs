@@ -146,10 +146,12 @@ impl OpenStore {
         let ended = move || {
             let (open, pings) = (Weak::clone(&open), Rc::clone(&pings));
             Isolate.spawn(async move {
-                pings.handle_ended(Isolate.now_ms());
                 let Some(open) = open.upgrade() else { return };
-                let conversation = open.conversations.get(id);
-                conversation.iter().for_each(|conversation| open.close(conversation, CloseCode::Ended));
+                // Where the platform has told of the end, there is none any more.
+                if let Some(conversation) = open.conversations.get(id) {
+                    pings.handle_ended(Isolate.now_ms());
+                    open.close(&conversation, CloseCode::Ended);
+                }
             });
         };
         Socket::new(socket, prefix, heard_ms, self.host.connection_budget(), End::new(ended))

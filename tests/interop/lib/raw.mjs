@@ -88,7 +88,7 @@ export class Raw {
 /** A push over HTTP; answers `{ status, exit }`. */
 export async function httpPush(url, storeId, batch, { payload, headers, path = '/' } = {}) {
   const body = JSON.stringify(request(1, 'SyncHttpRpc.Push', { storeId, batch, backendId: NONE }))
-  const init = { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } }
+  const init = { method: 'POST', body, headers: { 'content-type': 'application/json', connection: 'close', ...headers } }
   const response = await fetch(`${url}${path}?${search(storeId, 'http', payload)}`, init)
   const text = await response.text()
   return { status: response.status, text, exit: response.status === 200 ? JSON.parse(text).at(-1).exit : undefined }
