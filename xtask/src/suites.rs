@@ -24,6 +24,11 @@ pub(crate) enum Server {
     Worker(&'static str),
 }
 
+/// The native server, then the Worker with each storage.
+pub(crate) fn servers() -> impl Iterator<Item = Server> {
+    std::iter::once(Server::Native).chain(STORAGES.map(Server::Worker))
+}
+
 /// What the suites run, built.
 pub(crate) struct Built {
     programs: Vec<Program>,
@@ -159,7 +164,7 @@ fn server_of(arguments: &[String]) -> Result<(Server, Vec<&str>)> {
 
 #[cfg(test)]
 mod tests {
-    use super::server_of;
+    use super::{Server, server_of};
 
     #[test]
     fn the_server_is_chosen_first() {
@@ -172,5 +177,6 @@ mod tests {
         assert!(of(&["x", "--worker", "d1"]).is_err());
         assert!(of(&["--worker"]).is_err());
         assert!(of(&["--worker", "files"]).is_err());
+        assert_eq!(super::servers().filter(|server| matches!(server, Server::Worker(_))).count(), 2);
     }
 }

@@ -10,7 +10,6 @@ use std::sync::Mutex;
 use crate::run::{Manner, Result, cargo, lane, run, together};
 use crate::steps::Steps;
 use crate::suites::{self, Built, Server, Which};
-use crate::worker::STORAGES;
 use crate::{api, deny, features, lint, oldest, package, setup, trees, worker};
 
 /// The test that kills the server again and again; it belongs to the world.
@@ -97,9 +96,8 @@ fn waits_of_world(steps: &Steps, built: &Built) -> Result {
     steps.step("kill, native", || built.blackbox(Server::Native, Which::Only(KILL), &[]))?;
     steps.step("kill, Workers", || suites::blackbox_of_workers(built, Which::Only(KILL)))?;
     steps.step("client objects and panics", suites::do_rpc)?;
-    let interop = |server: Server| steps.step(&format!("interop, {server:?}"), || built.interop(server, &[]));
     // One after the other: two at a time take as long, and their clients meet their own limits of time.
-    [Server::Native].into_iter().chain(STORAGES.map(Server::Worker)).try_for_each(interop)
+    suites::servers().try_for_each(|server| steps.step(&format!("interop, {server:?}"), || built.interop(server, &[])))
 }
 
 fn computes(steps: &Steps) -> Result {

@@ -33,8 +33,8 @@ impl Strays {
         stray.into_iter().for_each(|stray| stray.acknowledged.push(request_id.to_owned()));
     }
 
-    /// The connection that these may have come after is lost as well: they are its client's, or nobody's. Gives them,
-    /// and what was acknowledged to them.
+    /// A connection that these may have come after is lost as well. Gives them, and what was acknowledged to them: where
+    /// several clients look alike, to the first of those connections, whose pulls all of them continue.
     pub(super) fn take(&mut self, fingerprint: &str) -> (Vec<Uuid>, Vec<String>) {
         let (mut connections, mut acknowledged) = (Vec::new(), Vec::new());
         self.0.retain_mut(|stray| {
